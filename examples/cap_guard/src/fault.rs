@@ -1,0 +1,165 @@
+//! Kills or stops the process at a named point of a named call, with the real signals, and counts refused writes.
+//!
+//! It sits between a mode and its database, so that the mode's own code knows nothing of it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::Result;
+use crate::customer::Row;
+use crate::database::{AuditLine, Change, Database};
+
+/// Where in a call the signal comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// The intent is made, the SQL write is not.
+    BeforeSql,
+    /// The SQL write is committed, the record is not.
+    AfterSql,
+}
+
+/// Which signal comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP: the process stays where it is until somebody sends SIGCONT.
+    Stop,
+}
+
+/// One planned fault of one process. Written `before-sql:kill@12`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where in the call.
+    pub point: Point,
+    /// Which signal.
+    pub blow: Blow,
+    /// In which of the process's calls.
+    pub call: u32,
+}
+
+impl Fault {
+    fn strike(self) -> Result<()> {
+        kill_process(
+            getpid(),
+            match self.blow {
+                Blow::Kill => Signal::KILL,
+                Blow::Stop => Signal::STOP,
+            },
+        )?;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let point = match self.point {
+            Point::BeforeSql => "before-sql",
+            Point::AfterSql => "after-sql",
+        };
+        let blow = match self.blow {
+            Blow::Kill => "kill",
+            Blow::Stop => "stop",
+        };
+        write!(f, "{point}:{blow}@{}", self.call)
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let parse = || {
+            let (point, rest) = text.split_once(':')?;
+            let (blow, call) = rest.split_once('@')?;
+            Some(Fault {
+                point: match point {
+                    "before-sql" => Point::BeforeSql,
+                    "after-sql" => Point::AfterSql,
+                    _ => return None,
+                },
+                blow: match blow {
+                    "kill" => Blow::Kill,
+                    "stop" => Blow::Stop,
+                    _ => return None,
+                },
+                call: call.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| format!("no fault: {text}"))
+    }
+}
+
+/// A connection that strikes at the planned point and counts what the fence refused.
+pub struct Faulty {
+    inner: Box<dyn Database>,
+    fault: Option<Fault>,
+    /// Writes the fence refused since this number was last taken.
+    pub refused: u64,
+}
+
+impl Faulty {
+    /// Wraps a connection.
+    pub fn new(inner: Box<dyn Database>, fault: Option<Fault>) -> Self {
+        Faulty {
+            inner,
+            fault,
+            refused: 0,
+        }
+    }
+
+    fn reach(&mut self, point: Point, change: &Change) -> Result<()> {
+        let due =
+            |fault: &mut Fault| fault.point == point && fault.call == change.call.number;
+        // Taken, not copied: a stopped process that goes on does not stop again.
+        match self.fault.take_if(due) {
+            Some(fault) => fault.strike(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Database for Faulty {
+    fn prepare(&mut self, row: &Row) -> Result<()> {
+        self.inner.prepare(row)
+    }
+
+    fn read(&mut self, id: u32) -> Result<Option<Row>> {
+        self.inner.read(id)
+    }
+
+    fn write(&mut self, change: &Change) -> Result<bool> {
+        self.reach(Point::BeforeSql, change)?;
+        let written = self.inner.write(change)?;
+        if written {
+            self.reach(Point::AfterSql, change)?;
+        } else {
+            self.refused += 1;
+        }
+        Ok(written)
+    }
+
+    fn lock(&mut self, id: u32) -> Result<Option<Row>> {
+        self.inner.lock(id)
+    }
+
+    fn write_locked(&mut self, change: &Change) -> Result<()> {
+        self.reach(Point::BeforeSql, change)?;
+        self.inner.write_locked(change)?;
+        self.reach(Point::AfterSql, change)
+    }
+
+    fn unlock(&mut self) -> Result<()> {
+        self.inner.unlock()
+    }
+
+    fn forget_token(&mut self, seen: &Row) -> Result<bool> {
+        self.inner.forget_token(seen)
+    }
+
+    fn audit(&mut self) -> Result<Vec<AuditLine>> {
+        self.inner.audit()
+    }
+}

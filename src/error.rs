@@ -1,0 +1,509 @@
+//! What can go wrong, grouped by what to do next.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clock::Token;
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Whatever it is, the operation changed nothing (but see [`Error::Corrupt`]).
+///
+/// | what to do next | variants |
+/// |---|---|
+/// | try later | [`Held`](Self::Held), [`TimedOut`](Self::TimedOut), [`Busy`](Self::Busy), [`Outrun`](Self::Outrun), [`Cancelled`](Self::Cancelled) |
+/// | rejoin | [`LeaseLost`](Self::LeaseLost), [`Retired`](Self::Retired), [`Forked`](Self::Forked) |
+/// | mend the call | [`OutOfRange`](Self::OutOfRange), [`TooLarge`](Self::TooLarge), [`Invalid`](Self::Invalid), [`NotFound`](Self::NotFound), [`AlreadyExists`](Self::AlreadyExists) |
+/// | mend the deployment | [`Full`](Self::Full), [`NoSpace`](Self::NoSpace), [`Incompatible`](Self::Incompatible), [`NotASegment`](Self::NotASegment), [`NotPermitted`](Self::NotPermitted), [`Unsupported`](Self::Unsupported) |
+/// | stop and look | [`Corrupt`](Self::Corrupt), [`Io`](Self::Io) |
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody's live claim is on the record.
+    #[error("{0}; wait with Record::claim, or try again when the claim has ended")]
+    Held(Box<Holder>),
+
+    /// The deadline passed.
+    #[error("waited {waited:.1?} in vain: {holder}")]
+    TimedOut {
+        /// How long the call waited.
+        waited: Duration,
+        /// Who was in the way.
+        holder: Box<Holder>,
+    },
+
+    /// A [`Cancel`](crate::Cancel) ended the wait.
+    #[error("the wait was cancelled")]
+    Cancelled,
+
+    /// The claim is not ours any more: it expired, was taken over, or was released.
+    #[error(
+        "the claim on record {record} with token {token} is lost: {why}; claim it anew and read again before writing"
+    )]
+    LeaseLost {
+        /// The record.
+        record: u32,
+        /// The token of the lost claim.
+        token: Token,
+        /// What became of it.
+        why: LeaseEnd,
+    },
+
+    /// An update of this segment is running on this thread: its closure called the segment to change something.
+    #[error("this thread is inside an update of the same segment; return from the closure first")]
+    Busy,
+
+    /// Others changed the record faster than this call could read it.
+    #[error("record {record} changed under {rounds} attempts to read it; try again")]
+    Outrun {
+        /// The record.
+        record: u32,
+        /// How often the call looked.
+        rounds: u64,
+    },
+
+    /// The handle belongs to the parent of this process.
+    #[error("this handle belongs to the parent process; call Segment::reopen in the child")]
+    Forked,
+
+    /// Somebody removed the segment.
+    #[error("the segment was removed; open or create it again")]
+    Retired,
+
+    /// Everything of a kind is in use.
+    #[error("all {limit} {what} are in use{}; {}", held_by(holders), what.way_out())]
+    Full {
+        /// Of what there is no more.
+        what: Resource,
+        /// How many there are.
+        limit: u64,
+        /// Who holds most of them, most first.
+        holders: Vec<Usage>,
+    },
+
+    /// The file system has no room for the segment.
+    #[error("no room for the segment in {path}: {needed} bytes needed, {free} free; make it smaller or free some space", path = path.display())]
+    NoSpace {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes the segment needs.
+        needed: u64,
+        /// Bytes the file system has free.
+        free: u64,
+    },
+
+    /// The value is longer than the segment's largest payload class.
+    #[error(
+        "a value of {length} bytes is longer than the segment's largest payload of {limit}; build the segment with a larger payload"
+    )]
+    TooLarge {
+        /// Bytes of the value.
+        length: usize,
+        /// Most bytes a value can have.
+        limit: usize,
+    },
+
+    /// There is no such record.
+    #[error("record {record} is past the segment's {records} records (0 to {})", records - 1)]
+    OutOfRange {
+        /// The number asked for.
+        record: u32,
+        /// How many records the segment has.
+        records: u32,
+    },
+
+    /// The segment holds something that no program of ours wrote. Nothing is repaired or wiped.
+    ///
+    /// An update may have taken place before the damage was met.
+    #[error(
+        "the segment is damaged: {what} (at {place}, found {found:#x}); stop its users, keep a copy of the file, and make a new one"
+    )]
+    Corrupt {
+        /// What makes no sense.
+        what: &'static str,
+        /// The record, lane or block number.
+        place: u64,
+        /// The word found there.
+        found: u64,
+    },
+
+    /// The segment was made for something else than what was asked for.
+    #[error("{}{mismatch}", at(path))]
+    Incompatible {
+        /// The segment's file, unless anonymous.
+        path: Option<PathBuf>,
+        /// What differs.
+        mismatch: Mismatch,
+    },
+
+    /// There is something at the path, and it is no segment.
+    #[error("{path} is no segment: {found}; nothing was changed, choose another path", path = path.display())]
+    NotASegment {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+
+    /// There is nothing at the path.
+    #[error("there is no segment at {path}; create it with Segment::builder().create(…) or open_or_create(…)", path = path.display())]
+    NotFound {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// There is something at the path already.
+    #[error("{path} exists already; open it, or remove it with Segment::remove", path = path.display())]
+    AlreadyExists {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The file belongs to somebody who has not let us in.
+    #[error("no permission for {path}: it belongs to user {owner}, group {group}, mode {mode:o}, and this process runs as user {me}; have its owner create it with SegmentBuilder::mode and ::group", path = path.display())]
+    NotPermitted {
+        /// The path.
+        path: PathBuf,
+        /// The owner's user id.
+        owner: u32,
+        /// The group's id.
+        group: u32,
+        /// The permission bits.
+        mode: u32,
+        /// Our effective user id.
+        me: u32,
+    },
+
+    /// The file system or kernel lacks something a segment needs.
+    #[error("{what} does not work in {path} ({source}); use a folder on tmpfs such as /dev/shm", path = path.display())]
+    Unsupported {
+        /// What is lacking.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// An argument makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+
+    /// The system refused.
+    #[error("cannot {action}{}: {source}", of(path))]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: Option<PathBuf>,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// [`Error`] without its details, for counting and matching.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(
+    missing_docs,
+    reason = "each is the variant of `Error` of the same name"
+)]
+#[repr(u8)]
+pub enum ErrorKind {
+    Held,
+    TimedOut,
+    Cancelled,
+    LeaseLost,
+    Busy,
+    Outrun,
+    Forked,
+    Retired,
+    Full,
+    NoSpace,
+    TooLarge,
+    OutOfRange,
+    Corrupt,
+    Incompatible,
+    NotASegment,
+    NotFound,
+    AlreadyExists,
+    NotPermitted,
+    Unsupported,
+    Invalid,
+    Io,
+}
+
+impl ErrorKind {
+    /// All kinds, in the order of their numbers.
+    pub(crate) const ALL: [Self; 21] = [
+        Self::Held,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::LeaseLost,
+        Self::Busy,
+        Self::Outrun,
+        Self::Forked,
+        Self::Retired,
+        Self::Full,
+        Self::NoSpace,
+        Self::TooLarge,
+        Self::OutOfRange,
+        Self::Corrupt,
+        Self::Incompatible,
+        Self::NotASegment,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::NotPermitted,
+        Self::Unsupported,
+        Self::Invalid,
+        Self::Io,
+    ];
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Error {
+    /// Which variant this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Held(_) => ErrorKind::Held,
+            Self::TimedOut { .. } => ErrorKind::TimedOut,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::LeaseLost { .. } => ErrorKind::LeaseLost,
+            Self::Busy => ErrorKind::Busy,
+            Self::Outrun { .. } => ErrorKind::Outrun,
+            Self::Forked => ErrorKind::Forked,
+            Self::Retired => ErrorKind::Retired,
+            Self::Full { .. } => ErrorKind::Full,
+            Self::NoSpace { .. } => ErrorKind::NoSpace,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::OutOfRange { .. } => ErrorKind::OutOfRange,
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Incompatible { .. } => ErrorKind::Incompatible,
+            Self::NotASegment { .. } => ErrorKind::NotASegment,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+            Self::NotPermitted { .. } => ErrorKind::NotPermitted,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Io { .. } => ErrorKind::Io,
+        }
+    }
+}
+
+/// What there can be no more of.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Rows for attachments.
+    Participants,
+    /// Lanes for threads that write.
+    Lanes,
+    /// Blocks of one payload class or larger.
+    Blocks {
+        /// Payload bytes the block had to hold.
+        length: usize,
+    },
+    /// Revisions: the clock has come to its end.
+    Revisions,
+}
+
+impl Resource {
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Participants => "let some exit, or build the segment with more participants",
+            Self::Lanes => "let some threads exit, or build the segment with more lanes",
+            Self::Blocks { .. } => "build the segment with more blocks of this payload",
+            Self::Revisions => "make a new segment",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Participants => f.write_str("participants"),
+            Self::Lanes => f.write_str("lanes"),
+            Self::Blocks { length } => write!(f, "blocks that hold {length} bytes"),
+            Self::Revisions => f.write_str("revisions"),
+        }
+    }
+}
+
+/// How many of something one process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Its process id, in its own PID namespace.
+    pub pid: u32,
+    /// Its command's name.
+    pub command: String,
+    /// How many.
+    pub count: u64,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}] {}", self.command, self.pid, self.count)
+    }
+}
+
+/// Who holds a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The claimed record.
+    pub record: u32,
+    /// The holder's process id, in its own PID namespace.
+    pub pid: u32,
+    /// The holder's command name.
+    pub command: String,
+    /// The claim's fencing token.
+    pub token: Token,
+    /// How long the holder has had it.
+    pub held: Duration,
+    /// How long until the lease ends.
+    pub remaining: Duration,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "record {}: held by {}[{}] for {:.1?}, token {}, lease ends in {:.1?}",
+            self.record, self.command, self.pid, self.held, self.token, self.remaining
+        )
+    }
+}
+
+/// How a claim ended.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseEnd {
+    /// Its lease ran out this long ago; nobody has taken the record since.
+    Expired(Duration),
+    /// Somebody else claimed the record after the lease ran out, with this token.
+    TakenOver(Token),
+    /// Somebody wrote or released the record after the lease ran out.
+    Replaced,
+}
+
+impl fmt::Display for LeaseEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired(ago) => write!(f, "its lease ended {ago:.1?} ago"),
+            Self::TakenOver(token) => {
+                write!(f, "its lease ended and token {token} has the record now")
+            }
+            Self::Replaced => f.write_str("its lease ended and the record was changed since"),
+        }
+    }
+}
+
+/// In what a segment differs from what was asked for or from what this build can use.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// Made by a build with another format number.
+    Format {
+        /// The segment's.
+        found: u32,
+        /// This build's.
+        ours: u32,
+    },
+    /// Made by a build that places things elsewhere.
+    Layout {
+        /// The segment's layout hash.
+        found: u64,
+        /// This build's.
+        ours: u64,
+    },
+    /// Made on a machine of the other byte order.
+    Endianness,
+    /// Made before the machine was started: what it says of processes is void.
+    Boot,
+    /// The file is shorter or longer than its header says.
+    Size {
+        /// Bytes of the file.
+        found: u64,
+        /// Bytes the header asks for.
+        expected: u64,
+    },
+    /// Smaller than asked for.
+    Smaller {
+        /// In what.
+        what: &'static str,
+        /// What it has.
+        found: u64,
+        /// What was asked for.
+        asked: u64,
+    },
+    /// The record holds a value of another type.
+    Type {
+        /// The record.
+        record: u32,
+        /// The type asked for.
+        asked: &'static str,
+        /// Bytes of the value found.
+        length: usize,
+    },
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const REMOVE: &str =
+            "stop its users and remove it with Segment::remove, or use the build that made it";
+        match self {
+            Self::Format { found, ours } => {
+                write!(f, "the segment has format {found}, this build reads format {ours}; {REMOVE}")
+            }
+            Self::Layout { found, ours } => {
+                write!(f, "the segment has layout {found:016x}, this build has {ours:016x}; {REMOVE}")
+            }
+            Self::Endianness => write!(f, "the segment was made on a machine of the other byte order; {REMOVE}"),
+            Self::Boot => f.write_str(
+                "the segment was made before this machine was started, so nobody can be attached; remove it with \
+                 Segment::remove and create it anew",
+            ),
+            Self::Size { found, expected } => write!(
+                f,
+                "the file has {found} bytes and its header says {expected}: it was cut or extended; restore it, or \
+                 remove it with Segment::remove"
+            ),
+            Self::Smaller { what, found, asked } => {
+                write!(f, "the segment has {found} {what} and {asked} were asked for; ask for less, or make a new one")
+            }
+            Self::Type { record, asked, length } => {
+                write!(f, "record {record} holds {length} bytes of another type than {asked}")
+            }
+        }
+    }
+}
+
+fn held_by(holders: &[Usage]) -> String {
+    if holders.is_empty() {
+        return String::new();
+    }
+    let most: Vec<String> = holders.iter().take(5).map(ToString::to_string).collect();
+    let more = if holders.len() > 5 {
+        format!(" and {} more", holders.len() - 5)
+    } else {
+        String::new()
+    };
+    format!(" (held by {}{more})", most.join(", "))
+}
+
+fn of(path: &Option<PathBuf>) -> String {
+    path.as_ref()
+        .map_or_else(String::new, |path| format!(" {}", path.display()))
+}
+
+fn at(path: &Option<PathBuf>) -> String {
+    path.as_ref()
+        .map_or_else(String::new, |path| format!("{}: ", path.display()))
+}

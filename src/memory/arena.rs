@@ -1,0 +1,308 @@
+//! The segment as typed places: what the protocol reaches its words through.
+//!
+//! The protocol's structs are plain structs of atomics. This module places them into a mapping, and under loom on the
+//! heap, so that the very code that runs in a segment is the code that is model-checked.
+//!
+//! An index that this process computed is asserted; an index that was *loaded* from the segment goes through
+//! [`Arena::block`] or [`Arena::lane`], which answer `None` instead of reaching outside.
+
+#[cfg(not(loom))]
+pub(crate) use mapped::Arena;
+
+#[cfg(loom)]
+pub(crate) use heap::Arena;
+
+use super::atomics::AtomicU64;
+use super::layout::BlockHead;
+
+/// One block: its header and the words of its payload.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub(crate) head: &'a BlockHead,
+    pub(crate) payload: &'a [AtomicU64],
+}
+
+impl Block<'_> {
+    /// How many payload bytes the block can hold.
+    pub(crate) fn capacity(&self) -> usize {
+        self.payload.len() * 8
+    }
+}
+
+#[cfg(not(loom))]
+mod mapped {
+    use std::ptr::NonNull;
+    use std::slice;
+
+    use memmap2::MmapRaw;
+
+    use super::Block;
+    use crate::memory::atomics::{AtomicU32, AtomicU64};
+    use crate::memory::layout::*;
+
+    /// A mapped segment whose header has been checked against `geometry`.
+    ///
+    /// The bytes are only ever reached as atomics, through `&`: other processes store into them at any time.
+    pub(crate) struct Arena {
+        base: NonNull<u8>,
+        pub(crate) geometry: Geometry,
+        /// Keeps the mapping alive; `base` points into it.
+        _map: MmapRaw,
+    }
+
+    // SAFETY: `base` points at memory that lives as long as `_map`, which the arena owns, and that is only accessed as
+    // atomics; a mapping may be used from and unmapped by any thread.
+    unsafe impl Send for Arena {}
+    // SAFETY: as for `Send`; every access through `&Arena` is an atomic access.
+    unsafe impl Sync for Arena {}
+
+    impl Arena {
+        /// Takes a mapping of at least `geometry.size` bytes.
+        pub(crate) fn new(map: MmapRaw, geometry: Geometry) -> Self {
+            assert!(map.len() >= geometry.size, "the mapping covers the segment");
+            let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is not at address zero");
+            assert!(
+                base.as_ptr().addr().is_multiple_of(4096),
+                "a mapping starts at a page"
+            );
+            Self {
+                base,
+                geometry,
+                _map: map,
+            }
+        }
+
+        /// The `index`-th `T` of a table of `count` that starts `offset` bytes into the segment and has `stride` bytes an
+        /// element. All four come from the checked geometry, `index` is asserted.
+        #[inline(always)]
+        fn place<T>(&self, offset: usize, stride: usize, index: u32, count: u32) -> &T {
+            assert!(index < count, "index within its table");
+            // SAFETY: `offset + index * stride + size_of::<T>() <= geometry.size <= mapping length` for every table, since
+            // `Geometry::of` placed `count` strides of at least `size_of::<T>()` bytes there; so the result stays inside
+            // one allocated object and the sum does not overflow `isize` (sizes are below 2^46).
+            let place = unsafe { self.base.add(offset + index as usize * stride) };
+            // SAFETY: `place` is inside the mapping (above) and aligned: `base` is at a page, and offset and stride are
+            // multiples of `align_of::<T>()`, which is at most 4096. Every `T` used here is a `repr(C)` struct of
+            // atomics or an atomic: any bit pattern is valid, and others' stores are to be expected. The mapping
+            // outlives the returned borrow of `self`.
+            unsafe { place.cast::<T>().as_ref() }
+        }
+
+        #[inline(always)]
+        pub(crate) fn header(&self) -> &Header {
+            self.place(0, size_of::<Header>(), 0, 1)
+        }
+
+        #[inline(always)]
+        pub(crate) fn clock(&self) -> &AtomicU64 {
+            &self.header().clock.word
+        }
+
+        #[inline(always)]
+        pub(crate) fn counters(&self) -> &Counters {
+            &self.header().counters
+        }
+
+        #[inline(always)]
+        pub(crate) fn watch_word(&self, bit: u32) -> &AtomicU32 {
+            &self.header().watch[bit as usize % WATCH_WORDS]
+        }
+
+        pub(crate) fn error_rows(&self) -> impl Iterator<Item = &ErrorRow> {
+            let errors = self.geometry.errors;
+            (0..ERRORS as u32)
+                .map(move |i| self.place(errors, size_of::<ErrorRow>(), i, ERRORS as u32))
+        }
+
+        pub(crate) fn rows(&self) -> u32 {
+            self.geometry.shape.participants
+        }
+
+        pub(crate) fn row(&self, index: u32) -> &Row {
+            self.place(self.geometry.rows, size_of::<Row>(), index, self.rows())
+        }
+
+        pub(crate) fn lanes(&self) -> u32 {
+            self.geometry.shape.lanes
+        }
+
+        /// A lane whose number may come from the segment.
+        #[inline(always)]
+        pub(crate) fn lane(&self, index: u32) -> Option<&Lane> {
+            (index < self.lanes())
+                .then(|| self.place(self.geometry.lanes, size_of::<Lane>(), index, self.lanes()))
+        }
+
+        pub(crate) fn records(&self) -> u32 {
+            self.geometry.shape.records
+        }
+
+        /// A record whose number was checked when its handle was made.
+        #[inline(always)]
+        pub(crate) fn record(&self, index: u32) -> &RecordHead {
+            self.place(
+                self.geometry.heads,
+                size_of::<RecordHead>(),
+                index,
+                self.records(),
+            )
+        }
+
+        #[inline(always)]
+        pub(crate) fn group(&self, record: u32) -> &AtomicU64 {
+            self.place(
+                self.geometry.groups,
+                8,
+                record / GROUP,
+                self.records().div_ceil(GROUP),
+            )
+        }
+
+        pub(crate) fn blocks(&self) -> u32 {
+            self.geometry.blocks
+        }
+
+        /// A word of the hint which blocks are taken: bit i of word w stands for block `64 w + i + 1`.
+        pub(crate) fn taken(&self, word: u32) -> &AtomicU64 {
+            self.place(self.geometry.taken, 8, word, self.blocks().div_ceil(64))
+        }
+
+        /// A block whose number may come from the segment; 0 and numbers past the last are `None`.
+        #[inline(always)]
+        pub(crate) fn block(&self, index: u32) -> Option<Block<'_>> {
+            let class = self.geometry.classes.get(self.geometry.class_of(index)?)?;
+            let within = index - class.first;
+            let head = self.place::<BlockHead>(class.offset, class.stride, within, class.blocks);
+            let words = self.place::<AtomicU64>(
+                class.offset + size_of::<BlockHead>(),
+                class.stride,
+                within,
+                class.blocks,
+            );
+            let count = (class.payload as usize).div_ceil(8);
+            // SAFETY: `count` words fit the stride after the header (`Geometry::of` rounds `header + payload` up to a
+            // multiple of 64), so all of them are inside the mapping, aligned as `words` is, valid for any bits, and
+            // alive as long as `self`.
+            let payload = unsafe { slice::from_raw_parts(words, count) };
+            Some(Block { head, payload })
+        }
+
+        /// The first and one-past-last index of the blocks that hold `length` bytes, of the class `class`.
+        pub(crate) fn class_range(&self, class: usize) -> std::ops::Range<u32> {
+            let class = &self.geometry.classes[class];
+            class.first..class.first + class.blocks
+        }
+
+        #[inline]
+        pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
+            self.geometry.class_for(length)
+        }
+
+        #[inline]
+        pub(crate) fn class_of(&self, block: u32) -> Option<usize> {
+            self.geometry.class_of(block)
+        }
+
+        pub(crate) fn classes(&self) -> usize {
+            self.geometry.classes.len()
+        }
+    }
+}
+
+#[cfg(loom)]
+mod heap {
+    use super::Block;
+    use crate::memory::atomics::{AtomicU32, AtomicU64};
+    use crate::memory::layout::*;
+
+    /// The same places on the heap, one payload class, for model-checking.
+    pub(crate) struct Arena {
+        records: Vec<RecordHead>,
+        blocks: Vec<(BlockHead, Vec<AtomicU64>)>,
+        lanes: Vec<Lane>,
+        groups: Vec<AtomicU64>,
+        taken: Vec<AtomicU64>,
+        watch: Vec<AtomicU32>,
+        clock: AtomicU64,
+        counters: Counters,
+    }
+
+    impl Arena {
+        pub(crate) fn new(records: u32, lanes: u32, blocks: u32, words: usize) -> Self {
+            let zeros = |n: u32| (0..n).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+            Self {
+                records: (0..records).map(|_| RecordHead::default()).collect(),
+                blocks: (0..blocks)
+                    .map(|_| (BlockHead::default(), zeros(words as u32)))
+                    .collect(),
+                lanes: (0..lanes).map(|_| Lane::default()).collect(),
+                groups: zeros(records.div_ceil(GROUP)),
+                taken: zeros(blocks.div_ceil(64)),
+                watch: (0..1).map(|_| AtomicU32::new(0)).collect(),
+                clock: AtomicU64::new(0),
+                counters: Counters::default(),
+            }
+        }
+
+        pub(crate) fn clock(&self) -> &AtomicU64 {
+            &self.clock
+        }
+
+        pub(crate) fn counters(&self) -> &Counters {
+            &self.counters
+        }
+
+        pub(crate) fn watch_word(&self, _bit: u32) -> &AtomicU32 {
+            &self.watch[0]
+        }
+
+        pub(crate) fn lanes(&self) -> u32 {
+            self.lanes.len() as u32
+        }
+
+        pub(crate) fn lane(&self, index: u32) -> Option<&Lane> {
+            self.lanes.get(index as usize)
+        }
+
+        pub(crate) fn records(&self) -> u32 {
+            self.records.len() as u32
+        }
+
+        pub(crate) fn record(&self, index: u32) -> &RecordHead {
+            &self.records[index as usize]
+        }
+
+        pub(crate) fn group(&self, record: u32) -> &AtomicU64 {
+            &self.groups[(record / GROUP) as usize]
+        }
+
+        pub(crate) fn blocks(&self) -> u32 {
+            self.blocks.len() as u32
+        }
+
+        pub(crate) fn taken(&self, word: u32) -> &AtomicU64 {
+            &self.taken[word as usize]
+        }
+
+        pub(crate) fn block(&self, index: u32) -> Option<Block<'_>> {
+            let (head, payload) = self.blocks.get((index as usize).checked_sub(1)?)?;
+            Some(Block { head, payload })
+        }
+
+        pub(crate) fn class_range(&self, _class: usize) -> std::ops::Range<u32> {
+            1..self.blocks() + 1
+        }
+
+        pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
+            (length <= self.blocks[0].1.len() * 8).then_some(0)
+        }
+
+        pub(crate) fn class_of(&self, block: u32) -> Option<usize> {
+            (1..=self.blocks()).contains(&block).then_some(0)
+        }
+
+        pub(crate) fn classes(&self) -> usize {
+            1
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong below the public face, before anybody has put words to it.
+
+/// Why a step of the protocol could not be taken. Nothing has been changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// The segment holds something that no program of ours wrote: `what` stands at `place` as `found`.
+    Corrupt {
+        what: &'static str,
+        place: u64,
+        found: u64,
+    },
+    /// No free block holds `length` bytes.
+    NoBlock { length: usize },
+    /// Others changed the record so often that this one step was never taken.
+    Outrun { rounds: u64 },
+}
+
+/// How long one operation goes on looking again before it concludes that the segment is damaged or that it is outrun.
+///
+/// A head that stays the same while its block makes no sense is damage: every honest change of the block changes the
+/// head first, and who acquires the change sees the other head. A head that changes every time is somebody's progress.
+pub(crate) struct Patience {
+    last: u64,
+    same: u32,
+    rounds: u64,
+}
+
+impl Patience {
+    /// Looks at one unchanged head before it counts as damaged.
+    const SAME: u32 = if cfg!(loom) { 8 } else { 1 << 16 };
+    /// Rounds in all before the operation gives up.
+    const ROUNDS: u64 = if cfg!(loom) { 32 } else { 1 << 26 };
+
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self {
+            last: 0,
+            same: 0,
+            rounds: 0,
+        }
+    }
+
+    /// One more look that made no sense, at `head`.
+    #[cold]
+    pub(crate) fn again(
+        &mut self,
+        what: &'static str,
+        record: u32,
+        head: u64,
+        found: u64,
+    ) -> Result<(), Fault> {
+        self.rounds += 1;
+        self.same = if self.rounds > 1 && head == self.last {
+            self.same + 1
+        } else {
+            0
+        };
+        self.last = head;
+        if self.same > Self::SAME {
+            return Err(Fault::Corrupt {
+                what,
+                place: record.into(),
+                found,
+            });
+        }
+        if self.rounds > Self::ROUNDS {
+            return Err(Fault::Outrun {
+                rounds: self.rounds,
+            });
+        }
+        super::atomics::pause();
+        Ok(())
+    }
+}

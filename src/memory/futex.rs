@@ -1,0 +1,85 @@
+//! Sleeping on a word that other processes change, and waking who sleeps there.
+//!
+//! The futexes are shared ones: the kernel finds sleepers by page and offset, whatever address each process mapped the
+//! segment at. (`FUTEX_PRIVATE_FLAG`, which the `atomic-wait` crate always sets, finds only sleepers of one process.)
+//! Deadlines are absolute times of the monotonic clock, so an interrupted sleep does not begin anew.
+
+use super::atomics::AtomicU32;
+
+#[cfg(not(loom))]
+pub(crate) use system::{now, sleep, wake_all};
+
+#[cfg(not(loom))]
+mod system {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use rustix::io::Errno;
+    use rustix::thread::futex::{self, Flags};
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+
+    use super::AtomicU32;
+
+    /// The monotonic clock of this process's time namespace.
+    #[inline]
+    pub(crate) fn now() -> Duration {
+        let now = clock_gettime(ClockId::Monotonic);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    }
+
+    /// Sleeps while `word` holds `expected`, until `deadline` on the clock of [`now`] at most.
+    ///
+    /// May return at any time: the caller looks again.
+    pub(crate) fn sleep(word: &AtomicU32, expected: u32, deadline: Duration) {
+        let until = Timespec {
+            tv_sec: deadline.as_secs() as i64,
+            tv_nsec: deadline.subsec_nanos().into(),
+        };
+        match futex::wait_bitset(
+            word,
+            Flags::empty(),
+            expected,
+            Some(&until),
+            NonZeroU32::MAX,
+        ) {
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
+            // Nothing else can come of a valid word and time; if it does, the caller's loop must not spin hot.
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+
+    /// Wakes everybody who sleeps on `word`.
+    pub(crate) fn wake_all(word: &AtomicU32) {
+        // The only failure is a word outside the address space, and this one is borrowed.
+        let _ = futex::wake(word, Flags::empty(), i32::MAX as u32);
+    }
+}
+
+/// A stand-in for the kernel's queue: the word is compared under the lock a waker takes, as the kernel does.
+#[cfg(loom)]
+pub(crate) mod model {
+    use loom::sync::{Condvar, Mutex};
+
+    use super::AtomicU32;
+    use crate::memory::atomics::Ordering::Relaxed;
+
+    loom::lazy_static! {
+        static ref QUEUE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    pub(crate) fn sleep(word: &AtomicU32, expected: u32) {
+        let guard = QUEUE.0.lock().unwrap();
+        // A read-modify-write reads the newest value, as the kernel's load under its bucket lock does.
+        if word.fetch_or(0, Relaxed) == expected {
+            drop(QUEUE.1.wait(guard).unwrap());
+        }
+    }
+
+    pub(crate) fn wake_all(_word: &AtomicU32) {
+        drop(QUEUE.0.lock().unwrap());
+        QUEUE.1.notify_all();
+    }
+}
+
+#[cfg(loom)]
+pub(crate) use model::{sleep as sleep_forever, wake_all};

@@ -1,0 +1,214 @@
+//! Looking at a record without making anyone wait, and finishing what its author has not.
+//!
+//! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
+//! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
+
+use super::arena::Arena;
+use super::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use super::atomics::{fence, loom_fence, pause};
+use super::block::Meta;
+use super::fault::{Fault, Patience};
+use super::word::{Fate, FateKind, Head};
+use crate::mutant::{edge, planted};
+
+/// What one look at a record found: a whole value that was current at some moment of the look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) head: Head,
+    /// The block's own revision: of the value's change, or of the claim that put the block there. 0: absent.
+    pub(crate) revision: u64,
+    pub(crate) meta: Meta,
+}
+
+impl Seen {
+    /// The revision of the last change of the value; 0 if there has been none.
+    #[inline]
+    pub(crate) fn modified(&self) -> u64 {
+        match self.meta.modified {
+            0 => self.revision,
+            _ if self.meta.version == 0 => 0,
+            modified => modified,
+        }
+    }
+
+    pub(crate) fn created(&self) -> u64 {
+        if self.meta.created == 0 {
+            self.revision
+        } else {
+            self.meta.created
+        }
+    }
+
+    /// The token of the claim the block bears.
+    pub(crate) fn token(&self) -> u64 {
+        if self.meta.claim.token == 0 {
+            self.revision
+        } else {
+            self.meta.claim.token
+        }
+    }
+}
+
+/// How long a reader looks again before it finishes for the author: about a microsecond.
+const COURTESY: u32 = if cfg!(loom) { 0 } else { 24 };
+
+impl Arena {
+    /// Reads a record: its header, and its payload where `payload` asks for it.
+    ///
+    /// Stores nothing shared unless it meets a change whose author has not finished it for about a microsecond.
+    #[inline]
+    pub(crate) fn look(
+        &self,
+        record: u32,
+        mut payload: Option<&mut Vec<u8>>,
+    ) -> Result<Seen, Fault> {
+        let slot = self.record(record);
+        let mut patience = Patience::new();
+        let mut courtesy = (Head::default(), 0);
+        loop {
+            let head = Head(slot.head.load(edge("publish.acquire", Acquire)));
+            if head.is_reference() {
+                // Commits over several records are part of the format; this version neither makes nor meets one.
+                patience.again(
+                    "a commit this version cannot finish",
+                    record,
+                    head.0,
+                    head.0,
+                )?;
+                continue;
+            }
+            let index = head.block();
+            if index == 0 {
+                if let Some(payload) = payload {
+                    payload.clear();
+                }
+                return Ok(Seen {
+                    head,
+                    revision: 0,
+                    meta: Meta::absent(record),
+                });
+            }
+            let Some(block) = self.block(index) else {
+                patience.again("a head that names no block", record, head.0, index.into())?;
+                continue;
+            };
+            let fate = Fate(block.head.fate.load(edge("number.acquire", Acquire)));
+            match fate.kind() {
+                FateKind::Numbered(revision) => {
+                    let meta = block.meta();
+                    if let Some(payload) = payload.as_deref_mut() {
+                        block.copy(meta.length as usize, payload);
+                    }
+                    // Edge `recycle`: if any word above is of the block's next life, the fate is seen changed below.
+                    if !planted("recycle.acquire") {
+                        fence(Acquire);
+                    }
+                    let same = planted("read without a second look")
+                        || block.head.fate.load(Relaxed) == fate.0;
+                    if same && meta.record == record && meta.length as usize <= block.capacity() {
+                        return Ok(Seen {
+                            head,
+                            revision,
+                            meta,
+                        });
+                    }
+                    patience.again(
+                        "a block of another record, or longer than its class",
+                        record,
+                        head.0,
+                        fate.0,
+                    )?;
+                }
+                FateKind::Owned { .. } => {
+                    courtesy = if courtesy.0 == head {
+                        (head, courtesy.1 + 1)
+                    } else {
+                        (head, 0)
+                    };
+                    if courtesy.1 < COURTESY {
+                        pause();
+                        continue;
+                    }
+                    self.finish_for(record, head, fate)?;
+                    patience.again("a change that cannot be numbered", record, head.0, fate.0)?;
+                }
+                FateKind::Free => {
+                    patience.again("a head that names a free block", record, head.0, fate.0)?
+                }
+            }
+        }
+    }
+
+    /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.
+    #[cold]
+    pub(crate) fn finish_for(&self, record: u32, head: Head, owned: Fate) -> Result<(), Fault> {
+        let FateKind::Owned { lane } = owned.kind() else {
+            return Ok(());
+        };
+        let Some(block) = self.block(head.block()) else {
+            return Ok(());
+        };
+        // Whoever acquired an owned word of the block's *next* life also sees that the block has left this head.
+        if !planted("finish without the head")
+            && self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0
+        {
+            return Ok(());
+        }
+        let lane = self.lane(lane).ok_or(Fault::Corrupt {
+            what: "a change by a lane that is not there",
+            place: record.into(),
+            found: owned.0,
+        })?;
+        let claim_only = block.head.modified.load(Relaxed) != 0;
+        let bits = if claim_only { 0 } else { self.mark(record) };
+        let drawn = self.clock().fetch_add(1, edge("clock", AcqRel)) + 1;
+        // The author that finds its block numbered by somebody else learns the number here, since by then the block
+        // may already live again elsewhere.
+        let number =
+            match lane
+                .number
+                .compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire))
+            {
+                _ if planted("helper forgets the number") => drawn,
+                Ok(_) => drawn,
+                Err(found) => match Fate(found).revision() {
+                    Some(number) => number,
+                    // The author has gone on to another change: this one has its number, in the fate.
+                    None => return Ok(()),
+                },
+            };
+        let stamped = block
+            .head
+            .fate
+            .compare_exchange(owned.0, number, edge("number.release", AcqRel), Relaxed)
+            .is_ok();
+        if stamped {
+            self.counters().helped.fetch_add(1, Relaxed);
+        }
+        self.wake(record);
+        self.wake_watchers(bits);
+        Ok(())
+    }
+
+    /// Tells the watchers of the record's group that something changed; answers which watch words to wake later.
+    ///
+    /// One load when nobody watches. Before the change is numbered, so that a change at or below a revision read from the
+    /// clock has been marked.
+    #[inline]
+    pub(crate) fn mark(&self, record: u32) -> u16 {
+        use super::word::Group;
+        let group = self.group(record);
+        loom_fence("mark.look");
+        let mut word = Group(group.load(edge("mark.look", SeqCst)));
+        loop {
+            let bits = word.wake();
+            if bits == 0 || planted("forget the mark") {
+                return 0;
+            }
+            match group.compare_exchange(word.0, word.marked().0, SeqCst, SeqCst) {
+                Ok(_) => return bits,
+                Err(found) => word = Group(found),
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! P6: revisions respect real time and versions.
+//!
+//! If one operation had returned before another began, on whatever records, its revision is the smaller one. A token is
+//! the revision that created a claim, so grants take part; so do logged reads, as operations that return a revision:
+//! what was read was numbered before the read returned. No two changes or grants share a revision, and on one record
+//! the higher version has the higher revision.
+
+use rayon::prelude::*;
+
+use super::Findings;
+use crate::history::{Kind, Outcome, Recorded};
+use crate::value::Author;
+
+#[derive(Clone, Copy)]
+struct Numbered {
+    begin: u64,
+    end: u64,
+    revision: u64,
+    author: Author,
+    record: u16,
+    version: u64,
+    /// Whether the operation drew the revision itself, rather than saw it.
+    drew: bool,
+}
+
+pub fn check(history: &Recorded) -> Findings {
+    let mut numbered: Vec<Numbered> = history
+        .all()
+        .filter(|(_, entry)| entry.outcome == Outcome::Done)
+        .filter(|(_, entry)| entry.is_change() || matches!(entry.kind, Kind::Grant | Kind::Read))
+        .filter(|(_, entry)| entry.revision != 0)
+        .map(|(author, entry)| Numbered {
+            begin: entry.begin,
+            end: entry.end,
+            revision: entry.revision,
+            author,
+            record: entry.record,
+            version: if entry.is_change() { entry.version } else { 0 },
+            drew: entry.kind != Kind::Read,
+        })
+        .collect();
+    let mut findings = Findings::default();
+    each_its_own(&mut numbered, &mut findings);
+    grows_with_the_version(&mut numbered, &mut findings);
+    respects_real_time(&mut numbered, &mut findings);
+    findings
+}
+
+fn each_its_own(numbered: &mut [Numbered], findings: &mut Findings) {
+    numbered.par_sort_unstable_by_key(|one| (!one.drew, one.revision));
+    let drawn = numbered.iter().take_while(|one| one.drew).count();
+    for pair in numbered[..drawn].windows(2) {
+        findings.expect(pair[0].revision != pair[1].revision, || {
+            format!(
+                "{:?} and {:?} both have revision {}",
+                pair[0].author, pair[1].author, pair[0].revision
+            )
+        });
+    }
+}
+
+fn grows_with_the_version(numbered: &mut [Numbered], findings: &mut Findings) {
+    numbered.par_sort_unstable_by_key(|one| (one.record, one.version, one.revision));
+    for pair in numbered.windows(2) {
+        let comparable = pair[0].record == pair[1].record && pair[0].version != 0;
+        if comparable && pair[0].version < pair[1].version {
+            findings.expect(pair[0].revision < pair[1].revision, || {
+                format!(
+                    "record {}: version {} has revision {}, version {} has {}",
+                    pair[0].record,
+                    pair[0].version,
+                    pair[0].revision,
+                    pair[1].version,
+                    pair[1].revision
+                )
+            });
+        }
+    }
+}
+
+fn respects_real_time(numbered: &mut [Numbered], findings: &mut Findings) {
+    let mut by_end = numbered.to_vec();
+    by_end.par_sort_unstable_by_key(|one| one.end);
+    numbered.par_sort_unstable_by_key(|one| one.begin);
+    let mut returned = by_end.iter().peekable();
+    let mut newest: Option<&Numbered> = None;
+    for one in numbered.iter().filter(|one| one.drew) {
+        while let Some(before) = returned.next_if(|before| before.end < one.begin) {
+            if newest.is_none_or(|newest| newest.revision < before.revision) {
+                newest = Some(before);
+            }
+        }
+        if let Some(before) = newest {
+            findings.expect(before.revision < one.revision, || {
+                format!(
+                    "{:?} (record {}) had returned with revision {} before {:?} (record {}) began and got {}",
+                    before.author,
+                    before.record,
+                    before.revision,
+                    one.author,
+                    one.record,
+                    one.revision
+                )
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::by_hand::Story;
+
+    fn story() -> Story {
+        let mut story = Story::new(2, 2);
+        story.change(0, 0);
+        story.change(1, 1);
+        story.change(0, 0);
+        story.grant(1, 1);
+        story.read(0, 1);
+        story.change(0, 1);
+        story
+    }
+
+    #[test]
+    fn revisions_in_the_order_of_time_are_sound() {
+        let findings = check(&story().history);
+        assert_eq!(findings.violations, 0, "{:?}", findings.examples);
+        assert!(findings.checked > 6);
+    }
+
+    #[test]
+    fn a_revision_out_of_order_across_records_is_seen() {
+        let mut story = story();
+        let late = story.change(1, 1);
+        let early = story.change(0, 0);
+        let (one, two) = (story.entry(late).revision, story.entry(early).revision);
+        story.entry(late).revision = two;
+        story.entry(early).revision = one;
+        let findings = check(&story.history);
+        assert_eq!(findings.violations, 1, "{:?}", findings.examples);
+        assert!(findings.examples[0].contains("had returned"));
+    }
+
+    #[test]
+    fn concurrent_operations_may_have_either_order() {
+        let mut story = story();
+        let one = story.change(1, 1);
+        let two = story.change(0, 0);
+        story.entry(two).begin = story.entry(one).begin;
+        let (a, b) = (story.entry(one).revision, story.entry(two).revision);
+        story.entry(one).revision = b;
+        story.entry(two).revision = a;
+        assert_eq!(check(&story.history).violations, 0);
+    }
+
+    #[test]
+    fn a_revision_used_twice_is_seen() {
+        let mut story = story();
+        let one = story.change(0, 0);
+        let two = story.change(1, 1);
+        story.entry(two).revision = story.entry(one).revision;
+        story.entry(two).begin = story.entry(one).begin;
+        let findings = check(&story.history);
+        assert!(findings.examples.iter().any(|words| words.contains("both have")));
+    }
+
+    #[test]
+    fn an_older_revision_on_a_newer_version_is_seen() {
+        let mut story = story();
+        let one = story.change(0, 0);
+        let two = story.change(1, 0);
+        // Concurrent in time, so only the versions give it away.
+        story.entry(two).begin = story.entry(one).begin;
+        let (a, b) = (story.entry(one).revision, story.entry(two).revision);
+        story.entry(one).revision = b;
+        story.entry(two).revision = a;
+        let findings = check(&story.history);
+        assert!(findings.examples.iter().any(|words| words.contains("has revision")));
+    }
+
+    #[test]
+    fn a_revision_read_before_it_was_drawn_is_seen() {
+        let mut story = story();
+        let read = story.read(0, 0);
+        let change = story.change(1, 0);
+        story.entry(read).revision = story.entry(change).revision;
+        assert!(check(&story.history).violations > 0);
+    }
+}

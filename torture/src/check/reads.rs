@@ -1,0 +1,159 @@
+//! P3: a reader sees a whole value with its version, revision and fingerprint, and nothing runs backwards.
+//!
+//! The readers check every value on the spot (see [`crate::workload::Hand::check`]) and log what is broken. Here the
+//! logged reads are placed among the changes: a read must not miss a change that was acknowledged before it began, must
+//! not show one that had not begun when it ended, and must show the revision the author was told.
+
+use super::{Findings, Scene};
+use crate::history::{Entry, Kind, Outcome};
+use crate::workload::describe_broken;
+
+pub fn check(scene: &Scene<'_>) -> Findings {
+    let history = scene.history;
+    let mut findings = Findings::default();
+    for (writer, region) in history.regions.iter().enumerate() {
+        findings.checked += region.reads;
+        let logged = region.entries.iter().filter(|entry| entry.kind == Kind::Torn);
+        let mut told = 0;
+        for entry in logged {
+            told += 1;
+            findings.violation(|| {
+                format!(
+                    "writer {writer} read record {} at version {}, revision {}: {}",
+                    entry.record,
+                    entry.version,
+                    entry.revision,
+                    describe_broken(entry.extra)
+                )
+            });
+        }
+        for _ in told..region.torn_reads {
+            findings.violation(|| format!("writer {writer} read a broken value, log full"));
+        }
+    }
+    for record in 0..scene.finals.len() {
+        place_reads(scene, record as u16, &mut findings);
+    }
+    findings
+}
+
+fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
+    let of_record = |entry: &&Entry| entry.record == record && entry.outcome == Outcome::Done;
+    let entries = || scene.history.regions.iter().flat_map(|region| &region.entries);
+    let mut reads: Vec<&Entry> = entries()
+        .filter(of_record)
+        .filter(|entry| entry.kind == Kind::Read)
+        .collect();
+    if reads.is_empty() {
+        return;
+    }
+    let mut changes: Vec<&Entry> = entries()
+        .filter(of_record)
+        .filter(|entry| entry.is_change())
+        .collect();
+    let mut by_version: Vec<Option<&Entry>> = Vec::new();
+    for change in &changes {
+        let version = change.version as usize;
+        if by_version.len() <= version {
+            by_version.resize(version + 1, None);
+        }
+        by_version[version] = Some(change);
+    }
+    reads.sort_unstable_by_key(|read| read.begin);
+    changes.sort_unstable_by_key(|change| change.end);
+    let mut returned = changes.iter().peekable();
+    let mut newest = 0;
+    for read in reads {
+        while let Some(change) = returned.next_if(|change| change.end < read.begin) {
+            newest = newest.max(change.version);
+        }
+        findings.expect(read.version >= newest, || {
+            format!(
+                "record {record}: a read that began after version {newest} was acknowledged saw {}",
+                read.version
+            )
+        });
+        let author = by_version.get(read.version as usize).copied().flatten();
+        if let Some(change) = author {
+            findings.expect(change.begin <= read.end, || {
+                let version = read.version;
+                format!("record {record}: version {version} was read before its author began")
+            });
+            findings.expect(change.revision == read.revision, || {
+                format!(
+                    "record {record}: version {} was read with revision {}, its author was told {}",
+                    read.version, read.revision, change.revision
+                )
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::by_hand::Story;
+    use crate::workload::Broken;
+
+    fn found(story: &Story) -> Findings {
+        story.with_scene(check)
+    }
+
+    fn story() -> Story {
+        let mut story = Story::new(2, 2);
+        story.change(0, 0);
+        story.read(1, 0);
+        story.change(0, 0);
+        story.read(1, 0);
+        story.change(0, 1);
+        story
+    }
+
+    #[test]
+    fn reads_in_their_place_are_sound() {
+        let findings = found(&story());
+        assert_eq!(findings.violations, 0, "{:?}", findings.examples);
+        assert_eq!(findings.checked, 6);
+    }
+
+    #[test]
+    fn a_torn_read_is_seen_even_when_the_log_was_full() {
+        let mut story = story();
+        story.torn_read(1, 0, Broken::Mixed as u64);
+        let findings = found(&story);
+        assert_eq!(findings.violations, 1);
+        assert!(findings.examples[0].contains("mix"));
+        story.history.regions[1].torn_reads += 1;
+        assert_eq!(found(&story).violations, 2);
+    }
+
+    #[test]
+    fn a_read_of_the_past_is_seen() {
+        let mut story = story();
+        let read = story.read(1, 0);
+        story.entry(read).version = 1;
+        story.entry(read).revision = 1;
+        let findings = found(&story);
+        assert!(findings.examples.iter().any(|words| words.contains("was acknowledged saw 1")));
+    }
+
+    #[test]
+    fn a_read_of_the_future_is_seen() {
+        let mut story = story();
+        let read = story.read(1, 0);
+        let change = story.change(0, 0);
+        story.entry(read).version = story.entry(change).version;
+        story.entry(read).revision = story.entry(change).revision;
+        let findings = found(&story);
+        assert!(findings.examples.iter().any(|words| words.contains("before its author")));
+    }
+
+    #[test]
+    fn a_read_with_another_revision_than_the_author_was_told_is_seen() {
+        let mut story = story();
+        let read = story.read(1, 0);
+        story.entry(read).revision += 1_000;
+        let findings = found(&story);
+        assert!(findings.examples.iter().any(|words| words.contains("was told")));
+    }
+}

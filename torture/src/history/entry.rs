@@ -1,0 +1,186 @@
+//! One entry of a history: an operation with its beginning, its end and what it was told.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use super::History;
+
+/// What was attempted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The process attached; `extra` is its pid.
+    #[default]
+    Attach = 0,
+    /// A change by closure.
+    Update = 1,
+    /// A change by compare-and-swap.
+    Swap = 2,
+    /// A change through a claim; `extra` is the claim's token.
+    Commit = 3,
+    /// A logged read: `version` and `revision` as answered.
+    Read = 4,
+    /// A wait for a version newer than `count`; `version` is the one it returned with.
+    Wait = 5,
+    /// A claim: `revision` is its token, `version` the version it found ([`Entry::UNKNOWN`] if it was lost before
+    /// it looked), `count` the lease in nanoseconds, `extra` the token of an intent left by somebody dead.
+    Grant = 6,
+    /// An intent announced under a claim; `extra` is the token, `count` the version it would create.
+    Intend = 7,
+    /// A lease made longer; `extra` is the token, `count` the lease from `begin` on in nanoseconds.
+    Renew = 8,
+    /// A claim given back; `extra` is the token.
+    Release = 9,
+    /// A claim dropped without a word; `extra` is the token.
+    Drop = 10,
+    /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::workload::Broken`].
+    Torn = 11,
+}
+
+impl Kind {
+    const ALL: [Self; 12] = [
+        Self::Attach,
+        Self::Update,
+        Self::Swap,
+        Self::Commit,
+        Self::Read,
+        Self::Wait,
+        Self::Grant,
+        Self::Intend,
+        Self::Renew,
+        Self::Release,
+        Self::Drop,
+        Self::Torn,
+    ];
+}
+
+/// What the engine answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// Nothing yet: the process died inside the call, or the call never ended.
+    #[default]
+    InDoubt = 0,
+    /// Done; for a change: acknowledged.
+    Done = 1,
+    /// A compare-and-swap that met another version.
+    Conflict = 2,
+    /// An update that met somebody's live claim.
+    Held = 3,
+    /// A holder that is one no longer.
+    LeaseLost = 4,
+    /// An update whose closure chose not to write.
+    Declined = 5,
+    /// A wait that came to its deadline.
+    TimedOut = 6,
+    /// An error that nothing in the run explains; its text is beside the history.
+    Failed = 7,
+}
+
+impl Outcome {
+    const ALL: [Self; 8] = [
+        Self::InDoubt,
+        Self::Done,
+        Self::Conflict,
+        Self::Held,
+        Self::LeaseLost,
+        Self::Declined,
+        Self::TimedOut,
+        Self::Failed,
+    ];
+}
+
+/// An operation as it was written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    pub kind: Kind,
+    pub outcome: Outcome,
+    pub record: u16,
+    /// Which life of its process slot did it, from 0.
+    pub life: u32,
+    /// When the call began, CLOCK_MONOTONIC nanoseconds.
+    pub begin: u64,
+    /// When it returned; 0 while in doubt.
+    pub end: u64,
+    pub version: u64,
+    pub revision: u64,
+    /// A change: the packed author it found before it, at its last attempt.
+    pub previous: u64,
+    /// A change: the version it would create, at its last attempt. Other kinds: see [`Kind`].
+    pub count: u64,
+    pub extra: u64,
+}
+
+impl Entry {
+    /// A version that was not learned.
+    pub const UNKNOWN: u64 = u64::MAX;
+
+    /// Whether it is meant to leave a new version of its record.
+    pub fn is_change(&self) -> bool {
+        matches!(self.kind, Kind::Update | Kind::Swap | Kind::Commit)
+    }
+
+    pub fn is_acknowledged_change(&self) -> bool {
+        self.is_change() && self.outcome == Outcome::Done
+    }
+
+    pub fn is_in_doubt(&self) -> bool {
+        self.outcome == Outcome::InDoubt
+    }
+
+    pub fn is_granted(&self) -> bool {
+        self.kind == Kind::Grant && self.outcome == Outcome::Done
+    }
+
+    /// `kind:8 | outcome:8 | record:16 | life:32`
+    pub(super) fn what(&self) -> u64 {
+        self.kind as u64
+            | (self.outcome as u64) << 8
+            | u64::from(self.record) << 16
+            | u64::from(self.life) << 32
+    }
+}
+
+pub(super) const WHAT: usize = 0;
+pub(super) const BEGIN: usize = 1;
+pub(super) const END: usize = 2;
+pub(super) const VERSION: usize = 3;
+pub(super) const REVISION: usize = 4;
+pub(super) const PREVIOUS: usize = 5;
+pub(super) const COUNT: usize = 6;
+pub(super) const EXTRA: usize = 7;
+
+/// Reads an entry back. The word that says what it is was written last, so it is read first.
+pub(super) fn load(history: &History, writer: u32, sequence: u64) -> Entry {
+    let what = history.entry_word(writer, sequence, WHAT).load(Acquire);
+    let word = |index| history.entry_word(writer, sequence, index).load(Relaxed);
+    let kind = (what & 0xff) as usize;
+    let outcome = (what >> 8 & 0xff) as usize;
+    Entry {
+        kind: *Kind::ALL.get(kind).expect("a kind this program wrote"),
+        outcome: *Outcome::ALL.get(outcome).expect("an outcome this program wrote"),
+        record: (what >> 16) as u16,
+        life: (what >> 32) as u32,
+        begin: word(BEGIN),
+        end: word(END),
+        version: word(VERSION),
+        revision: word(REVISION),
+        previous: word(PREVIOUS),
+        count: word(COUNT),
+        extra: word(EXTRA),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_and_outcome_has_its_own_number_in_the_list() {
+        for (number, kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, number);
+        }
+        for (number, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, number);
+        }
+    }
+}

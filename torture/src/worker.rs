@@ -1,0 +1,302 @@
+//! A worker process: this same program, started again with a job, that dies with the run that started it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slotguard::{Error, Segment};
+
+use crate::control;
+use crate::history::{History, Kind, Layout, Outcome};
+use crate::plan::{Records, Role};
+use crate::random::Random;
+use crate::system;
+use crate::workload::Hand;
+
+/// The first argument of a worker process.
+pub const SUBCOMMAND: &str = "worker";
+
+/// Threads have little to keep; a thousand of them should not need a gigabyte of address space.
+const STACK: usize = 256 << 10;
+
+/// What a worker process is to do; travels as one argument.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub parent: u32,
+    pub history: PathBuf,
+    pub layout: Layout,
+    /// Where the words of unexpected errors go.
+    pub errors: PathBuf,
+    /// The segment, or the controls' plain file.
+    pub target: PathBuf,
+    pub slot: u32,
+    pub life: u32,
+    pub seed: u64,
+    pub payload: usize,
+    pub work: Work,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Work {
+    Naive { updates: u32 },
+    Flock { updates: u32 },
+    /// Every thread makes so many updates of record 0.
+    Updates { updates: u32 },
+    /// Every thread has a role until the time is over.
+    Sustained { roles: Vec<Role>, records: Records },
+    /// One update of every record, so that whoever waits for one comes to an end.
+    Closing,
+}
+
+/// Why a worker could not do its job.
+#[derive(Debug)]
+pub struct Unable(String);
+
+impl From<io::Error> for Unable {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Error> for Unable {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The whole life of a worker process; answers its exit code.
+pub fn main(job: &str) -> i32 {
+    let job: Job = match serde_json::from_str(job) {
+        Ok(job) => job,
+        Err(error) => {
+            eprintln!("torture {SUBCOMMAND}: not a job: {error}");
+            return 2;
+        }
+    };
+    match work(&job) {
+        Ok(()) => 0,
+        Err(Unable(why)) => {
+            note(&job.errors, &format!("slot {} life {}: {why}", job.slot, job.life));
+            1
+        }
+    }
+}
+
+/// Appends a line to the file of unexpected errors; one write, so that lines do not mix.
+pub fn note(errors: &Path, words: &str) {
+    let file = File::options().append(true).create(true).open(errors);
+    if let Err(error) = file.and_then(|mut file| file.write_all(format!("{words}\n").as_bytes())) {
+        eprintln!("torture {SUBCOMMAND}: {words} (and no place to note it: {error})");
+    }
+}
+
+fn work(job: &Job) -> Result<(), Unable> {
+    system::die_with_parent(job.parent)?;
+    let history = History::open(&job.history, &job.layout)?;
+    let first = job.layout.first_writer(job.slot);
+    match &job.work {
+        Work::Naive { updates } => {
+            ready_and_go()?;
+            control::naive(&job.target, *updates, &history.log(first, job.life))?;
+        }
+        Work::Flock { updates } => {
+            ready_and_go()?;
+            control::flock(&job.target, *updates, &history.log(first, job.life))?;
+        }
+        Work::Updates { updates } => {
+            let segment = Segment::open(&job.target)?;
+            all_threads(job, &segment, &history, |mut hand| {
+                for _ in 0..*updates {
+                    hand.update(0, true)?;
+                }
+                Ok(())
+            })?;
+        }
+        Work::Sustained { roles, records } => sustained(job, &history, roles, records)?,
+        Work::Closing => {
+            let segment = Segment::open(&job.target)?;
+            close(&mut hand(job, &segment, &history, first))?;
+        }
+    }
+    Ok(())
+}
+
+fn hand<'a>(job: &'a Job, segment: &'a Segment, history: &'a History, writer: u32) -> Hand<'a> {
+    let parts = [u64::from(writer), u64::from(job.life)];
+    let random = Random::of(job.seed, &parts);
+    let log = history.log(writer, job.life);
+    Hand::new(segment, history, log, random, job.payload, &job.errors)
+}
+
+/// Tells the parent that this process is ready, and waits for the word to go: the end of the standard input.
+fn ready_and_go() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(b".")?;
+    out.flush()?;
+    io::stdin().lock().read_to_end(&mut Vec::new()).map(drop)
+}
+
+/// Starts all threads of the slot, then lets them go at once together with those of the other processes.
+fn all_threads(
+    job: &Job,
+    segment: &Segment,
+    history: &History,
+    body: impl Fn(Hand<'_>) -> Result<(), Error> + Sync,
+) -> Result<(), Unable> {
+    let count = job.layout.threads[job.slot as usize];
+    let first = job.layout.first_writer(job.slot);
+    if count == 1 {
+        let hand = hand(job, segment, history, first);
+        ready_and_go()?;
+        return Ok(body(hand)?);
+    }
+    let gate = Barrier::new(count as usize + 1);
+    std::thread::scope(|scope| {
+        for writer in first..first + count {
+            let (gate, body) = (&gate, &body);
+            let run = move || {
+                let hand = hand(job, segment, history, writer);
+                gate.wait();
+                gate.wait();
+                if let Err(error) = body(hand) {
+                    note(&job.errors, &format!("writer {writer}: {error}"));
+                }
+            };
+            std::thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, run)?;
+        }
+        gate.wait();
+        let told = ready_and_go();
+        gate.wait();
+        told
+    })?;
+    Ok(())
+}
+
+fn sustained(
+    job: &Job,
+    history: &History,
+    roles: &[Role],
+    records: &Records,
+) -> Result<(), Unable> {
+    let first = job.layout.first_writer(job.slot);
+    let mut log = history.log(first, job.life);
+    if log.room() == 0 {
+        return Ok(());
+    }
+    let open = log
+        .begin(Kind::Attach, 0)
+        .with_extra(u64::from(std::process::id()));
+    let segment = Segment::open(&job.target)?;
+    open.finish(Outcome::Done, 0, 0);
+    drop(log);
+    std::thread::scope(|scope| {
+        for (role, writer) in roles.iter().zip(first..).skip(1) {
+            let segment = &segment;
+            std::thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, move || {
+                    act(job, segment, history, writer, *role, records)
+                })?;
+        }
+        act(job, &segment, history, first, roles[0], records);
+        io::Result::Ok(())
+    })?;
+    Ok(())
+}
+
+fn act(
+    job: &Job,
+    segment: &Segment,
+    history: &History,
+    writer: u32,
+    role: Role,
+    records: &Records,
+) {
+    let mut hand = hand(job, segment, history, writer);
+    let ended = match role {
+        Role::Updater => update_all_the_time(&mut hand, records),
+        Role::Reader => read_all_the_time(&mut hand, records),
+        Role::Waiter => wait_all_the_time(&mut hand, records),
+        Role::Claimer => claim_all_the_time(&mut hand, records),
+    };
+    if let Err(error) = ended {
+        note(&job.errors, &format!("writer {writer}, {role:?}: {error}"));
+    }
+}
+
+fn update_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
+    while !hand.is_over() {
+        let index = match hand.random.below(128) {
+            0..4 => records.draw_quiet(&mut hand.random),
+            // Mostly refused: somebody holds it.
+            4 => records.draw_claimed(&mut hand.random),
+            _ => records.draw_hot(&mut hand.random),
+        };
+        if !hand.may_log() {
+            hand.read(index)?;
+            continue;
+        }
+        match hand.random.below(64) {
+            0 => hand.update(index, false)?,
+            1..=8 => hand.swap(index)?,
+            _ => hand.update(index, true)?,
+        };
+    }
+    Ok(())
+}
+
+fn read_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
+    while !hand.is_over() {
+        let index = hand.random.below(u64::from(records.total())) as u32;
+        match hand.random.below(64) {
+            0 => hand.verify(index)?,
+            1..=4 if hand.may_log() => hand.logged_read(index)?,
+            _ => {
+                hand.read(index)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn wait_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
+    let quiet: Vec<u32> = (records.hot..records.hot + records.quiet).collect();
+    // Not `is_over`: a waiter goes on until somebody tells it to stop, so that the last changes end its last wait.
+    while !hand.is_stopping() {
+        if hand.random.one_in(4) {
+            hand.wait(&quiet)?;
+        } else {
+            let index = records.draw_quiet(&mut hand.random);
+            hand.wait(&[index])?;
+        }
+    }
+    Ok(())
+}
+
+fn claim_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
+    let lease = Duration::from_millis(records.lease_ms);
+    while !hand.is_over() {
+        let index = records.draw_claimed(&mut hand.random);
+        if hand.may_log() {
+            hand.claim_turn(index, lease)?;
+        } else {
+            hand.read(index)?;
+        }
+    }
+    Ok(())
+}
+
+/// One change of every record; a claimed one is tried again until its last claim has ended.
+fn close(hand: &mut Hand<'_>) -> Result<(), Error> {
+    for index in 0..hand.segment.records() {
+        while hand.log.room() > 0 && hand.update(index, true)? == Outcome::Held {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
+}
