@@ -207,10 +207,7 @@ pub enum Error {
 /// [`Error`] without its details, for counting and matching.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(
-    missing_docs,
-    reason = "each is the variant of `Error` of the same name"
-)]
+#[allow(missing_docs, reason = "each is the variant of `Error` of the same name")]
 #[repr(u8)]
 pub enum ErrorKind {
     Held,
@@ -456,8 +453,7 @@ pub enum Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const REMOVE: &str =
-            "stop its users and remove it with Segment::remove, or use the build that made it";
+        const REMOVE: &str = "stop its users and remove it with Segment::remove, or use the build that made it";
         match self {
             Self::Format { found, ours } => {
                 write!(f, "the segment has format {found}, this build reads format {ours}; {REMOVE}")
@@ -490,20 +486,14 @@ fn held_by(holders: &[Usage]) -> String {
         return String::new();
     }
     let most: Vec<String> = holders.iter().take(5).map(ToString::to_string).collect();
-    let more = if holders.len() > 5 {
-        format!(" and {} more", holders.len() - 5)
-    } else {
-        String::new()
-    };
+    let more = if holders.len() > 5 { format!(" and {} more", holders.len() - 5) } else { String::new() };
     format!(" (held by {}{more})", most.join(", "))
 }
 
 fn of(path: &Option<PathBuf>) -> String {
-    path.as_ref()
-        .map_or_else(String::new, |path| format!(" {}", path.display()))
+    path.as_ref().map_or_else(String::new, |path| format!(" {}", path.display()))
 }
 
 fn at(path: &Option<PathBuf>) -> String {
-    path.as_ref()
-        .map_or_else(String::new, |path| format!("{}: ", path.display()))
+    path.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()))
 }

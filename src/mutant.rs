@@ -24,11 +24,7 @@ pub(crate) const fn planted(_name: &str) -> bool {
 /// A planted bug of the same name weakens it to `Relaxed`.
 #[cfg(mutants)]
 pub(crate) fn edge(name: &str, ordering: Ordering) -> Ordering {
-    if planted(name) {
-        Ordering::Relaxed
-    } else {
-        ordering
-    }
+    if planted(name) { Ordering::Relaxed } else { ordering }
 }
 
 /// The ordering of one end of a named edge (the table in [`crate::memory`] says what each edge gives).

@@ -21,12 +21,8 @@ pub enum Errand {
     QuietControl,
 }
 
-const ALL: [(Errand, &str); 4] = [
-    (Errand::Work, "work"),
-    (Errand::Keep, "keep"),
-    (Errand::Quiet, "quiet"),
-    (Errand::QuietControl, "quiet-control"),
-];
+const ALL: [(Errand, &str); 4] =
+    [(Errand::Work, "work"), (Errand::Keep, "keep"), (Errand::Quiet, "quiet"), (Errand::QuietControl, "quiet-control")];
 
 impl Errand {
     /// The arguments that start it.

@@ -29,11 +29,7 @@ impl Figures {
     pub fn add(&mut self, name: &str, unit: &'static str, value: f64) {
         match self.all.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.rounds.push(value),
-            None => self.all.push(Figure {
-                name: name.to_owned(),
-                unit,
-                rounds: vec![value],
-            }),
+            None => self.all.push(Figure { name: name.to_owned(), unit, rounds: vec![value] }),
         }
     }
 
@@ -50,12 +46,7 @@ impl Figures {
     /// The middle of the ratios of two rows, round by round; `None` if either was not measured.
     pub fn ratio(&self, above: &str, below: &str) -> Option<f64> {
         let (above, below) = (self.find(above)?, self.find(below)?);
-        let ratios: Vec<f64> = above
-            .rounds
-            .iter()
-            .zip(&below.rounds)
-            .map(|(above, below)| above / below)
-            .collect();
+        let ratios: Vec<f64> = above.rounds.iter().zip(&below.rounds).map(|(above, below)| above / below).collect();
         Some(median(&ratios))
     }
 

@@ -13,9 +13,7 @@ pub struct Histogram {
 impl Histogram {
     /// One that has seen nothing.
     pub fn new() -> Self {
-        Self {
-            counts: vec![0; BUCKETS],
-        }
+        Self { counts: vec![0; BUCKETS] }
     }
 
     /// Counts one operation of so many ticks.

@@ -29,16 +29,9 @@ impl Machine {
         Self {
             cores: super::pin::cores().len(),
             model: model.to_owned(),
-            kernel: rustix::system::uname()
-                .release()
-                .to_string_lossy()
-                .into_owned(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             architecture: std::env::consts::ARCH,
-            load: load
-                .split_whitespace()
-                .take(3)
-                .collect::<Vec<_>>()
-                .join(" "),
+            load: load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
         }
     }
 

@@ -1,12 +1,6 @@
 //! Memory that threads and processes share through a file, for the rivals and for the starting flag: no part of slotguard.
 
-use std::{
-    fs::OpenOptions,
-    io,
-    marker::PhantomData,
-    path::Path,
-    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64},
-};
+use std::{fs::OpenOptions, io, marker::PhantomData, path::Path};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -16,15 +10,6 @@ use memmap2::{MmapOptions, MmapRaw};
 /// Every part of the type is an atomic or an `UnsafeCell`, all-zero bytes are a value of it, and so is anything the
 /// workers of this bench write there.
 pub unsafe trait Shareable {}
-
-// SAFETY: one atomic; every pattern of bytes is a value.
-unsafe impl Shareable for AtomicU8 {}
-// SAFETY: one atomic; every pattern of bytes is a value.
-unsafe impl Shareable for AtomicU16 {}
-// SAFETY: one atomic; every pattern of bytes is a value.
-unsafe impl Shareable for AtomicU32 {}
-// SAFETY: one atomic; every pattern of bytes is a value.
-unsafe impl Shareable for AtomicU64 {}
 
 /// A `T` in a file's shared mapping.
 #[derive(Debug)]
@@ -36,20 +21,12 @@ pub struct Mapped<T: Shareable> {
 impl<T: Shareable> Mapped<T> {
     /// Maps the file, which is made with zeros if it is not there yet.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         // The file is either new or was given this very length by the run it belongs to, so nothing is ever cut off.
         file.set_len(size_of::<T>() as u64)?;
         let map = MmapOptions::new().len(size_of::<T>()).map_raw(&file)?;
         assert!(map.as_ptr().cast::<T>().is_aligned(), "a mapping begins at a page");
-        Ok(Self {
-            map,
-            holds: PhantomData,
-        })
+        Ok(Self { map, holds: PhantomData })
     }
 
     /// What lies in the mapping.

@@ -68,11 +68,7 @@ impl Options {
     /// Reads the command line, which criterion has already checked, and the environment.
     pub fn from_environment() -> Self {
         let words: Vec<String> = env::args().skip(1).collect();
-        let has = |flag: &str| {
-            words
-                .iter()
-                .any(|word| word == flag || word.starts_with(&format!("{flag}=")))
-        };
+        let has = |flag: &str| words.iter().any(|word| word == flag || word.starts_with(&format!("{flag}=")));
         let mode = if has("--list") {
             Mode::List
         } else if has("--test") || !has("--bench") {
@@ -171,9 +167,7 @@ fn matches(pattern: &str, row: &str) -> bool {
         let found = match (nth == 0 && from_start, last && to_end) {
             (true, true) => (rest == *piece).then_some(0),
             (true, false) => rest.starts_with(piece).then_some(0),
-            (false, true) => rest
-                .ends_with(piece)
-                .then(|| rest.len().saturating_sub(piece.len())),
+            (false, true) => rest.ends_with(piece).then(|| rest.len().saturating_sub(piece.len())),
             (false, false) => rest.find(piece),
         };
         match found {

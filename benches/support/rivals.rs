@@ -3,13 +3,7 @@
 //! Threads have `parking_lot` and `std`; processes have a robust process-shared pthread mutex and `flock`. All of them change
 //! the value in place and hash it with the function slotguard itself uses.
 
-use std::{
-    cell::UnsafeCell,
-    fs::File,
-    io,
-    mem::MaybeUninit,
-    path::Path,
-};
+use std::{cell::UnsafeCell, fs::File, io, mem::MaybeUninit, path::Path};
 
 use super::mapped::{Mapped, Shareable};
 
@@ -26,18 +20,12 @@ pub struct Value {
 }
 
 /// A fresh value, all zeros.
-pub const ZEROS: Value = Value {
-    version: 0,
-    fingerprint: 0,
-    bytes: [0; LARGEST],
-};
+pub const ZEROS: Value = Value { version: 0, fingerprint: 0, bytes: [0; LARGEST] };
 
 /// The change every row makes: one more in the number that the first eight bytes are.
 #[inline]
 pub fn one_more(bytes: &mut [u8]) {
-    let (first, _) = bytes
-        .split_first_chunk_mut::<8>()
-        .expect("every payload of this bench is at least eight bytes");
+    let (first, _) = bytes.split_first_chunk_mut::<8>().expect("every payload of this bench is at least eight bytes");
     *first = (u64::from_le_bytes(*first) + 1).to_le_bytes();
 }
 
@@ -139,10 +127,7 @@ impl FlockedFile {
     /// Opens the file anew and maps it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mapped = Mapped::open(path)?;
-        Ok(Self {
-            file: File::options().read(true).write(true).open(path)?,
-            mapped,
-        })
+        Ok(Self { file: File::options().read(true).write(true).open(path)?, mapped })
     }
 
     /// Runs `work` with the file's lock held.

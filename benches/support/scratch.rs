@@ -36,10 +36,7 @@ impl Scratch {
         if path.trim().is_empty() {
             return Err(io::Error::other("no folder for the run could be made"));
         }
-        Ok(Self {
-            path: PathBuf::from(path.trim_end_matches('\n')),
-            keeper,
-        })
+        Ok(Self { path: PathBuf::from(path.trim_end_matches('\n')), keeper })
     }
 
     /// Where the folder is.
@@ -61,9 +58,7 @@ impl Drop for Scratch {
 pub fn keep() -> io::Result<()> {
     let mut named = tempfile::Builder::new();
     named.prefix("slotguard-bench-");
-    let folder = named
-        .tempdir_in("/dev/shm")
-        .or_else(|_| named.tempdir())?;
+    let folder = named.tempdir_in("/dev/shm").or_else(|_| named.tempdir())?;
     let mut out = io::stdout();
     writeln!(out, "{}", folder.path().display())?;
     out.flush()?;

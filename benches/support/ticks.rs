@@ -50,10 +50,7 @@ impl Rate {
             })
             .collect();
         pairs.sort_unstable();
-        Self {
-            ticks_per_nanosecond,
-            cost_of_a_pair: pairs[pairs.len() / 2],
-        }
+        Self { ticks_per_nanosecond, cost_of_a_pair: pairs[pairs.len() / 2] }
     }
 
     /// Nanoseconds of an interval that was read with two calls of [`now`], without the cost of the two calls.

@@ -32,42 +32,29 @@ impl Deadline {
 
     /// This long from now. A duration past the end of the clock means [`Deadline::never`].
     pub fn after(duration: Duration) -> Self {
-        Self {
-            at: Instant::now().checked_add(duration),
-            cancel: None,
-        }
+        Self { at: Instant::now().checked_add(duration), cancel: None }
     }
 
     /// At this moment.
     pub fn at(moment: Instant) -> Self {
-        Self {
-            at: Some(moment),
-            cancel: None,
-        }
+        Self { at: Some(moment), cancel: None }
     }
 
     /// As long as it takes.
     pub fn never() -> Self {
-        Self {
-            at: None,
-            cancel: None,
-        }
+        Self { at: None, cancel: None }
     }
 
     /// The same deadline, but the wait also ends, with [`Error::Cancelled`](crate::Error::Cancelled), once `by` is
     /// cancelled.
     #[must_use]
     pub fn or_cancelled(self, by: &Cancel) -> Self {
-        Self {
-            cancel: Some(by.clone()),
-            ..self
-        }
+        Self { cancel: Some(by.clone()), ..self }
     }
 
     /// How long is left; zero once it has passed, `None` if it never will.
     pub fn remaining(&self) -> Option<Duration> {
-        self.at
-            .map(|at| at.saturating_duration_since(Instant::now()))
+        self.at.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Whether the moment has come.
@@ -143,26 +130,18 @@ impl Cancel {
     pub(crate) fn register(&self, wake: Waker) -> Registration {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
         self.wakers().push((id, wake));
-        Registration {
-            cancel: self.clone(),
-            id,
-        }
+        Registration { cancel: self.clone(), id }
     }
 
     fn wakers(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Waker)>> {
         // A waker that panicked has at worst not woken the ones after it; the list itself is whole.
-        self.inner
-            .wakers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Cancel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cancel")
-            .field("cancelled", &self.is_cancelled())
-            .finish_non_exhaustive()
+        f.debug_struct("Cancel").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
     }
 }
 

@@ -61,15 +61,8 @@ mod mapped {
         pub(crate) fn new(map: MmapRaw, geometry: Geometry) -> Self {
             assert!(map.len() >= geometry.size, "the mapping covers the segment");
             let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is not at address zero");
-            assert!(
-                base.as_ptr().addr().is_multiple_of(4096),
-                "a mapping starts at a page"
-            );
-            Self {
-                base,
-                geometry,
-                _map: map,
-            }
+            assert!(base.as_ptr().addr().is_multiple_of(4096), "a mapping starts at a page");
+            Self { base, geometry, _map: map }
         }
 
         /// The `index`-th `T` of a table of `count` that starts `offset` bytes into the segment and has `stride` bytes an
@@ -110,8 +103,7 @@ mod mapped {
 
         pub(crate) fn error_rows(&self) -> impl Iterator<Item = &ErrorRow> {
             let errors = self.geometry.errors;
-            (0..ERRORS as u32)
-                .map(move |i| self.place(errors, size_of::<ErrorRow>(), i, ERRORS as u32))
+            (0..ERRORS as u32).map(move |i| self.place(errors, size_of::<ErrorRow>(), i, ERRORS as u32))
         }
 
         pub(crate) fn rows(&self) -> u32 {
@@ -129,8 +121,7 @@ mod mapped {
         /// A lane whose number may come from the segment.
         #[inline(always)]
         pub(crate) fn lane(&self, index: u32) -> Option<&Lane> {
-            (index < self.lanes())
-                .then(|| self.place(self.geometry.lanes, size_of::<Lane>(), index, self.lanes()))
+            (index < self.lanes()).then(|| self.place(self.geometry.lanes, size_of::<Lane>(), index, self.lanes()))
         }
 
         pub(crate) fn records(&self) -> u32 {
@@ -140,22 +131,12 @@ mod mapped {
         /// A record whose number was checked when its handle was made.
         #[inline(always)]
         pub(crate) fn record(&self, index: u32) -> &RecordHead {
-            self.place(
-                self.geometry.heads,
-                size_of::<RecordHead>(),
-                index,
-                self.records(),
-            )
+            self.place(self.geometry.heads, size_of::<RecordHead>(), index, self.records())
         }
 
         #[inline(always)]
         pub(crate) fn group(&self, record: u32) -> &AtomicU64 {
-            self.place(
-                self.geometry.groups,
-                8,
-                record / GROUP,
-                self.records().div_ceil(GROUP),
-            )
+            self.place(self.geometry.groups, 8, record / GROUP, self.records().div_ceil(GROUP))
         }
 
         pub(crate) fn blocks(&self) -> u32 {
@@ -173,12 +154,8 @@ mod mapped {
             let class = self.geometry.classes.get(self.geometry.class_of(index)?)?;
             let within = index - class.first;
             let head = self.place::<BlockHead>(class.offset, class.stride, within, class.blocks);
-            let words = self.place::<AtomicU64>(
-                class.offset + size_of::<BlockHead>(),
-                class.stride,
-                within,
-                class.blocks,
-            );
+            let words =
+                self.place::<AtomicU64>(class.offset + size_of::<BlockHead>(), class.stride, within, class.blocks);
             let count = (class.payload as usize).div_ceil(8);
             // SAFETY: `count` words fit the stride after the header (`Geometry::of` rounds `header + payload` up to a
             // multiple of 64), so all of them are inside the mapping, aligned as `words` is, valid for any bits, and
@@ -232,9 +209,7 @@ mod heap {
             let zeros = |n: u32| (0..n).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
             Self {
                 records: (0..records).map(|_| RecordHead::default()).collect(),
-                blocks: (0..blocks)
-                    .map(|_| (BlockHead::default(), zeros(words as u32)))
-                    .collect(),
+                blocks: (0..blocks).map(|_| (BlockHead::default(), zeros(words as u32))).collect(),
                 lanes: (0..lanes).map(|_| Lane::default()).collect(),
                 groups: zeros(records.div_ceil(GROUP)),
                 taken: zeros(blocks.div_ceil(64)),

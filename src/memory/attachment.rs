@@ -60,12 +60,7 @@ impl Drop for ThreadLane {
 
 impl Attachment {
     /// Takes a row of the segment, recovering a dead owner's if need be.
-    pub(crate) fn attach(
-        arena: Arena,
-        file: File,
-        path: Option<PathBuf>,
-        locks: Locks,
-    ) -> Result<Self> {
+    pub(crate) fn attach(arena: Arena, file: File, path: Option<PathBuf>, locks: Locks) -> Result<Self> {
         static NEXT: LocalU64 = LocalU64::new(1);
         let host = HostClock::read()?;
         let rows = arena.rows();
@@ -98,11 +93,7 @@ impl Attachment {
             });
         }
         let holders = (0..rows).map(|row| usage(&arena, row, 1)).collect();
-        Err(Error::Full {
-            what: Resource::Participants,
-            limit: rows.into(),
-            holders,
-        })
+        Err(Error::Full { what: Resource::Participants, limit: rows.into(), holders })
     }
 
     /// Refuses what belongs to another process or to a removed segment.
@@ -124,10 +115,7 @@ impl Attachment {
 
     /// Runs `work` with this thread's lane. An operation nested in another of the same thread is [`Error::Busy`].
     #[inline]
-    pub(crate) fn with_lane<R>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&mut LaneHandle) -> Result<R>,
-    ) -> Result<R> {
+    pub(crate) fn with_lane<R>(self: &Arc<Self>, work: impl FnOnce(&mut LaneHandle) -> Result<R>) -> Result<R> {
         self.check()?;
         let mut lane = match self.borrow_lane() {
             Some(lane) => lane?,
@@ -146,10 +134,7 @@ impl Attachment {
             }
         }
         lane.losses = 0;
-        let mut lent = Return {
-            lane: Some(lane),
-            home: self,
-        };
+        let mut lent = Return { lane: Some(lane), home: self };
         work(lent.lane.as_mut().expect("lent just now"))
     }
 
@@ -186,11 +171,7 @@ impl Attachment {
         let _ = LANES.try_with(|lanes| {
             let mut lanes = lanes.borrow_mut();
             lanes.retain(|lane| lane.home.strong_count() > 0);
-            lanes.push(ThreadLane {
-                attachment: self.id,
-                home: Arc::downgrade(self),
-                lane: None,
-            });
+            lanes.push(ThreadLane { attachment: self.id, home: Arc::downgrade(self), lane: None });
         });
         Ok(lane)
     }
@@ -208,8 +189,8 @@ impl Attachment {
                 {
                     continue;
                 }
-                let taken = LaneHandle::inherit(&self.arena, index)
-                    .and_then(|mut lane| lane.stock(&self.arena).map(|()| lane));
+                let taken =
+                    LaneHandle::inherit(&self.arena, index).and_then(|mut lane| lane.stock(&self.arena).map(|()| lane));
                 match taken {
                     Ok(lane) => return Ok(Box::new(lane)),
                     Err(fault) => {
@@ -228,11 +209,7 @@ impl Attachment {
         }
         match damage {
             Some(fault) => Err(self.explain(fault, 0)),
-            None => Err(Error::Full {
-                what: Resource::Lanes,
-                limit: lanes.into(),
-                holders: self.lane_users(),
-            }),
+            None => Err(Error::Full { what: Resource::Lanes, limit: lanes.into(), holders: self.lane_users() }),
         }
     }
 
@@ -240,11 +217,7 @@ impl Attachment {
         // A child's copy of the parent's lane is not the child's to give.
         if fork::generation() == self.generation {
             // Release: edge `lane`.
-            self.arena
-                .lane(lane.index)
-                .expect("a lane of the table")
-                .owner
-                .store(Owner::NOBODY.0, Release);
+            self.arena.lane(lane.index).expect("a lane of the table").owner.store(Owner::NOBODY.0, Release);
         }
     }
 
@@ -264,10 +237,7 @@ impl Attachment {
 
     fn recover_if_dead(&self, row: u32) -> Option<Recovered> {
         let life = &self.arena.row(row).life;
-        if row == self.me.row()
-            || !Life(life.load(Acquire)).is_attached()
-            || self.locks.is_held_by_another(row)
-        {
+        if row == self.me.row() || !Life(life.load(Acquire)).is_attached() || self.locks.is_held_by_another(row) {
             return None;
         }
         // Another thread of ours is at it: what it does is as good.
@@ -292,11 +262,9 @@ impl Attachment {
                 Error::Corrupt { what, place, found }
             }
             Fault::Outrun { rounds } => Error::Outrun { record, rounds },
-            Fault::NoBlock { length: usize::MAX } => Error::Full {
-                what: Resource::Revisions,
-                limit: super::lane::LAST_REVISION,
-                holders: Vec::new(),
-            },
+            Fault::NoBlock { length: usize::MAX } => {
+                Error::Full { what: Resource::Revisions, limit: super::lane::LAST_REVISION, holders: Vec::new() }
+            }
             Fault::NoBlock { length } => {
                 let limit = self.max_payload();
                 let Some(class) = self.arena.class_for(length) else {
@@ -304,11 +272,7 @@ impl Attachment {
                 };
                 let blocks = self.arena.blocks() + 1 - self.arena.class_range(class).start;
                 let what = Resource::Blocks { length };
-                Error::Full {
-                    what,
-                    limit: blocks.into(),
-                    holders: self.lane_users(),
-                }
+                Error::Full { what, limit: blocks.into(), holders: self.lane_users() }
             }
         }
     }
@@ -316,35 +280,20 @@ impl Attachment {
     /// Payload bytes of the largest class.
     #[inline]
     pub(crate) fn max_payload(&self) -> usize {
-        self.arena
-            .geometry
-            .classes
-            .last()
-            .map_or(0, |class| class.payload as usize)
+        self.arena.geometry.classes.last().map_or(0, |class| class.payload as usize)
     }
 
     /// Who holds how many lanes, most first.
     fn lane_users(&self) -> Vec<Usage> {
         let mut counts = vec![0u64; self.arena.rows() as usize];
         for index in 0..self.arena.lanes() {
-            let owner = Owner(
-                self.arena
-                    .lane(index)
-                    .expect("a lane of the table")
-                    .owner
-                    .load(Relaxed),
-            );
-            if let Some(count) = counts
-                .get_mut(owner.row() as usize)
-                .filter(|_| owner != Owner::NOBODY)
-            {
+            let owner = Owner(self.arena.lane(index).expect("a lane of the table").owner.load(Relaxed));
+            if let Some(count) = counts.get_mut(owner.row() as usize).filter(|_| owner != Owner::NOBODY) {
                 *count += 1;
             }
         }
         let taken = counts.iter().zip(0..).filter(|(count, _)| **count > 0);
-        let mut users: Vec<Usage> = taken
-            .map(|(count, row)| usage(&self.arena, row, *count))
-            .collect();
+        let mut users: Vec<Usage> = taken.map(|(count, row)| usage(&self.arena, row, *count)).collect();
         users.sort_by_key(|user| std::cmp::Reverse(user.count));
         users
     }
@@ -362,10 +311,7 @@ impl Drop for Attachment {
 
 impl std::fmt::Debug for Attachment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attachment")
-            .field("path", &self.path)
-            .field("row", &self.me.row())
-            .finish_non_exhaustive()
+        f.debug_struct("Attachment").field("path", &self.path).field("row", &self.me.row()).finish_non_exhaustive()
     }
 }
 
@@ -384,9 +330,5 @@ fn introduce(arena: &Arena, row: u32) {
 pub(crate) fn usage(arena: &Arena, row: u32, count: u64) -> Usage {
     let row = arena.row(row);
     let command = [row.command[0].load(Relaxed), row.command[1].load(Relaxed)];
-    Usage {
-        pid: row.pid.load(Relaxed) as u32,
-        command: host::command_name(command),
-        count,
-    }
+    Usage { pid: row.pid.load(Relaxed) as u32, command: host::command_name(command), count }
 }

@@ -11,8 +11,7 @@ impl LaneHandle {
         self.losses += 1;
         let lane = arena.lane(self.index).expect("a lane this process took");
         use super::atomics::Ordering::Relaxed;
-        lane.conflicts
-            .store(lane.conflicts.load(Relaxed).wrapping_add(1), Relaxed);
+        lane.conflicts.store(lane.conflicts.load(Relaxed).wrapping_add(1), Relaxed);
         // xorshift32
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;

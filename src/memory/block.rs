@@ -19,12 +19,7 @@ pub(crate) struct ClaimWords {
 }
 
 impl ClaimWords {
-    pub(crate) const NONE: Self = Self {
-        owner: Owner::NOBODY,
-        token: 0,
-        until: 0,
-        since: 0,
-    };
+    pub(crate) const NONE: Self = Self { owner: Owner::NOBODY, token: 0, until: 0, since: 0 };
 
     #[inline]
     pub(crate) fn is_some(&self) -> bool {
@@ -57,27 +52,47 @@ pub(crate) struct Meta {
     pub(crate) intent: IntentWords,
 }
 
+impl IntentWords {
+    pub(crate) const NONE: Self = Self { token: 0, before: 0, after: 0 };
+
+    /// The words, if they announce something.
+    #[inline]
+    pub(crate) fn announced(&self) -> Option<&Self> {
+        (self.token != 0).then_some(self)
+    }
+}
+
 impl Meta {
     /// What an absent record looks like.
-    pub(crate) fn absent(record: u32) -> Self {
-        Self {
-            record,
-            length: 0,
-            key: 0,
-            version: 0,
-            modified: 0,
-            created: 0,
-            lease: 0,
-            fingerprint: EMPTY_FINGERPRINT,
-            kind: 0,
-            claim: ClaimWords::NONE,
-            intent: IntentWords {
-                token: 0,
-                before: 0,
-                after: 0,
-            },
-        }
-    }
+    pub(crate) const ABSENT: Self = Self {
+        record: 0,
+        length: 0,
+        key: 0,
+        version: 0,
+        modified: 0,
+        created: 0,
+        lease: 0,
+        fingerprint: EMPTY_FINGERPRINT,
+        kind: 0,
+        claim: ClaimWords::NONE,
+        intent: IntentWords::NONE,
+    };
+}
+
+/// The header of the block that is to replace what was seen; what it does not name (the lease) stays as it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next<'a> {
+    pub(crate) record: u32,
+    pub(crate) key: u64,
+    pub(crate) version: u64,
+    /// 0: this block's own revision. Anything else: it changes no value.
+    pub(crate) modified: u64,
+    pub(crate) created: u64,
+    pub(crate) lease: u64,
+    pub(crate) fingerprint: u64,
+    pub(crate) kind: u64,
+    pub(crate) claim: Option<&'a ClaimWords>,
+    pub(crate) intent: Option<&'a IntentWords>,
 }
 
 /// FNV-1a 64 of nothing: the offset basis.
@@ -86,30 +101,27 @@ pub(crate) const EMPTY_FINGERPRINT: u64 = 0xcbf2_9ce4_8422_2325;
 impl Block<'_> {
     /// Writes header and payload. The caller owns the block and has put a release fence between its owned word and this.
     #[inline]
-    pub(crate) fn fill(&self, meta: &Meta, value: &[u8]) {
+    pub(crate) fn fill(&self, next: &Next<'_>, value: &[u8]) {
         let head = self.head;
-        head.place.store(
-            u64::from(meta.length) << 32 | u64::from(meta.record),
-            Relaxed,
-        );
-        head.key.store(meta.key, Relaxed);
-        head.version.store(meta.version, Relaxed);
-        head.modified.store(meta.modified, Relaxed);
-        head.created.store(meta.created, Relaxed);
-        head.lease.store(meta.lease, Relaxed);
-        head.fingerprint.store(meta.fingerprint, Relaxed);
-        head.kind.store(meta.kind, Relaxed);
-        head.claim_owner.store(meta.claim.owner.0, Relaxed);
-        // The other claim words mean nothing while nobody owns the claim.
-        if meta.claim.is_some() {
-            head.claim_token.store(meta.claim.token, Relaxed);
-            head.claim_until.store(meta.claim.until, Relaxed);
-            head.claim_since.store(meta.claim.since, Relaxed);
+        head.place.store((value.len() as u64) << 32 | u64::from(next.record), Relaxed);
+        head.key.store(next.key, Relaxed);
+        head.version.store(next.version, Relaxed);
+        head.modified.store(next.modified, Relaxed);
+        head.created.store(next.created, Relaxed);
+        head.lease.store(next.lease, Relaxed);
+        head.fingerprint.store(next.fingerprint, Relaxed);
+        head.kind.store(next.kind, Relaxed);
+        // The other claim words mean nothing while nobody owns the claim; likewise the intent's.
+        head.claim_owner.store(next.claim.map_or(0, |claim| claim.owner.0), Relaxed);
+        if let Some(claim) = next.claim {
+            head.claim_token.store(claim.token, Relaxed);
+            head.claim_until.store(claim.until, Relaxed);
+            head.claim_since.store(claim.since, Relaxed);
         }
-        head.intent_token.store(meta.intent.token, Relaxed);
-        if meta.intent.token != 0 {
-            head.intent_before.store(meta.intent.before, Relaxed);
-            head.intent_after.store(meta.intent.after, Relaxed);
+        head.intent_token.store(next.intent.map_or(0, |intent| intent.token), Relaxed);
+        if let Some(intent) = next.intent {
+            head.intent_before.store(intent.before, Relaxed);
+            head.intent_after.store(intent.after, Relaxed);
         }
         let (words, rest) = value.as_chunks::<8>();
         for (place, word) in self.payload.iter().zip(words) {
@@ -123,43 +135,32 @@ impl Block<'_> {
     }
 
     /// Copies the header. Possibly torn: to be used only once the fate was seen unchanged afterwards.
-    #[inline]
-    pub(crate) fn meta(&self) -> Meta {
+    ///
+    /// Written in place, word by word: a struct of this size moved about would be read back in larger pieces than it was
+    /// stored in, which stalls.
+    #[inline(always)]
+    pub(crate) fn read_meta(&self, meta: &mut Meta) {
         let head = self.head;
         let place = head.place.load(Relaxed);
-        let owner = Owner(head.claim_owner.load(Relaxed));
-        let claim = if owner == Owner::NOBODY {
-            ClaimWords::NONE
-        } else {
-            ClaimWords {
-                owner,
-                token: head.claim_token.load(Relaxed),
-                until: head.claim_until.load(Relaxed),
-                since: head.claim_since.load(Relaxed),
-            }
-        };
-        let token = head.intent_token.load(Relaxed);
-        let intent = if token == 0 {
-            IntentWords::default()
-        } else {
-            IntentWords {
-                token,
-                before: head.intent_before.load(Relaxed),
-                after: head.intent_after.load(Relaxed),
-            }
-        };
-        Meta {
-            record: place as u32,
-            length: (place >> 32) as u32,
-            key: head.key.load(Relaxed),
-            version: head.version.load(Relaxed),
-            modified: head.modified.load(Relaxed),
-            created: head.created.load(Relaxed),
-            lease: head.lease.load(Relaxed),
-            fingerprint: head.fingerprint.load(Relaxed),
-            kind: head.kind.load(Relaxed),
-            claim,
-            intent,
+        meta.record = place as u32;
+        meta.length = (place >> 32) as u32;
+        meta.key = head.key.load(Relaxed);
+        meta.version = head.version.load(Relaxed);
+        meta.modified = head.modified.load(Relaxed);
+        meta.created = head.created.load(Relaxed);
+        meta.lease = head.lease.load(Relaxed);
+        meta.fingerprint = head.fingerprint.load(Relaxed);
+        meta.kind = head.kind.load(Relaxed);
+        meta.claim.owner = Owner(head.claim_owner.load(Relaxed));
+        if meta.claim.is_some() {
+            meta.claim.token = head.claim_token.load(Relaxed);
+            meta.claim.until = head.claim_until.load(Relaxed);
+            meta.claim.since = head.claim_since.load(Relaxed);
+        }
+        meta.intent.token = head.intent_token.load(Relaxed);
+        if meta.intent.token != 0 {
+            meta.intent.before = head.intent_before.load(Relaxed);
+            meta.intent.after = head.intent_after.load(Relaxed);
         }
     }
 

@@ -93,10 +93,7 @@ impl Segment {
         let mut lanes = vec![0; arena.rows() as usize];
         for lane in (0..arena.lanes()).filter_map(|index| arena.lane(index)) {
             let owner = Owner(lane.owner.load(Relaxed));
-            if let Some(count) = lanes
-                .get_mut(owner.row() as usize)
-                .filter(|_| owner != Owner::NOBODY)
-            {
+            if let Some(count) = lanes.get_mut(owner.row() as usize).filter(|_| owner != Owner::NOBODY) {
                 *count += 1;
             }
         }
@@ -115,10 +112,7 @@ impl Segment {
                 row: index,
                 epoch: life.epoch(),
                 pid,
-                command: host::command_name([
-                    row.command[0].load(Relaxed),
-                    row.command[1].load(Relaxed),
-                ]),
+                command: host::command_name([row.command[0].load(Relaxed), row.command[1].load(Relaxed)]),
                 since: host::moment(row.since.load(Relaxed)),
                 life: match (alive, stopped) {
                     (false, _) => Life::Dead,
@@ -140,11 +134,7 @@ impl Segment {
     pub fn reap(&self) -> Result<Reaped> {
         self.inner.check()?;
         let (participants, recovered) = self.inner.reap();
-        Ok(Reaped {
-            participants,
-            lanes: recovered.lanes,
-            finished: recovered.finished,
-        })
+        Ok(Reaped { participants, lanes: recovered.lanes, finished: recovered.finished })
     }
 
     /// Counts where every block is.
@@ -155,12 +145,8 @@ impl Segment {
         self.inner.check()?;
         let arena = &self.inner.arena;
         let mut places = vec![0u8; arena.blocks() as usize + 1];
-        let mut audit = Audit {
-            blocks: arena.blocks().into(),
-            lanes: arena.lanes(),
-            rows: arena.rows(),
-            ..Audit::default()
-        };
+        let mut audit =
+            Audit { blocks: arena.blocks().into(), lanes: arena.lanes(), rows: arena.rows(), ..Audit::default() };
         let mut place = |block: u32, count: &mut u64| {
             if let Some(places) = places.get_mut(block as usize).filter(|_| block != 0) {
                 *places = places.saturating_add(1);
@@ -168,10 +154,7 @@ impl Segment {
             }
         };
         for record in 0..arena.records() {
-            place(
-                Head(arena.record(record).head.load(Acquire)).block(),
-                &mut audit.under_heads,
-            );
+            place(Head(arena.record(record).head.load(Acquire)).block(), &mut audit.under_heads);
         }
         for lane in (0..arena.lanes()).filter_map(|index| arena.lane(index)) {
             for cell in &lane.cells[..SPARES] {
@@ -181,21 +164,13 @@ impl Segment {
             audit.pending += u32::from(Op(lane.op.load(Relaxed)).is_set());
         }
         for block in 1..=arena.blocks() {
-            let fate = Fate(
-                arena
-                    .block(block)
-                    .expect("a block of the table")
-                    .head
-                    .fate
-                    .load(Acquire),
-            );
+            let fate = Fate(arena.block(block).expect("a block of the table").head.fate.load(Acquire));
             if fate.kind() == FateKind::Free {
                 place(block, &mut audit.free);
             }
         }
-        audit.rows_taken = (0..arena.rows())
-            .filter(|row| LifeWord(arena.row(*row).life.load(Relaxed)).is_attached())
-            .count() as u32;
+        audit.rows_taken =
+            (0..arena.rows()).filter(|row| LifeWord(arena.row(*row).life.load(Relaxed)).is_attached()).count() as u32;
         audit.missing = places[1..].iter().filter(|places| **places == 0).count() as u64;
         audit.doubled = places[1..].iter().filter(|places| **places > 1).count() as u64;
         Ok(audit)

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::block::{ClaimWords, IntentWords, Meta};
+use super::block::{ClaimWords, IntentWords, Next};
 use super::fingerprint::fnv1a64;
 use super::look::Seen;
 use super::record::{Record, Stamp, next_value, same_value, stamp};
@@ -62,32 +62,18 @@ impl<'s> Claim<'s> {
             let seen = record.look_at_all(&mut value)?;
             if record.live_claim(&seen) {
                 last = Some(seen);
-                return Ok(Look::Wait {
-                    head: seen.head,
-                    until: Some(seen.meta.claim.until),
-                });
+                return Ok(Look::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
             }
             let now = home.host.now();
-            let claim = ClaimWords {
-                owner: home.me,
-                token: 0,
-                until: now.saturating_add(lease),
-                since: now,
-            };
-            let meta = Meta {
-                claim,
-                ..same_value(&seen)
-            };
-            let published = home.with_lane(|lane| record.publish(lane, &seen, &meta, &value))?;
+            let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
+            let next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
+            let published = home.with_lane(|lane| record.publish(lane, &seen, &next, &value))?;
             Ok(published.map_or(Look::Again, |revision| Look::Done((seen, revision))))
         })?;
         let Some((seen, revision)) = claimed else {
             let holder = last.map(|seen| Box::new(record.describe_holder(&seen)));
             let holder = holder.expect("a wait that ends in vain has seen a holder");
-            return Err(Error::TimedOut {
-                waited: began.elapsed(),
-                holder,
-            });
+            return Err(Error::TimedOut { waited: began.elapsed(), holder });
         };
         let left = seen.meta.intent;
         let abandoned = (left.token != 0).then_some(Intent {
@@ -96,13 +82,7 @@ impl<'s> Claim<'s> {
             before: left.before,
             after: left.after,
         });
-        Ok(Self {
-            record,
-            token: Token(revision),
-            abandoned,
-            ended: false,
-            intending: false,
-        })
+        Ok(Self { record, token: Token(revision), abandoned, ended: false, intending: false })
     }
 
     /// The fencing token: larger than that of every earlier claim on the record. Store it with what you write outside,
@@ -142,28 +122,16 @@ impl<'s> Claim<'s> {
     pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
         let limit = self.record.segment.inner.max_payload();
         if new.len() > limit {
-            return Err(Error::TooLarge {
-                length: new.len(),
-                limit,
-            });
+            return Err(Error::TooLarge { length: new.len(), limit });
         }
         let after = fnv1a64(new);
-        let seen = self.rewrite(|meta| {
-            meta.intent = IntentWords {
-                token: self.token.0,
-                before: meta.fingerprint,
-                after,
-            };
+        let seen = self.rewrite(|seen, _, intent| {
+            *intent = IntentWords { token: self.token.0, before: seen.meta.fingerprint, after };
         })?;
         self.intending = true;
         self.abandoned = None;
         let version = Version(seen.meta.version + 1);
-        Ok(Intent {
-            token: self.token,
-            version,
-            before: seen.meta.fingerprint,
-            after,
-        })
+        Ok(Intent { token: self.token, version, before: seen.meta.fingerprint, after })
     }
 
     /// Drops the report of an abandoned intent, having found that nothing needs to be done about it.
@@ -171,7 +139,7 @@ impl<'s> Claim<'s> {
     /// # Errors
     /// As [`Claim::renew`].
     pub fn dismiss(&mut self) -> Result<()> {
-        self.rewrite(|meta| meta.intent = IntentWords::default())?;
+        self.rewrite(|_, _, intent| *intent = IntentWords::NONE)?;
         self.abandoned = None;
         self.intending = false;
         Ok(())
@@ -184,8 +152,7 @@ impl<'s> Claim<'s> {
     pub fn renew(&mut self, lease: Duration) -> Result<()> {
         let lease = nanoseconds(lease)?;
         let now = self.record.segment.inner.host.now();
-        self.rewrite(|meta| meta.claim.until = now.saturating_add(lease))
-            .map(|_| ())
+        self.rewrite(|_, claim, _| claim.until = now.saturating_add(lease)).map(|_| ())
     }
 
     /// Writes `new` and ends the claim, in one step.
@@ -194,16 +161,12 @@ impl<'s> Claim<'s> {
     /// [`Error::LeaseLost`] if the claim has ended: nothing is written. Else as [`Record::update`]; the claim is then
     /// released as by a drop.
     pub fn commit(mut self, new: &[u8]) -> Result<Stamp> {
-        let (seen, revision) = self.replace(Some(new), |meta| {
-            meta.claim = ClaimWords::NONE;
-            meta.intent = IntentWords::default();
+        let (seen, revision) = self.replace(Some(new), |_, claim, intent| {
+            *claim = ClaimWords::NONE;
+            *intent = IntentWords::NONE;
         })?;
         self.ended = true;
-        Ok(Stamp {
-            version: Version(seen.meta.version + 1),
-            revision: Revision(revision),
-            fingerprint: fnv1a64(new),
-        })
+        Ok(Stamp { version: Version(seen.meta.version + 1), revision: Revision(revision), fingerprint: fnv1a64(new) })
     }
 
     /// Ends the claim; the value stays. An intent of ours is taken back: nothing was written outside.
@@ -218,35 +181,42 @@ impl<'s> Claim<'s> {
     fn end(&mut self) -> Result<()> {
         let (token, keep) = (self.token.0, self.intending);
         self.ended = true;
-        self.rewrite(|meta| {
-            meta.claim = ClaimWords::NONE;
-            if meta.intent.token == token && !keep {
-                meta.intent = IntentWords::default();
+        self.rewrite(|_, claim, intent| {
+            *claim = ClaimWords::NONE;
+            if intent.token == token && !keep {
+                *intent = IntentWords::NONE;
             }
         })
         .map(|_| ())
     }
 
     /// Replaces the block by one with the same value; `change` says in what its header differs.
-    fn rewrite(&self, change: impl Fn(&mut Meta)) -> Result<Seen> {
+    fn rewrite(&self, change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords)) -> Result<Seen> {
         self.replace(None, change).map(|(seen, _)| seen)
     }
 
     /// Replaces the block while it bears our token: with the value `new`, or the same value.
-    fn replace(&self, new: Option<&[u8]>, change: impl Fn(&mut Meta)) -> Result<(Seen, u64)> {
+    fn replace(
+        &self,
+        new: Option<&[u8]>,
+        change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords),
+    ) -> Result<(Seen, u64)> {
         let record = self.record;
         let done = record.segment.inner.with_lane(|lane| {
             let mut value = Vec::new();
             loop {
                 let seen = record.look_at_all(&mut value)?;
                 self.still_ours(&seen)?;
-                let mut meta = match new {
-                    Some(new) => next_value(&seen, new, seen.meta.kind),
-                    None => same_value(&seen),
+                let (mut claim, mut intent) = (seen.meta.claim, seen.meta.intent);
+                claim.token = self.token.0;
+                change(&seen, &mut claim, &mut intent);
+                let (next, value) = match new {
+                    Some(new) => (next_value(record.index(), &seen, new, seen.meta.kind), new),
+                    None => (same_value(record.index(), &seen), value.as_slice()),
                 };
-                meta.claim.token = self.token.0;
-                change(&mut meta);
-                if let Some(revision) = record.publish(lane, &seen, &meta, new.unwrap_or(&value))? {
+                let claim = claim.is_some().then_some(&claim);
+                let next = Next { claim, intent: intent.announced(), ..next };
+                if let Some(revision) = record.publish(lane, &seen, &next, value)? {
                     return Ok((seen, revision));
                 }
             }
@@ -272,11 +242,7 @@ impl<'s> Claim<'s> {
             return Ok(());
         }
         home.count_fenced();
-        Err(Error::LeaseLost {
-            record: self.record.index(),
-            token: self.token,
-            why,
-        })
+        Err(Error::LeaseLost { record: self.record.index(), token: self.token, why })
     }
 }
 
@@ -291,19 +257,14 @@ impl Drop for Claim<'_> {
 
 impl fmt::Debug for Claim<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim")
-            .field("record", &self.record.index())
-            .field("token", &self.token)
-            .finish()
+        f.debug_struct("Claim").field("record", &self.record.index()).field("token", &self.token).finish()
     }
 }
 
 /// A lease in nanoseconds; more than the clock can count is for ever.
 fn nanoseconds(lease: Duration) -> Result<u64> {
     if lease.is_zero() {
-        return Err(Error::Invalid(
-            "a lease of zero would end before it began; give it some milliseconds".to_owned(),
-        ));
+        return Err(Error::Invalid("a lease of zero would end before it began; give it some milliseconds".to_owned()));
     }
     Ok(u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX))
 }

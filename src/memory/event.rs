@@ -41,15 +41,8 @@ impl Arena {
     fn wake_sleepers(&self, word: &AtomicU32, event: Event) {
         // Bit and count change together: a sleeper that has not reached the kernel finds another word there. If the
         // swap fails, another waker has taken the bit and with it the duty to wake, or a sleeper came again and looks.
-        let next = if planted("wake keeps the count") {
-            event.0 & !Event::WAITING
-        } else {
-            event.woken().0
-        };
-        if word
-            .compare_exchange(event.0, next, SeqCst, Relaxed)
-            .is_ok()
-        {
+        let next = if planted("wake keeps the count") { event.0 & !Event::WAITING } else { event.woken().0 };
+        if word.compare_exchange(event.0, next, SeqCst, Relaxed).is_ok() {
             self.counters().wakes.fetch_add(1, Relaxed);
             futex::wake_all(word);
         }
@@ -58,13 +51,9 @@ impl Arena {
     /// Says that somebody waits for the record, and answers the word to sleep on; `None` if the head is no longer `seen`.
     pub(crate) fn prepare_sleep(&self, record: u32, seen: Head) -> Option<u32> {
         let slot = self.record(record);
-        let word = slot
-            .event
-            .fetch_or(Event::WAITING, edge("sleep.bit", SeqCst))
-            | Event::WAITING;
+        let word = slot.event.fetch_or(Event::WAITING, edge("sleep.bit", SeqCst)) | Event::WAITING;
         loom_fence("sleep.look");
-        let unchanged =
-            planted("sleep without a look") || slot.head.load(edge("sleep.look", SeqCst)) == seen.0;
+        let unchanged = planted("sleep without a look") || slot.head.load(edge("sleep.look", SeqCst)) == seen.0;
         unchanged.then_some(word)
     }
 }

@@ -4,11 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
     /// The segment holds something that no program of ours wrote: `what` stands at `place` as `found`.
-    Corrupt {
-        what: &'static str,
-        place: u64,
-        found: u64,
-    },
+    Corrupt { what: &'static str, place: u64, found: u64 },
     /// No free block holds `length` bytes.
     NoBlock { length: usize },
     /// Others changed the record so often that this one step was never taken.
@@ -33,40 +29,20 @@ impl Patience {
 
     #[inline]
     pub(crate) fn new() -> Self {
-        Self {
-            last: 0,
-            same: 0,
-            rounds: 0,
-        }
+        Self { last: 0, same: 0, rounds: 0 }
     }
 
     /// One more look that made no sense, at `head`.
     #[cold]
-    pub(crate) fn again(
-        &mut self,
-        what: &'static str,
-        record: u32,
-        head: u64,
-        found: u64,
-    ) -> Result<(), Fault> {
+    pub(crate) fn again(&mut self, what: &'static str, record: u32, head: u64, found: u64) -> Result<(), Fault> {
         self.rounds += 1;
-        self.same = if self.rounds > 1 && head == self.last {
-            self.same + 1
-        } else {
-            0
-        };
+        self.same = if self.rounds > 1 && head == self.last { self.same + 1 } else { 0 };
         self.last = head;
         if self.same > Self::SAME {
-            return Err(Fault::Corrupt {
-                what,
-                place: record.into(),
-                found,
-            });
+            return Err(Fault::Corrupt { what, place: record.into(), found });
         }
         if self.rounds > Self::ROUNDS {
-            return Err(Fault::Outrun {
-                rounds: self.rounds,
-            });
+            return Err(Fault::Outrun { rounds: self.rounds });
         }
         super::atomics::pause();
         Ok(())

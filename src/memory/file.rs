@@ -13,9 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{
-    self, AtFlags, FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFlags, Uid,
-};
+use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFlags, Uid};
 use rustix::io::Errno;
 
 use super::header::{self, IDENTITY_BYTES, Identity};
@@ -30,16 +28,8 @@ pub(crate) struct Access {
 }
 
 /// An [`Error::Io`] about `path`.
-pub(crate) fn refused(
-    action: &'static str,
-    path: Option<&Path>,
-    source: impl Into<io::Error>,
-) -> Error {
-    Error::Io {
-        action,
-        path: path.map(Path::to_path_buf),
-        source: source.into(),
-    }
+pub(crate) fn refused(action: &'static str, path: Option<&Path>, source: impl Into<io::Error>) -> Error {
+    Error::Io { action, path: path.map(Path::to_path_buf), source: source.into() }
 }
 
 /// A file without a name in the folder of `path`, all its bytes reserved.
@@ -51,9 +41,7 @@ pub(crate) fn create_unnamed(path: &Path, size: usize, access: Access) -> Result
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = fs::open(folder, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
         Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL => unsupported("O_TMPFILE", folder, errno),
-        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
-            permission_or_io("create a file in", folder, errno)
-        }
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => permission_or_io("create a file in", folder, errno),
         errno => refused("create a file in", Some(folder), errno),
     })?;
     let file = File::from(file);
@@ -77,21 +65,13 @@ pub(crate) fn reserve(file: &File, size: usize, folder: &Path) -> Result<()> {
                 // What the failed attempt reserved counts as free again once the file is gone.
                 let held = fs::fstat(file).map_or(0, |stat| stat.st_blocks as u64 * 512);
                 let free = fs::fstatvfs(file).map_or(0, |system| system.f_bavail * system.f_frsize);
-                return Err(Error::NoSpace {
-                    path: folder.to_path_buf(),
-                    needed: size as u64,
-                    free: free + held,
-                });
+                return Err(Error::NoSpace { path: folder.to_path_buf(), needed: size as u64, free: free + held });
             }
             Err(errno @ (Errno::OPNOTSUPP | Errno::NOSYS)) => {
                 return Err(unsupported("fallocate", folder, errno));
             }
             Err(errno) => {
-                return Err(refused(
-                    "reserve room for the segment in",
-                    Some(folder),
-                    errno,
-                ));
+                return Err(refused("reserve room for the segment in", Some(folder), errno));
             }
         }
     }
@@ -121,10 +101,7 @@ pub(crate) fn create_sealed(size: usize) -> Result<File> {
 /// Opens the segment at `path` and reads its identity; `None` if there is nothing.
 pub(crate) fn open(path: &Path) -> Result<Option<(File, Identity)>> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let not = |found: &str| Error::NotASegment {
-        path: path.to_path_buf(),
-        found: found.to_owned(),
-    };
+    let not = |found: &str| Error::NotASegment { path: path.to_path_buf(), found: found.to_owned() };
     let file = match fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(None),
@@ -151,10 +128,7 @@ pub(crate) fn open(path: &Path) -> Result<Option<(File, Identity)>> {
     }
     let identity = header::identity_from(&bytes);
     if !header::is_a_segment(&identity) {
-        return Err(not(&format!(
-            "a file that begins with {:016x}",
-            identity[0]
-        )));
+        return Err(not(&format!("a file that begins with {:016x}", identity[0])));
     }
     Ok(Some((file, identity)))
 }
@@ -168,20 +142,14 @@ pub(crate) fn open_again(file: impl AsFd) -> Result<OwnedFd> {
 
 /// Bytes of the file.
 pub(crate) fn length(file: &File, path: Option<&Path>) -> Result<u64> {
-    Ok(fs::fstat(file)
-        .map_err(|errno| refused("examine", path, errno))?
-        .st_size as u64)
+    Ok(fs::fstat(file).map_err(|errno| refused("examine", path, errno))?.st_size as u64)
 }
 
 /// Makes sure that every byte of an existing file is backed, as it is unless somebody copied it with holes.
 pub(crate) fn fill_holes(file: &File, geometry: &Geometry, path: Option<&Path>) -> Result<()> {
     let stat = fs::fstat(file).map_err(|errno| refused("examine", path, errno))?;
     if (stat.st_blocks as u64) * 512 < geometry.size as u64 {
-        reserve(
-            file,
-            geometry.size,
-            path.and_then(Path::parent).unwrap_or(Path::new("memory")),
-        )?;
+        reserve(file, geometry.size, path.and_then(Path::parent).unwrap_or(Path::new("memory")))?;
     }
     Ok(())
 }
@@ -198,18 +166,11 @@ pub(crate) fn is_still_at(file: &File, path: &Path) -> Result<bool> {
 
 /// Maps the whole segment, readable and writable, shared.
 pub(crate) fn map(file: &File, geometry: &Geometry, path: Option<&Path>) -> Result<MmapRaw> {
-    MmapOptions::new()
-        .len(geometry.size)
-        .map_raw(file)
-        .map_err(|source| refused("map", path, source))
+    MmapOptions::new().len(geometry.size).map_raw(file).map_err(|source| refused("map", path, source))
 }
 
 fn unsupported(what: &'static str, path: &Path, errno: Errno) -> Error {
-    Error::Unsupported {
-        what,
-        path: path.to_path_buf(),
-        source: errno.into(),
-    }
+    Error::Unsupported { what, path: path.to_path_buf(), source: errno.into() }
 }
 
 /// Names the owner where the owner is the reason.

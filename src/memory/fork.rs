@@ -36,9 +36,7 @@ pub(crate) struct LockDescriptor {
 // A node is reached by shared reference only; its `next` never changes once the node is in the list.
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node")
-            .field("descriptor", &self.descriptor)
-            .finish_non_exhaustive()
+        f.debug_struct("Node").field("descriptor", &self.descriptor).finish_non_exhaustive()
     }
 }
 // SAFETY: `descriptor` is an atomic, and `next` is written before the node is published and never again; it points to a
@@ -55,15 +53,10 @@ impl LockDescriptor {
         let descriptor = open()?.into_raw_fd();
         let node = nodes()
             .find(|node| {
-                node.descriptor
-                    .compare_exchange(NONE, descriptor, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok()
+                node.descriptor.compare_exchange(NONE, descriptor, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             })
             .unwrap_or_else(|| push(descriptor));
-        Ok(Self {
-            node,
-            generation: generation(),
-        })
+        Ok(Self { node, generation: generation() })
     }
 }
 
@@ -118,10 +111,8 @@ fn nodes() -> impl Iterator<Item = &'static Node> {
 
 fn push(descriptor: RawFd) -> &'static Node {
     // Pushes are serialised by `Opening`.
-    let node = Box::leak(Box::new(Node {
-        descriptor: AtomicI32::new(descriptor),
-        next: FIRST.load(Ordering::Acquire),
-    }));
+    let node =
+        Box::leak(Box::new(Node { descriptor: AtomicI32::new(descriptor), next: FIRST.load(Ordering::Acquire) }));
     let node: &'static Node = node;
     FIRST.store(std::ptr::from_ref(node).cast_mut(), Ordering::Release);
     node

@@ -31,17 +31,8 @@ mod system {
     ///
     /// May return at any time: the caller looks again.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32, deadline: Duration) {
-        let until = Timespec {
-            tv_sec: deadline.as_secs() as i64,
-            tv_nsec: deadline.subsec_nanos().into(),
-        };
-        match futex::wait_bitset(
-            word,
-            Flags::empty(),
-            expected,
-            Some(&until),
-            NonZeroU32::MAX,
-        ) {
+        let until = Timespec { tv_sec: deadline.as_secs() as i64, tv_nsec: deadline.subsec_nanos().into() };
+        match futex::wait_bitset(word, Flags::empty(), expected, Some(&until), NonZeroU32::MAX) {
             Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
             // Nothing else can come of a valid word and time; if it does, the caller's loop must not spin hot.
             Err(_) => std::thread::yield_now(),

@@ -8,9 +8,7 @@ use std::path::Path;
 use super::arena::Arena;
 use super::atomics::Ordering::Relaxed;
 use super::fingerprint::fnv1a64;
-use super::layout::{
-    ENDIAN_TAG, FORMAT, Geometry, IDENTITY, MAGIC, MAX_CLASSES, Shape, layout_hash,
-};
+use super::layout::{ENDIAN_TAG, FORMAT, Geometry, IDENTITY, MAGIC, MAX_CLASSES, Shape, layout_hash};
 use crate::error::{Error, Mismatch, Result};
 
 /// Where each fact stands in the identity words.
@@ -41,12 +39,7 @@ pub(crate) type Identity = [u64; IDENTITY];
 pub(crate) const IDENTITY_BYTES: usize = IDENTITY * 8;
 
 /// The identity of a segment to be made.
-pub(crate) fn identity_of(
-    geometry: &Geometry,
-    boot: [u64; 2],
-    generation: u64,
-    created: u64,
-) -> Identity {
+pub(crate) fn identity_of(geometry: &Geometry, boot: [u64; 2], generation: u64, created: u64) -> Identity {
     let shape = &geometry.shape;
     let mut words = [0; IDENTITY];
     words[at::MAGIC] = MAGIC;
@@ -67,10 +60,7 @@ pub(crate) fn identity_of(
 }
 
 fn checksum(words: &Identity) -> u64 {
-    let bytes: Vec<u8> = words[..at::CHECKSUM]
-        .iter()
-        .flat_map(|word| word.to_ne_bytes())
-        .collect();
+    let bytes: Vec<u8> = words[..at::CHECKSUM].iter().flat_map(|word| word.to_ne_bytes()).collect();
     fnv1a64(&bytes)
 }
 
@@ -86,55 +76,27 @@ pub(crate) fn is_a_segment(words: &Identity) -> bool {
 }
 
 /// Checks the words of the segment at `path` against this build and machine, and works out where everything is.
-pub(crate) fn check(
-    words: &Identity,
-    path: Option<&Path>,
-    length: u64,
-    boot: [u64; 2],
-) -> Result<Geometry> {
-    let incompatible = |mismatch| {
-        Err(Error::Incompatible {
-            path: path.map(Path::to_path_buf),
-            mismatch,
-        })
-    };
+pub(crate) fn check(words: &Identity, path: Option<&Path>, length: u64, boot: [u64; 2]) -> Result<Geometry> {
+    let incompatible = |mismatch| Err(Error::Incompatible { path: path.map(Path::to_path_buf), mismatch });
     let (format, tag) = ((words[at::FORMAT] >> 32) as u32, words[at::FORMAT] as u32);
     if words[at::MAGIC] == MAGIC.swap_bytes() || tag != ENDIAN_TAG {
         return incompatible(Mismatch::Endianness);
     }
     if format != FORMAT {
-        return incompatible(Mismatch::Format {
-            found: format,
-            ours: FORMAT,
-        });
+        return incompatible(Mismatch::Format { found: format, ours: FORMAT });
     }
     if words[at::LAYOUT] != layout_hash() {
-        return incompatible(Mismatch::Layout {
-            found: words[at::LAYOUT],
-            ours: layout_hash(),
-        });
+        return incompatible(Mismatch::Layout { found: words[at::LAYOUT], ours: layout_hash() });
     }
-    let damaged = |what, found| {
-        Err(Error::Corrupt {
-            what,
-            place: 0,
-            found,
-        })
-    };
+    let damaged = |what, found| Err(Error::Corrupt { what, place: 0, found });
     if words[at::CHECKSUM] != checksum(words) {
-        return damaged(
-            "the header does not add up to its checksum",
-            words[at::CHECKSUM],
-        );
+        return damaged("the header does not add up to its checksum", words[at::CHECKSUM]);
     }
     if words[at::BOOT..at::BOOT + 2] != boot {
         return incompatible(Mismatch::Boot);
     }
     if length != words[at::SIZE] {
-        return incompatible(Mismatch::Size {
-            found: length,
-            expected: words[at::SIZE],
-        });
+        return incompatible(Mismatch::Size { found: length, expected: words[at::SIZE] });
     }
     let classes = words[at::CLASSES];
     if classes > MAX_CLASSES as u64 {
@@ -145,16 +107,8 @@ pub(crate) fn check(
     let Ok(records) = u32::try_from(words[at::RECORDS]) else {
         return damaged("the header's number of records", words[at::RECORDS]);
     };
-    let classes = words[at::CLASS..at::CLASS + classes as usize]
-        .iter()
-        .map(|word| pair(*word))
-        .collect();
-    let Ok(geometry) = Geometry::of(Shape {
-        records,
-        lanes,
-        participants,
-        classes,
-    }) else {
+    let classes = words[at::CLASS..at::CLASS + classes as usize].iter().map(|word| pair(*word)).collect();
+    let Ok(geometry) = Geometry::of(Shape { records, lanes, participants, classes }) else {
         return damaged("the header's sizes", words[at::RECORDS]);
     };
     if geometry.size as u64 != words[at::SIZE] {
@@ -179,12 +133,7 @@ mod tests {
     const BOOT: [u64; 2] = [1, 2];
 
     fn good() -> (Geometry, Identity) {
-        let shape = Shape {
-            records: 10,
-            lanes: 4,
-            participants: 2,
-            classes: vec![(64, 20), (256, 4)],
-        };
+        let shape = Shape { records: 10, lanes: 4, participants: 2, classes: vec![(64, 20), (256, 4)] };
         let geometry = Geometry::of(shape).unwrap();
         let words = identity_of(&geometry, BOOT, 7, 8);
         (geometry, words)
@@ -207,8 +156,7 @@ mod tests {
                 let mut bytes: [u8; IDENTITY_BYTES] = bytes.clone().try_into().unwrap();
                 bytes[i] ^= 1 << bit;
                 let words = identity_from(&bytes);
-                let refused = !is_a_segment(&words)
-                    || check(&words, None, geometry.size as u64, BOOT).is_err();
+                let refused = !is_a_segment(&words) || check(&words, None, geometry.size as u64, BOOT).is_err();
                 assert!(refused, "byte {i} bit {bit}");
             }
         }
@@ -226,51 +174,20 @@ mod tests {
                 other => panic!("{other}"),
             }
         };
-        let format = mismatch(
-            &|w| w[at::FORMAT] = 9 << 32 | u64::from(ENDIAN_TAG),
-            size,
-            BOOT,
-        );
-        assert_eq!(
-            format,
-            Mismatch::Format {
-                found: 9,
-                ours: FORMAT
-            }
-        );
+        let format = mismatch(&|w| w[at::FORMAT] = 9 << 32 | u64::from(ENDIAN_TAG), size, BOOT);
+        assert_eq!(format, Mismatch::Format { found: 9, ours: FORMAT });
         let layout = mismatch(&|w| w[at::LAYOUT] = 5, size, BOOT);
-        assert_eq!(
-            layout,
-            Mismatch::Layout {
-                found: 5,
-                ours: layout_hash()
-            }
-        );
-        let swapped = mismatch(
-            &|w| w.iter_mut().for_each(|word| *word = word.swap_bytes()),
-            size,
-            BOOT,
-        );
+        assert_eq!(layout, Mismatch::Layout { found: 5, ours: layout_hash() });
+        let swapped = mismatch(&|w| w.iter_mut().for_each(|word| *word = word.swap_bytes()), size, BOOT);
         assert_eq!(swapped, Mismatch::Endianness);
         assert_eq!(mismatch(&|_| (), size, [3, 4]), Mismatch::Boot);
-        assert_eq!(
-            mismatch(&|_| (), size - 1, BOOT),
-            Mismatch::Size {
-                found: size - 1,
-                expected: size
-            }
-        );
+        assert_eq!(mismatch(&|_| (), size - 1, BOOT), Mismatch::Size { found: size - 1, expected: size });
     }
 
     #[test]
     fn sizes_that_pass_the_checksum_and_make_no_segment_are_damage() {
         let (geometry, words) = good();
-        for (place, value) in [
-            (at::CLASSES, 9),
-            (at::RECORDS, 0),
-            (at::RECORDS, 1 << 40),
-            (at::LANES, 0),
-        ] {
+        for (place, value) in [(at::CLASSES, 9), (at::RECORDS, 0), (at::RECORDS, 1 << 40), (at::LANES, 0)] {
             let mut words = words;
             words[place] = value;
             words[at::CHECKSUM] = checksum(&words);

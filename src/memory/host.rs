@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 /// The kernel's id of this boot: the same in every container.
 pub(crate) fn boot() -> Result<[u64; 2]> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    let text = fs::read_to_string(PATH)
-        .map_err(|source| refused("read", Some(Path::new(PATH)), source))?;
+    let text = fs::read_to_string(PATH).map_err(|source| refused("read", Some(Path::new(PATH)), source))?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     let number = u128::from_str_radix(&digits, 16)
         .map_err(|_| Error::Invalid(format!("{PATH} holds {text:?}, which is no boot id")))?;
@@ -32,10 +31,7 @@ pub(crate) fn random() -> Result<u64> {
 
 /// Nanoseconds of real time, for people to read.
 pub(crate) fn real_time() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos() as u64
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 /// The moment `real_time` meant.
@@ -66,15 +62,10 @@ impl HostClock {
                     .to_owned(),
             ));
         }
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("monotonic"))
-            .unwrap_or("");
+        let line = text.lines().find_map(|line| line.strip_prefix("monotonic")).unwrap_or("");
         let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
         let offset = match (numbers.next(), numbers.next()) {
-            (Some(Ok(seconds)), Some(Ok(nanoseconds))) => {
-                seconds.checked_mul(1_000_000_000).map(|n| n + nanoseconds)
-            }
+            (Some(Ok(seconds)), Some(Ok(nanoseconds))) => seconds.checked_mul(1_000_000_000).map(|n| n + nanoseconds),
             _ => None,
         };
         let offset = offset.ok_or_else(|| Error::Invalid(format!("{OFFSETS} holds {text:?}")))?;
@@ -101,25 +92,14 @@ pub(crate) fn command() -> [u64; 2] {
 
 /// The name [`command`] stored; whatever others stored there is made printable.
 pub(crate) fn command_name(words: [u64; 2]) -> String {
-    let bytes: Vec<u8> = words
-        .iter()
-        .flat_map(|word| word.to_ne_bytes())
-        .take_while(|byte| *byte != 0)
-        .collect();
-    String::from_utf8_lossy(&bytes)
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The inode of our PID namespace; 0 if unknown.
 pub(crate) fn pid_namespace() -> u64 {
     let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    let digits: String = link
-        .to_string_lossy()
-        .chars()
-        .filter(char::is_ascii_digit)
-        .collect();
+    let digits: String = link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(0)
 }
 
@@ -129,9 +109,7 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
         return false;
     };
     // The state follows the command's name, which may itself hold parentheses.
-    let state = stat
-        .rsplit_once(')')
-        .and_then(|(_, rest)| rest.trim_start().chars().next());
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     matches!(state, Some('T' | 't'))
 }
 
@@ -143,10 +121,7 @@ mod tests {
     fn a_command_name_survives_being_stored() {
         let name = command_name(command());
         assert!(!name.is_empty() && name.len() <= 15, "{name:?}");
-        assert_eq!(
-            command_name([u64::from_ne_bytes(*b"a\x1b[31mb\0"), 0]),
-            "a?[31mb"
-        );
+        assert_eq!(command_name([u64::from_ne_bytes(*b"a\x1b[31mb\0"), 0]), "a?[31mb");
         assert!(!command_name([u64::MAX, u64::MAX]).is_empty());
     }
 

@@ -5,9 +5,10 @@
 //! which swap was under way, so that whoever recovers a dead lane can tell won from lost.
 
 use super::arena::Arena;
+use super::arena::Block;
 use super::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use super::atomics::fence;
-use super::block::Meta;
+use super::block::Next;
 use super::fault::Fault;
 use super::layout::{CELLS, Lane, SPARES};
 use super::look::Seen;
@@ -81,15 +82,16 @@ impl LaneHandle {
         self.cell_for(arena, 0).map(|_| ())
     }
 
-    /// Publishes `meta` and `value` as the record's next block, in place of what was `seen`, and numbers it.
+    /// Publishes `next` and `value` as the record's next block, in place of what was `seen`, and numbers it.
     ///
     /// Lock-free: three locked operations, one of them on the clock. The block comes from one of the lane's cells, from
-    /// the pool if none fits. `meta.length`, `record` and `fingerprint` must be those of `value`.
+    /// the pool if none fits. `next.fingerprint` must be that of `value`.
+    #[inline]
     pub(crate) fn publish(
         &mut self,
         arena: &Arena,
         seen: &Seen,
-        meta: &Meta,
+        next: &Next<'_>,
         value: &[u8],
     ) -> Result<Published, Fault> {
         let cell = self.cell_for(arena, value.len())?;
@@ -103,50 +105,37 @@ impl LaneHandle {
         let owned = Fate::owned(self.index, Fate(block.head.fate.load(Relaxed)).tag());
         lane.number.store(owned.0, Relaxed);
         // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
-        block
-            .head
-            .fate
-            .store(owned.0, edge("leave.release", Release));
+        block.head.fate.store(owned.0, edge("leave.release", Release));
         // Edge `recycle`: a reader that copies any word written below sees the fate changed afterwards.
         if !planted("recycle.release") {
             fence(Release);
         }
-        block.fill(meta, value);
+        block.fill(next, value);
 
         lane.expected.store(seen.head.0, Relaxed);
         // Release: a journal that is seen set is seen whole. A kill keeps the program's order of stores, which this
         // also forbids the compiler to change.
-        lane.op.store(Op::publishing(meta.record, cell).0, Release);
-        let slot = arena.record(meta.record);
-        let next = seen.head.next(index);
+        lane.op.store(Op::publishing(next.record, cell).0, Release);
+        let slot = arena.record(next.record);
+        let head = seen.head.next(index);
         if planted("load and store for the swap") {
             if slot.head.load(SeqCst) != seen.head.0 {
                 lane.op.store(Op::NONE.0, Release);
                 return Ok(Published::Lost);
             }
             super::atomics::pause();
-            slot.head.store(next.0, SeqCst);
-        } else if slot
-            .head
-            .compare_exchange(
-                seen.head.0,
-                next.0,
-                edge("publish.release", SeqCst),
-                Relaxed,
-            )
-            .is_err()
-        {
+            slot.head.store(head.0, SeqCst);
+        } else if slot.head.compare_exchange(seen.head.0, head.0, edge("publish.release", SeqCst), Relaxed).is_err() {
             lane.op.store(Op::NONE.0, Release);
             return Ok(Published::Lost);
         }
-        let revision = self.number(arena, lane, meta, index, owned);
+        let revision = self.number(arena, lane, next, block, owned);
         let displaced = seen.head.block();
         lane.cells[cell].store(Cell::keeping(displaced).0, Relaxed);
         // Release: the displaced block is in the cell before the journal forgets where it came from.
         lane.op.store(Op::NONE.0, Release);
         // Only the owner writes its counters, so counting is not a locked operation.
-        lane.updates
-            .store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
+        lane.updates.store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
         self.keep(arena, cell, displaced);
         Ok(Published::Won(revision?))
     }
@@ -157,40 +146,31 @@ impl LaneHandle {
         &mut self,
         arena: &Arena,
         lane: &Lane,
-        meta: &Meta,
-        block: u32,
+        next: &Next<'_>,
+        block: Block<'_>,
         owned: Fate,
     ) -> Result<u64, Fault> {
-        let bits = if meta.modified != 0 || planted("mark after the number") {
-            0
-        } else {
-            arena.mark(meta.record)
-        };
+        let bits = if next.modified != 0 || planted("mark after the number") { 0 } else { arena.mark(next.record) };
         let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)) + 1;
-        let fate = &arena
-            .block(block)
-            .expect("a block this lane keeps")
-            .head
-            .fate;
-        let revision =
-            match fate.compare_exchange(owned.0, drawn, edge("number.release", AcqRel), Relaxed) {
-                Ok(_) => drawn,
-                // Not from the fate: the block may already have been displaced and live again elsewhere.
-                Err(_) => {
-                    let number = lane.number.load(edge("number.word", Acquire));
-                    Fate(number).revision().ok_or(Fault::Corrupt {
-                        what: "a change that was numbered with something else",
-                        place: meta.record.into(),
-                        found: number,
-                    })?
-                }
-            };
+        let fate = &block.head.fate;
+        let revision = match fate.compare_exchange(owned.0, drawn, edge("number.release", AcqRel), Relaxed) {
+            Ok(_) => drawn,
+            // Not from the fate: the block may already have been displaced and live again elsewhere.
+            Err(_) => {
+                let number = lane.number.load(edge("number.word", Acquire));
+                Fate(number).revision().ok_or(Fault::Corrupt {
+                    what: "a change that was numbered with something else",
+                    place: next.record.into(),
+                    found: number,
+                })?
+            }
+        };
         self.newest = revision;
-        if planted("mark after the number") && meta.modified == 0 {
-            arena.mark(meta.record);
+        if planted("mark after the number") && next.modified == 0 {
+            arena.mark(next.record);
         }
         if !planted("forget the wake") {
-            arena.wake(meta.record);
+            arena.wake(next.record);
         }
         arena.wake_watchers(bits);
         Ok(revision)
@@ -214,8 +194,7 @@ impl LaneHandle {
     #[cold]
     fn give_back_all_but(&mut self, arena: &Arena, cell: usize) {
         for other in 0..SPARES {
-            if other != cell && self.spares[other] != 0 && self.classes[other] == self.classes[cell]
-            {
+            if other != cell && self.spares[other] != 0 && self.classes[other] == self.classes[cell] {
                 arena.give(self.index, other, self.spares[other]);
                 self.spares[other] = 0;
             }
@@ -233,22 +212,13 @@ impl LaneHandle {
     }
 
     #[cold]
-    fn another_cell_for(
-        &mut self,
-        arena: &Arena,
-        length: usize,
-        wanted: usize,
-    ) -> Result<usize, Fault> {
-        let kept = |class| {
-            (0..SPARES).find(|&i| self.spares[i] != 0 && usize::from(self.classes[i]) == class)
-        };
+    fn another_cell_for(&mut self, arena: &Arena, length: usize, wanted: usize) -> Result<usize, Fault> {
+        let kept = |class| (0..SPARES).find(|&i| self.spares[i] != 0 && usize::from(self.classes[i]) == class);
         if let Some(cell) = kept(wanted) {
             return Ok(cell);
         }
         // One spare a class and a cell for each class: there is always an empty one when a class has no spare.
-        let empty = (0..SPARES)
-            .find(|&i| self.spares[i] == 0)
-            .ok_or(Fault::NoBlock { length })?;
+        let empty = (0..SPARES).find(|&i| self.spares[i] == 0).ok_or(Fault::NoBlock { length })?;
         for class in wanted..arena.classes() {
             if let Some(cell) = kept(class) {
                 return Ok(cell);
@@ -269,14 +239,11 @@ impl Arena {
     /// Every step may be repeated: a recoverer that is killed here is followed by another that starts over. Blocks in
     /// cells stay there and are inherited with the lane. The caller holds the right to the lane, alone.
     pub(crate) fn settle(&self, index: u32) -> Result<bool, Fault> {
-        let lane = self
-            .lane(index)
-            .expect("a lane the caller has the right to");
+        let lane = self.lane(index).expect("a lane the caller has the right to");
         let op = Op(lane.op.load(Acquire));
         let mut finished = false;
         if op.is_set() {
-            finished =
-                !planted("recovery forgets the journal") && self.settle_update(index, lane, op)?;
+            finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, op)?;
             lane.op.store(Op::NONE.0, Release);
         }
         for cell in 0..CELLS {
@@ -289,11 +256,7 @@ impl Arena {
     fn settle_update(&self, index: u32, lane: &Lane, op: Op) -> Result<bool, Fault> {
         let (record, cell) = (op.record(), op.cell());
         let expected = Head(lane.expected.load(Relaxed));
-        let damaged = |found| Fault::Corrupt {
-            what: "a lane's journal",
-            place: index.into(),
-            found,
-        };
+        let damaged = |found| Fault::Corrupt { what: "a lane's journal", place: index.into(), found };
         if record >= self.records() || cell >= SPARES || expected.is_reference() {
             return Err(damaged(op.0));
         }
@@ -330,14 +293,10 @@ impl Arena {
         if !word.is_unsettled() {
             return;
         }
-        let ours = self.block(word.block()).is_some_and(|block| {
-            matches!(Fate(block.head.fate.load(Acquire)).kind(), FateKind::Owned { lane } if lane == index)
-        });
-        let settled = if ours {
-            Cell::keeping(word.block())
-        } else {
-            Cell::EMPTY
-        };
+        let ours = self.block(word.block()).is_some_and(
+            |block| matches!(Fate(block.head.fate.load(Acquire)).kind(), FateKind::Owned { lane } if lane == index),
+        );
+        let settled = if ours { Cell::keeping(word.block()) } else { Cell::EMPTY };
         lane.cells[cell].store(settled.0, Release);
     }
 }

@@ -261,27 +261,15 @@ mod geometry {
 
     /// A hash of every size and offset above: two builds that disagree refuse each other.
     pub(crate) fn layout_hash() -> u64 {
-        let bytes: Vec<u8> = size_words()
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> = size_words().iter().flat_map(|word| word.to_le_bytes()).collect();
         fnv1a64(&bytes)
     }
 
-    const _: () = assert!(
-        size_of::<RecordHead>() == 128,
-        "a record's head is one pair of cache lines"
-    );
-    const _: () = assert!(
-        size_of::<BlockHead>() == 128,
-        "a block's header is 128 bytes"
-    );
+    const _: () = assert!(size_of::<RecordHead>() == 128, "a record's head is one pair of cache lines");
+    const _: () = assert!(size_of::<BlockHead>() == 128, "a block's header is 128 bytes");
     const _: () = assert!(size_of::<Header>() == 4096, "the header is one page");
     const _: () = assert!(size_of::<Row>() == 128 && size_of::<ErrorRow>() == 64);
-    const _: () = assert!(
-        std::mem::offset_of!(Lane, cells) == 128,
-        "the journal is one pair of lines"
-    );
+    const _: () = assert!(std::mem::offset_of!(Lane, cells) == 128, "the journal is one pair of lines");
     const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<Entry>() == 32);
     const _: () = assert!(IDENTITY * 8 == 256 && std::mem::offset_of!(Header, retired) == 256);
 
@@ -334,16 +322,8 @@ mod geometry {
             };
             within("records", shape.records.into(), MAX_BLOCKS.into())?;
             within("lanes", shape.lanes.into(), MAX_LANES.into())?;
-            within(
-                "participants",
-                shape.participants.into(),
-                MAX_PARTICIPANTS.into(),
-            )?;
-            within(
-                "payload classes",
-                shape.classes.len() as u64,
-                MAX_CLASSES as u64,
-            )?;
+            within("participants", shape.participants.into(), MAX_PARTICIPANTS.into())?;
+            within("payload classes", shape.classes.len() as u64, MAX_CLASSES as u64)?;
             let mut at = size_of::<Header>();
             let mut place = |bytes: usize, align: usize| -> Result<usize, String> {
                 let offset = at.next_multiple_of(align);
@@ -358,59 +338,31 @@ mod geometry {
             let lanes = place(shape.lanes as usize * size_of::<Lane>(), 128)?;
             let heads = place(shape.records as usize * size_of::<RecordHead>(), 128)?;
             let groups = place(shape.records.div_ceil(GROUP) as usize * 8, 128)?;
-            let blocks = shape
-                .classes
-                .iter()
-                .try_fold(0u64, |sum, (payload, count)| {
-                    within(
-                        "payload bytes of a class",
-                        (*payload).into(),
-                        MAX_PAYLOAD as u64,
-                    )?;
-                    within("blocks of a class", (*count).into(), MAX_BLOCKS.into())?;
-                    Ok::<_, String>(sum + u64::from(*count))
-                })?;
+            let blocks = shape.classes.iter().try_fold(0u64, |sum, (payload, count)| {
+                within("payload bytes of a class", (*payload).into(), MAX_PAYLOAD as u64)?;
+                within("blocks of a class", (*count).into(), MAX_BLOCKS.into())?;
+                Ok::<_, String>(sum + u64::from(*count))
+            })?;
             within("blocks of all classes", blocks, MAX_BLOCKS.into())?;
             let taken = place(blocks.div_ceil(64) as usize * 8, 128)?;
             let mut classes: Vec<Class> = Vec::new();
             for (payload, count) in &shape.classes {
                 if classes.last().is_some_and(|last| last.payload >= *payload) {
-                    return Err(format!(
-                        "payload classes must grow: {payload} comes after a class as large"
-                    ));
+                    return Err(format!("payload classes must grow: {payload} comes after a class as large"));
                 }
                 let first = classes.last().map_or(1, |last| last.first + last.blocks);
                 let stride = (size_of::<BlockHead>() + *payload as usize).next_multiple_of(64);
                 let offset = place(stride * *count as usize, 128)?;
-                classes.push(Class {
-                    payload: *payload,
-                    first,
-                    blocks: *count,
-                    offset,
-                    stride,
-                });
+                classes.push(Class { payload: *payload, first, blocks: *count, offset, stride });
             }
             let size = at.next_multiple_of(4096);
-            Ok(Self {
-                shape,
-                errors,
-                rows,
-                lanes,
-                heads,
-                groups,
-                taken,
-                classes,
-                blocks: blocks as u32,
-                size,
-            })
+            Ok(Self { shape, errors, rows, lanes, heads, groups, taken, classes, blocks: blocks as u32, size })
         }
 
         /// The smallest class whose blocks hold `length` bytes.
         #[inline]
         pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
-            self.classes
-                .iter()
-                .position(|class| class.payload as usize >= length)
+            self.classes.iter().position(|class| class.payload as usize >= length)
         }
 
         /// The class a block belongs to.
@@ -419,9 +371,7 @@ mod geometry {
             if block == 0 {
                 return None;
             }
-            self.classes
-                .iter()
-                .position(|class| block < class.first + class.blocks)
+            self.classes.iter().position(|class| block < class.first + class.blocks)
         }
     }
 
@@ -430,12 +380,7 @@ mod geometry {
         use super::*;
 
         fn shape() -> Shape {
-            Shape {
-                records: 100,
-                lanes: 4,
-                participants: 3,
-                classes: vec![(8, 10), (64, 5), (1000, 2)],
-            }
+            Shape { records: 100, lanes: 4, participants: 3, classes: vec![(8, 10), (64, 5), (1000, 2)] }
         }
 
         #[test]
@@ -452,12 +397,7 @@ mod geometry {
             assert!(classes[11..=15].iter().all(|c| *c == Some(1)));
             assert_eq!(&classes[16..], [Some(2), Some(2), None]);
             assert_eq!(
-                [
-                    g.class_for(0),
-                    g.class_for(8),
-                    g.class_for(9),
-                    g.class_for(1001)
-                ],
+                [g.class_for(0), g.class_for(8), g.class_for(9), g.class_for(1001)],
                 [Some(0), Some(0), Some(1), None]
             );
             assert!(g.classes[2].offset + 2 * g.classes[2].stride <= g.size);
@@ -476,13 +416,8 @@ mod geometry {
             assert!(with(|s| s.classes.clear()).contains("payload classes"));
             assert!(with(|s| s.classes = vec![(64, 1), (64, 1)]).contains("must grow"));
             assert!(with(|s| s.classes = vec![(u32::MAX, 1)]).contains("payload bytes"));
-            assert!(
-                with(|s| s.classes = vec![(8, MAX_BLOCKS), (16, 1)])
-                    .contains("blocks of all classes")
-            );
-            assert!(
-                with(|s| s.classes = vec![(16 << 20, 8_000_000)]).contains("larger than 64 TiB")
-            );
+            assert!(with(|s| s.classes = vec![(8, MAX_BLOCKS), (16, 1)]).contains("blocks of all classes"));
+            assert!(with(|s| s.classes = vec![(16 << 20, 8_000_000)]).contains("larger than 64 TiB"));
         }
     }
 }

@@ -33,23 +33,15 @@ pub(crate) struct Locks {
 impl Locks {
     /// Takes a descriptor of its own through `open`: locks belong to an open file description.
     pub(crate) fn open(open: impl FnOnce() -> Result<OwnedFd>) -> Result<Self> {
-        Ok(Self {
-            descriptor: LockDescriptor::open(open)?,
-        })
+        Ok(Self { descriptor: LockDescriptor::open(open)? })
     }
 
     /// Takes the lock of `row`; `false` if another attachment holds it.
     pub(crate) fn try_lock(&self, row: u32) -> Result<bool> {
         match self.control(libc::F_OFD_SETLK, libc::F_WRLCK, row) {
             Ok(_) => Ok(true),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-                Ok(false)
-            }
-            Err(source) => Err(Error::Io {
-                action: "lock a participant's row",
-                path: None,
-                source,
-            }),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(source) => Err(Error::Io { action: "lock a participant's row", path: None, source }),
         }
     }
 
@@ -78,8 +70,7 @@ impl Locks {
         loop {
             // SAFETY: `fcntl` with an OFD lock command takes a descriptor (a stale or -1 one is answered with EBADF) and a
             // pointer to a `flock` that lives across the call, with `l_pid` zero as these commands demand.
-            let result =
-                unsafe { libc::fcntl(self.descriptor.as_raw_fd(), command, &raw mut lock) };
+            let result = unsafe { libc::fcntl(self.descriptor.as_raw_fd(), command, &raw mut lock) };
             if result == 0 {
                 return Ok(i32::from(lock.l_type));
             }

@@ -21,6 +21,9 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// A place for [`Arena::look`] to write to.
+    pub(crate) const NOTHING: Self = Self { head: Head(0), revision: 0, meta: Meta::ABSENT };
+
     /// The revision of the last change of the value; 0 if there has been none.
     #[inline]
     pub(crate) fn modified(&self) -> u64 {
@@ -32,20 +35,12 @@ impl Seen {
     }
 
     pub(crate) fn created(&self) -> u64 {
-        if self.meta.created == 0 {
-            self.revision
-        } else {
-            self.meta.created
-        }
+        if self.meta.created == 0 { self.revision } else { self.meta.created }
     }
 
     /// The token of the claim the block bears.
     pub(crate) fn token(&self) -> u64 {
-        if self.meta.claim.token == 0 {
-            self.revision
-        } else {
-            self.meta.claim.token
-        }
+        if self.meta.claim.token == 0 { self.revision } else { self.meta.claim.token }
     }
 }
 
@@ -57,11 +52,20 @@ impl Arena {
     ///
     /// Stores nothing shared unless it meets a change whose author has not finished it for about a microsecond.
     #[inline]
-    pub(crate) fn look(
+    pub(crate) fn look(&self, record: u32, payload: Option<&mut Vec<u8>>) -> Result<Seen, Fault> {
+        let mut seen = Seen::NOTHING;
+        self.look_into(record, payload, &mut seen)?;
+        Ok(seen)
+    }
+
+    /// [`Arena::look`] into a place of the caller's; what is there after an error means nothing.
+    #[inline(always)]
+    pub(crate) fn look_into(
         &self,
         record: u32,
         mut payload: Option<&mut Vec<u8>>,
-    ) -> Result<Seen, Fault> {
+        seen: &mut Seen,
+    ) -> Result<(), Fault> {
         let slot = self.record(record);
         let mut patience = Patience::new();
         let mut courtesy = (Head::default(), 0);
@@ -69,24 +73,18 @@ impl Arena {
             let head = Head(slot.head.load(edge("publish.acquire", Acquire)));
             if head.is_reference() {
                 // Commits over several records are part of the format; this version neither makes nor meets one.
-                patience.again(
-                    "a commit this version cannot finish",
-                    record,
-                    head.0,
-                    head.0,
-                )?;
+                patience.again("a commit this version cannot finish", record, head.0, head.0)?;
                 continue;
             }
+            seen.head = head;
             let index = head.block();
             if index == 0 {
                 if let Some(payload) = payload {
                     payload.clear();
                 }
-                return Ok(Seen {
-                    head,
-                    revision: 0,
-                    meta: Meta::absent(record),
-                });
+                seen.revision = 0;
+                seen.meta = Meta { record, ..Meta::ABSENT };
+                return Ok(());
             }
             let Some(block) = self.block(index) else {
                 patience.again("a head that names no block", record, head.0, index.into())?;
@@ -95,36 +93,23 @@ impl Arena {
             let fate = Fate(block.head.fate.load(edge("number.acquire", Acquire)));
             match fate.kind() {
                 FateKind::Numbered(revision) => {
-                    let meta = block.meta();
+                    seen.revision = revision;
+                    block.read_meta(&mut seen.meta);
                     if let Some(payload) = payload.as_deref_mut() {
-                        block.copy(meta.length as usize, payload);
+                        block.copy(seen.meta.length as usize, payload);
                     }
                     // Edge `recycle`: if any word above is of the block's next life, the fate is seen changed below.
                     if !planted("recycle.acquire") {
                         fence(Acquire);
                     }
-                    let same = planted("read without a second look")
-                        || block.head.fate.load(Relaxed) == fate.0;
-                    if same && meta.record == record && meta.length as usize <= block.capacity() {
-                        return Ok(Seen {
-                            head,
-                            revision,
-                            meta,
-                        });
+                    let same = planted("read without a second look") || block.head.fate.load(Relaxed) == fate.0;
+                    if same && seen.meta.record == record && seen.meta.length as usize <= block.capacity() {
+                        return Ok(());
                     }
-                    patience.again(
-                        "a block of another record, or longer than its class",
-                        record,
-                        head.0,
-                        fate.0,
-                    )?;
+                    patience.again("a block of another record, or longer than its class", record, head.0, fate.0)?;
                 }
                 FateKind::Owned { .. } => {
-                    courtesy = if courtesy.0 == head {
-                        (head, courtesy.1 + 1)
-                    } else {
-                        (head, 0)
-                    };
+                    courtesy = if courtesy.0 == head { (head, courtesy.1 + 1) } else { (head, 0) };
                     if courtesy.1 < COURTESY {
                         pause();
                         continue;
@@ -132,9 +117,7 @@ impl Arena {
                     self.finish_for(record, head, fate)?;
                     patience.again("a change that cannot be numbered", record, head.0, fate.0)?;
                 }
-                FateKind::Free => {
-                    patience.again("a head that names a free block", record, head.0, fate.0)?
-                }
+                FateKind::Free => patience.again("a head that names a free block", record, head.0, fate.0)?,
             }
         }
     }
@@ -149,9 +132,7 @@ impl Arena {
             return Ok(());
         };
         // Whoever acquired an owned word of the block's *next* life also sees that the block has left this head.
-        if !planted("finish without the head")
-            && self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0
-        {
+        if !planted("finish without the head") && self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
             return Ok(());
         }
         let lane = self.lane(lane).ok_or(Fault::Corrupt {
@@ -164,24 +145,17 @@ impl Arena {
         let drawn = self.clock().fetch_add(1, edge("clock", AcqRel)) + 1;
         // The author that finds its block numbered by somebody else learns the number here, since by then the block
         // may already live again elsewhere.
-        let number =
-            match lane
-                .number
-                .compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire))
-            {
-                _ if planted("helper forgets the number") => drawn,
-                Ok(_) => drawn,
-                Err(found) => match Fate(found).revision() {
-                    Some(number) => number,
-                    // The author has gone on to another change: this one has its number, in the fate.
-                    None => return Ok(()),
-                },
-            };
-        let stamped = block
-            .head
-            .fate
-            .compare_exchange(owned.0, number, edge("number.release", AcqRel), Relaxed)
-            .is_ok();
+        let number = match lane.number.compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire)) {
+            _ if planted("helper forgets the number") => drawn,
+            Ok(_) => drawn,
+            Err(found) => match Fate(found).revision() {
+                Some(number) => number,
+                // The author has gone on to another change: this one has its number, in the fate.
+                None => return Ok(()),
+            },
+        };
+        let stamped =
+            block.head.fate.compare_exchange(owned.0, number, edge("number.release", AcqRel), Relaxed).is_ok();
         if stamped {
             self.counters().helped.fetch_add(1, Relaxed);
         }

@@ -17,15 +17,11 @@ impl Arena {
         // Lanes begin at different places, so that they seldom try the same block.
         let start = lane.wrapping_mul(7919) % count;
         let candidates = (0..count).map(|i| range.start + (start + i) % count);
-        let mut hinted = candidates
-            .clone()
-            .filter(|&block| !self.is_hinted_taken(block));
+        let mut hinted = candidates.clone().filter(|&block| !self.is_hinted_taken(block));
         if let Some(block) = hinted.find(|&block| self.try_take(lane, cell, block)) {
             return Some(block);
         }
-        candidates
-            .into_iter()
-            .find(|&block| self.try_take(lane, cell, block))
+        candidates.into_iter().find(|&block| self.try_take(lane, cell, block))
     }
 
     fn try_take(&self, lane: u32, cell: usize, index: u32) -> bool {
@@ -43,16 +39,8 @@ impl Arena {
         }
         let owned = Fate::owned(lane, fate.tag());
         // Release: the cell is marked before the block is ours. Acquire: edge `pool`, the last owner is done with it.
-        let taken = block
-            .head
-            .fate
-            .compare_exchange(fate.0, owned.0, AcqRel, Relaxed)
-            .is_ok();
-        let settled = if taken {
-            Cell::keeping(index)
-        } else {
-            Cell::EMPTY
-        };
+        let taken = block.head.fate.compare_exchange(fate.0, owned.0, AcqRel, Relaxed).is_ok();
+        let settled = if taken { Cell::keeping(index) } else { Cell::EMPTY };
         cells[cell].store(settled.0, Release);
         if taken {
             self.hint(index, true);
@@ -72,10 +60,7 @@ impl Arena {
         block.head.fate.store(owned.0, Release);
         cells[cell].store(Cell::unsettled(index).0, Release);
         // Release: edge `pool`, to the next owner; and the cell is marked before the block is free.
-        let _ = block
-            .head
-            .fate
-            .compare_exchange(owned.0, Fate::free(tag).0, AcqRel, Relaxed);
+        let _ = block.head.fate.compare_exchange(owned.0, Fate::free(tag).0, AcqRel, Relaxed);
         cells[cell].store(Cell::EMPTY.0, Release);
         self.hint(index, false);
     }

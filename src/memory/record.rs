@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::block::{ClaimWords, Meta};
+use super::block::Next;
 use super::claim::Claim;
 use super::fault::Fault;
 use super::fingerprint::fnv1a64;
@@ -69,7 +69,9 @@ impl<'s> Record<'s> {
     #[inline]
     pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
         self.segment.inner.check()?;
-        self.look(Some(into)).map(|seen| stamp(&seen))
+        let mut seen = Seen::NOTHING;
+        self.look_into(into, &mut seen)?;
+        Ok(stamp(&seen))
     }
 
     /// Reads the value and recomputes its fingerprint.
@@ -83,11 +85,7 @@ impl<'s> Record<'s> {
         let found = fnv1a64(&value);
         if found != seen.meta.fingerprint {
             let what = "a value whose bytes do not have its fingerprint";
-            return Err(self.explain(Fault::Corrupt {
-                what,
-                place: self.index.into(),
-                found,
-            }));
+            return Err(self.explain(Fault::Corrupt { what, place: self.index.into(), found }));
         }
         Ok(stamp(&seen))
     }
@@ -124,10 +122,7 @@ impl<'s> Record<'s> {
     /// # Panics
     /// If `change` does; the record is unchanged and usable.
     #[inline]
-    pub fn update<R>(
-        &self,
-        mut change: impl FnMut(&[u8], &mut Draft<'_>) -> R,
-    ) -> Result<(R, Stamp)> {
+    pub fn update<R>(&self, mut change: impl FnMut(&[u8], &mut Draft<'_>) -> R) -> Result<(R, Stamp)> {
         self.change(None, |_, old, draft| Ok(change(old, draft)))
     }
 
@@ -138,9 +133,7 @@ impl<'s> Record<'s> {
         kind: u64,
         mut change: impl FnMut(u64, u64, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
-        self.change(Some(kind), |seen, old, draft| {
-            change(seen.meta.kind, seen.meta.version, old, draft)
-        })
+        self.change(Some(kind), |seen, old, draft| change(seen.meta.kind, seen.meta.version, old, draft))
     }
 
     #[inline]
@@ -168,14 +161,11 @@ impl<'s> Record<'s> {
         kind: Option<u64>,
         change: &mut impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
+        let mut seen = Seen::NOTHING;
         loop {
-            let seen = self.look(Some(old))?;
+            self.look_into(old, &mut seen)?;
             self.refuse_if_held(&seen)?;
-            let mut draft = Draft {
-                old,
-                new,
-                touched: false,
-            };
+            let mut draft = Draft { old, new, touched: false };
             let answer = change(&seen, draft.old, &mut draft)?;
             if !draft.touched {
                 return Ok((answer, stamp(&seen)));
@@ -194,12 +184,7 @@ impl<'s> Record<'s> {
         self.compare_and_swap_kind(expected, value, None)
     }
 
-    pub(crate) fn compare_and_swap_kind(
-        &self,
-        expected: Version,
-        value: &[u8],
-        kind: Option<u64>,
-    ) -> Result<Outcome> {
+    pub(crate) fn compare_and_swap_kind(&self, expected: Version, value: &[u8], kind: Option<u64>) -> Result<Outcome> {
         let done = self.segment.inner.with_lane(|lane| {
             loop {
                 let seen = self.look_at_meta()?;
@@ -207,9 +192,7 @@ impl<'s> Record<'s> {
                     return Ok(Outcome::Conflict);
                 }
                 self.refuse_if_held(&seen)?;
-                if let Some(stamp) =
-                    self.attempt(lane, &seen, value, kind.unwrap_or(seen.meta.kind))?
-                {
+                if let Some(stamp) = self.attempt(lane, &seen, value, kind.unwrap_or(seen.meta.kind))? {
                     return Ok(Outcome::Committed(stamp.revision));
                 }
             }
@@ -261,20 +244,13 @@ impl<'s> Record<'s> {
     ///
     /// A claim that is on the record has ended and goes; an intent it announced stays for the next claim to find.
     #[inline]
-    fn attempt(
-        &self,
-        lane: &mut LaneHandle,
-        seen: &Seen,
-        value: &[u8],
-        kind: u64,
-    ) -> Result<Option<Stamp>> {
-        let mut meta = next_value(seen, value, kind);
-        meta.claim = ClaimWords::NONE;
-        let published = self.publish(lane, seen, &meta, value)?;
+    fn attempt(&self, lane: &mut LaneHandle, seen: &Seen, value: &[u8], kind: u64) -> Result<Option<Stamp>> {
+        let next = next_value(self.index, seen, value, kind);
+        let published = self.publish(lane, seen, &next, value)?;
         Ok(published.map(|revision| Stamp {
-            version: Version(meta.version),
+            version: Version(next.version),
             revision: Revision(revision),
-            fingerprint: meta.fingerprint,
+            fingerprint: next.fingerprint,
         }))
     }
 
@@ -284,22 +260,16 @@ impl<'s> Record<'s> {
         &self,
         lane: &mut LaneHandle,
         seen: &Seen,
-        meta: &Meta,
+        next: &Next<'_>,
         value: &[u8],
     ) -> Result<Option<u64>> {
         let home = &self.segment.inner;
         if value.len() > home.max_payload() {
-            return Err(Error::TooLarge {
-                length: value.len(),
-                limit: home.max_payload(),
-            });
+            return Err(Error::TooLarge { length: value.len(), limit: home.max_payload() });
         }
         // The caller's closure may have forked, and this may be the child.
         home.check()?;
-        match lane
-            .publish(&home.arena, seen, meta, value)
-            .map_err(|fault| self.explain(fault))?
-        {
+        match lane.publish(&home.arena, seen, next, value).map_err(|fault| self.explain(fault))? {
             Published::Won(revision) => Ok(Some(revision)),
             Published::Lost => {
                 lane.back_off(&home.arena, self.index);
@@ -310,11 +280,12 @@ impl<'s> Record<'s> {
 
     #[inline]
     fn look(&self, value: Option<&mut Vec<u8>>) -> Result<Seen> {
-        self.segment
-            .inner
-            .arena
-            .look(self.index, value)
-            .map_err(|fault| self.explain(fault))
+        self.segment.inner.arena.look(self.index, value).map_err(|fault| self.explain(fault))
+    }
+
+    #[inline(always)]
+    fn look_into(&self, value: &mut Vec<u8>, seen: &mut Seen) -> Result<()> {
+        self.segment.inner.arena.look_into(self.index, Some(value), seen).map_err(|fault| self.explain(fault))
     }
 
     /// The record's header without its payload.
@@ -374,9 +345,7 @@ impl<'s> Record<'s> {
 
 impl fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
-            .field("index", &self.index)
-            .finish()
+        f.debug_struct("Record").field("index", &self.index).finish()
     }
 }
 
@@ -390,45 +359,47 @@ pub(crate) fn stamp(seen: &Seen) -> Stamp {
     }
 }
 
-/// The header of the record's next value; claim and intent as they are.
+/// The header of the record's next value: under no claim, the intent as it is.
 #[inline]
-pub(crate) fn next_value(seen: &Seen, value: &[u8], kind: u64) -> Meta {
-    let first = seen.head.block() == 0;
-    Meta {
-        length: value.len() as u32,
-        key: if first {
-            seen.head.stamp() + 1
-        } else {
-            seen.meta.key
-        },
-        version: seen.meta.version + 1,
+pub(crate) fn next_value<'a>(record: u32, seen: &'a Seen, value: &[u8], kind: u64) -> Next<'a> {
+    let meta = &seen.meta;
+    Next {
+        record,
+        key: key(seen),
+        version: meta.version.wrapping_add(1),
         modified: 0,
         // A record that came into being as somebody's claim has not been created yet.
-        created: if seen.meta.version == 0 {
-            0
-        } else {
-            seen.created()
-        },
+        created: if meta.version == 0 { 0 } else { seen.created() },
+        lease: meta.lease,
         fingerprint: fnv1a64(value),
         kind,
-        ..seen.meta
+        claim: None,
+        intent: meta.intent.announced(),
     }
 }
 
 /// The header of a block that changes no value: a claim, its renewal or release. A record that was never written keeps
 /// version 0; its `modified` is then merely not zero.
-pub(crate) fn same_value(seen: &Seen) -> Meta {
-    let first = seen.head.block() == 0;
-    Meta {
-        key: if first {
-            seen.head.stamp() + 1
-        } else {
-            seen.meta.key
-        },
+pub(crate) fn same_value(record: u32, seen: &Seen) -> Next<'_> {
+    let meta = &seen.meta;
+    Next {
+        record,
+        key: key(seen),
+        version: meta.version,
         modified: seen.modified().max(1),
         created: seen.created().max(1),
-        ..seen.meta
+        lease: meta.lease,
+        fingerprint: meta.fingerprint,
+        kind: meta.kind,
+        claim: Some(&meta.claim),
+        intent: meta.intent.announced(),
     }
+}
+
+/// The stamp at which the record's incarnation begins, or began.
+#[inline]
+fn key(seen: &Seen) -> u64 {
+    if seen.head.block() == 0 { seen.head.stamp() + 1 } else { seen.meta.key }
 }
 
 /// The next value of a record, being written. Left alone, it means "do not write".
@@ -466,9 +437,6 @@ impl Draft<'_> {
 
 impl fmt::Debug for Draft<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draft")
-            .field("touched", &self.touched)
-            .field("length", &self.new.len())
-            .finish()
+        f.debug_struct("Draft").field("touched", &self.touched).field("length", &self.new.len()).finish()
     }
 }

@@ -65,9 +65,7 @@ impl Segment {
     /// [`Error::Corrupt`] if its header is damaged, [`Error::Full`] if all participants' rows are taken by the living.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        open_any(path)?.ok_or_else(|| Error::NotFound {
-            path: path.to_path_buf(),
-        })
+        open_any(path)?.ok_or_else(|| Error::NotFound { path: path.to_path_buf() })
     }
 
     /// Removes the segment at `path`: attached processes get [`Error::Retired`], the name is free at once, and the
@@ -80,9 +78,7 @@ impl Segment {
     pub fn remove(path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let Some((file, identity)) = file::open(path)? else {
-            return Err(Error::NotFound {
-                path: path.to_path_buf(),
-            });
+            return Err(Error::NotFound { path: path.to_path_buf() });
         };
         // Only a segment this build can read is marked; of any other we do not know where the mark is.
         let length = file::length(&file, Some(path))?;
@@ -91,8 +87,7 @@ impl Segment {
             arena.header().retired.word.store(1, SeqCst);
         }
         if file::is_still_at(&file, path)? {
-            std::fs::remove_file(path)
-                .map_err(|source| file::refused("remove", Some(path), source))?;
+            std::fs::remove_file(path).map_err(|source| file::refused("remove", Some(path), source))?;
         }
         Ok(())
     }
@@ -104,11 +99,7 @@ impl Segment {
     pub fn reopen(&self) -> Result<Self> {
         let file = std::fs::File::from(file::open_again(&self.inner.file)?);
         // Wherever the file has been moved since: it is this very segment that is asked for.
-        attach(
-            file,
-            self.inner.arena.geometry.clone(),
-            self.inner.path.clone(),
-        )
+        attach(file, self.inner.arena.geometry.clone(), self.inner.path.clone())
     }
 
     /// The record with this number, 0 to [`Segment::records`] − 1.
@@ -119,10 +110,7 @@ impl Segment {
     pub fn record(&self, index: u32) -> Result<Record<'_>> {
         let records = self.records();
         if index >= records {
-            return Err(Error::OutOfRange {
-                record: index,
-                records,
-            });
+            return Err(Error::OutOfRange { record: index, records });
         }
         Ok(Record::new(self, index))
     }
@@ -216,17 +204,8 @@ enum Classes {
 
 impl Default for SegmentBuilder {
     fn default() -> Self {
-        let access = Access {
-            mode: 0o600,
-            group: None,
-        };
-        Self {
-            records: None,
-            lanes: None,
-            participants: None,
-            classes: None,
-            access,
-        }
+        let access = Access { mode: 0o600, group: None };
+        Self { records: None, lanes: None, participants: None, classes: None, access }
     }
 }
 
@@ -285,13 +264,9 @@ impl SegmentBuilder {
     pub fn create(self, path: impl AsRef<Path>) -> Result<Segment> {
         let path = path.as_ref();
         if std::fs::symlink_metadata(path).is_ok() {
-            return Err(Error::AlreadyExists {
-                path: path.to_path_buf(),
-            });
+            return Err(Error::AlreadyExists { path: path.to_path_buf() });
         }
-        self.create_new(path)?.ok_or_else(|| Error::AlreadyExists {
-            path: path.to_path_buf(),
-        })
+        self.create_new(path)?.ok_or_else(|| Error::AlreadyExists { path: path.to_path_buf() })
     }
 
     /// Attaches to the segment at `path`, refusing one smaller than the sizes set on this builder.
@@ -357,18 +332,9 @@ impl SegmentBuilder {
             Some(Classes::Each(bytes)) => vec![each(*bytes)],
             Some(Classes::Listed(classes)) => classes.clone(),
         };
-        let classes = classes
-            .into_iter()
-            .map(|(bytes, n)| (u32::try_from(bytes).unwrap_or(u32::MAX), n))
-            .collect();
+        let classes = classes.into_iter().map(|(bytes, n)| (u32::try_from(bytes).unwrap_or(u32::MAX), n)).collect();
         let participants = self.participants.unwrap_or(64);
-        Geometry::of(Shape {
-            records,
-            lanes,
-            participants,
-            classes,
-        })
-        .map_err(Error::Invalid)
+        Geometry::of(Shape { records, lanes, participants, classes }).map_err(Error::Invalid)
     }
 
     /// Whether `segment` has what was asked for.
@@ -381,24 +347,13 @@ impl SegmentBuilder {
         let asked = [
             ("records", self.records.map(u64::from), shape.records.into()),
             ("lanes", self.lanes.map(u64::from), shape.lanes.into()),
-            (
-                "participants",
-                self.participants.map(u64::from),
-                shape.participants.into(),
-            ),
-            (
-                "payload bytes",
-                self.classes.as_ref().map(|c| largest(c) as u64),
-                segment.max_payload() as u64,
-            ),
+            ("participants", self.participants.map(u64::from), shape.participants.into()),
+            ("payload bytes", self.classes.as_ref().map(|c| largest(c) as u64), segment.max_payload() as u64),
         ];
         for (what, asked, found) in asked {
             if let Some(asked) = asked.filter(|asked| *asked > found) {
                 let path = segment.inner.path.clone();
-                return Err(Error::Incompatible {
-                    path,
-                    mismatch: Mismatch::Smaller { what, found, asked },
-                });
+                return Err(Error::Incompatible { path, mismatch: Mismatch::Smaller { what, found, asked } });
             }
         }
         Ok(())
@@ -448,7 +403,5 @@ fn attach(file: std::fs::File, geometry: Geometry, path: Option<PathBuf>) -> Res
     if attachment.arena.header().retired.word.load(Relaxed) != 0 {
         return Err(Error::Retired);
     }
-    Ok(Segment {
-        inner: Arc::new(attachment),
-    })
+    Ok(Segment { inner: Arc::new(attachment) })
 }

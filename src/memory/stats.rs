@@ -63,9 +63,7 @@ impl Segment {
         errors.sort_by_key(|error| std::cmp::Reverse(error.count));
         Stats {
             updates: lanes().fold(0, |sum, lane| sum.wrapping_add(lane.updates.load(Relaxed))),
-            conflicts: lanes().fold(0, |sum, lane| {
-                sum.wrapping_add(lane.conflicts.load(Relaxed))
-            }),
+            conflicts: lanes().fold(0, |sum, lane| sum.wrapping_add(lane.conflicts.load(Relaxed))),
             waits: counters.waits.load(Relaxed),
             wakes: counters.wakes.load(Relaxed),
             recoveries: counters.recoveries.load(Relaxed),
@@ -109,20 +107,14 @@ impl Attachment {
     #[cold]
     pub(crate) fn note_error(&self, error: &Error, record: u32) {
         // In a child or a removed segment nothing is ours to write, and a cancelled wait is no fault of anybody's.
-        if matches!(
-            error.kind(),
-            ErrorKind::Cancelled | ErrorKind::Forked | ErrorKind::Retired
-        ) {
+        if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Forked | ErrorKind::Retired) {
             return;
         }
         let key = u64::from(record) << 8 | (error.kind() as u64 + 1);
         let now = host::real_time();
         for row in self.arena.error_rows() {
             let found = match row.key.load(Acquire) {
-                0 => row
-                    .key
-                    .compare_exchange(0, key, AcqRel, Acquire)
-                    .map_or_else(|found| found, |_| key),
+                0 => row.key.compare_exchange(0, key, AcqRel, Acquire).map_or_else(|found| found, |_| key),
                 found => found,
             };
             if found == key {

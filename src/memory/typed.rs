@@ -47,17 +47,10 @@ impl<'s, T: Pod> Typed<'s, T> {
     pub(crate) fn new(record: Record<'s>) -> Result<Self> {
         let limit = record.segment.max_payload();
         if size_of::<T>() > limit {
-            return Err(Error::TooLarge {
-                length: size_of::<T>(),
-                limit,
-            });
+            return Err(Error::TooLarge { length: size_of::<T>(), limit });
         }
         let name = format!("{} of {} bytes", type_name::<T>(), size_of::<T>());
-        let typed = Self {
-            record,
-            kind: fnv1a64(name.as_bytes()),
-            of: PhantomData,
-        };
+        let typed = Self { record, kind: fnv1a64(name.as_bytes()), of: PhantomData };
         record.segment.inner.check()?;
         let seen = record.look_at_meta()?;
         typed.check(seen.meta.kind, seen.meta.length as usize, seen.meta.version)?;
@@ -86,14 +79,13 @@ impl<'s, T: Pod> Typed<'s, T> {
     /// # Errors
     /// As [`Record::update`]; [`Error::Incompatible`] if somebody wrote bytes or another type.
     pub fn update<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<(R, Stamp)> {
-        self.record
-            .update_kind(self.kind, |kind, version, old, draft| {
-                self.check(kind, old.len(), version)?;
-                let mut value = value_of(old);
-                let answer = change(&mut value);
-                draft.write(bytes_of(&value));
-                Ok(answer)
-            })
+        self.record.update_kind(self.kind, |kind, version, old, draft| {
+            self.check(kind, old.len(), version)?;
+            let mut value = value_of(old);
+            let answer = change(&mut value);
+            draft.write(bytes_of(&value));
+            Ok(answer)
+        })
     }
 
     /// Writes `value` if the record still has this version.
@@ -103,8 +95,7 @@ impl<'s, T: Pod> Typed<'s, T> {
     pub fn compare_and_swap(&self, expected: Version, value: &T) -> Result<Outcome> {
         let seen = self.record.look_at_meta()?;
         self.check(seen.meta.kind, seen.meta.length as usize, seen.meta.version)?;
-        self.record
-            .compare_and_swap_kind(expected, bytes_of(value), Some(self.kind))
+        self.record.compare_and_swap_kind(expected, bytes_of(value), Some(self.kind))
     }
 
     #[inline]
@@ -114,32 +105,18 @@ impl<'s, T: Pod> Typed<'s, T> {
         }
         let record = self.record.index();
         let path = self.record.segment.path().map(ToOwned::to_owned);
-        Err(Error::Incompatible {
-            path,
-            mismatch: Mismatch::Type {
-                record,
-                asked: type_name::<T>(),
-                length,
-            },
-        })
+        Err(Error::Incompatible { path, mismatch: Mismatch::Type { record, asked: type_name::<T>(), length } })
     }
 }
 
 /// The value in `bytes`; zeros if the record was never written.
 #[inline]
 fn value_of<T: Pod>(bytes: &[u8]) -> T {
-    if bytes.len() == size_of::<T>() {
-        pod_read_unaligned(bytes)
-    } else {
-        T::zeroed()
-    }
+    if bytes.len() == size_of::<T>() { pod_read_unaligned(bytes) } else { T::zeroed() }
 }
 
 impl<T> fmt::Debug for Typed<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Typed")
-            .field("record", &self.record.index())
-            .field("type", &type_name::<T>())
-            .finish()
+        f.debug_struct("Typed").field("record", &self.record.index()).field("type", &type_name::<T>()).finish()
     }
 }

@@ -47,9 +47,7 @@ impl<'s> SharedVector<'s> {
     pub fn snapshot(&self) -> Result<VectorClock> {
         self.segment.inner.check()?;
         let arena = &self.segment.inner.arena;
-        Ok((0..arena.rows())
-            .map(|row| (row, arena.row(row).ticks.load(Acquire)))
-            .collect())
+        Ok((0..arena.rows()).map(|row| (row, arena.row(row).ticks.load(Acquire))).collect())
     }
 
     /// Raises every counter to at least what `seen` has for it.
@@ -62,9 +60,7 @@ impl<'s> SharedVector<'s> {
         let arena = &self.segment.inner.arena;
         if let Some((row, _)) = seen.iter().find(|(row, _)| *row >= arena.rows()) {
             let rows = arena.rows();
-            return Err(Error::Invalid(format!(
-                "participant {row} of the clock is past the segment's {rows} rows"
-            )));
+            return Err(Error::Invalid(format!("participant {row} of the clock is past the segment's {rows} rows")));
         }
         for (row, count) in seen.iter() {
             arena.row(row).ticks.fetch_max(count, AcqRel);

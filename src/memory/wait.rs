@@ -87,10 +87,7 @@ impl Attachment {
         self.wait_until(record, deadline, Pace::Steady, || {
             let now = record.look_at_meta()?;
             Ok(match Version(now.meta.version) {
-                version if version == seen => Look::Wait {
-                    head: now.head,
-                    until: None,
-                },
+                version if version == seen => Look::Wait { head: now.head, until: None },
                 version => Look::Done(version),
             })
         })
@@ -98,11 +95,7 @@ impl Attachment {
 
     /// [`Segment::wait_any`](super::Segment::wait_any): sleeps on one of the watch words, which the groups of the records
     /// name to whoever changes one of theirs.
-    pub(crate) fn wait_any(
-        self: &Arc<Self>,
-        seen: &[(u32, Version)],
-        deadline: &Deadline,
-    ) -> Result<Option<u32>> {
+    pub(crate) fn wait_any(self: &Arc<Self>, seen: &[(u32, Version)], deadline: &Deadline) -> Result<Option<u32>> {
         let arena = &self.arena;
         let bit = (self.me.0 ^ self.me.0 >> 48) as u32 % Group::WAKE_BITS;
         let watch = arena.watch_word(bit);
@@ -113,18 +106,13 @@ impl Attachment {
             // Armed before the look: whoever changes a record after the look finds the bit and marks the group.
             groups.clear();
             for (record, _) in seen {
-                if !groups
-                    .iter()
-                    .any(|(other, _)| other / super::layout::GROUP == record / super::layout::GROUP)
-                {
+                if !groups.iter().any(|(other, _)| other / super::layout::GROUP == record / super::layout::GROUP) {
                     let word = Group(arena.group(*record).fetch_or(1 << bit, SeqCst));
                     groups.push((*record, word.count()));
                 }
             }
             for (index, version) in seen {
-                let now = arena
-                    .look(*index, None)
-                    .map_err(|fault| self.explain(fault, *index))?;
+                let now = arena.look(*index, None).map_err(|fault| self.explain(fault, *index))?;
                 if now.meta.version != version.0 {
                     return Ok(Some(*index));
                 }
@@ -132,11 +120,7 @@ impl Attachment {
             if sleeper.is_over()? {
                 return Ok(None);
             }
-            let unmarked = || {
-                groups
-                    .iter()
-                    .all(|(r, count)| Group(arena.group(*r).load(SeqCst)).count() == *count)
-            };
+            let unmarked = || groups.iter().all(|(r, count)| Group(arena.group(*r).load(SeqCst)).count() == *count);
             if self.spin_while(unmarked) {
                 continue;
             }
@@ -193,28 +177,13 @@ struct Sleeper<'a> {
 
 impl<'a> Sleeper<'a> {
     fn new(home: &'a Arc<Attachment>, deadline: &'a Deadline, pace: Pace) -> Self {
-        let slice = if pace == Pace::Probing {
-            Duration::from_millis(2)
-        } else {
-            WAIT_SLICE
-        };
-        Self {
-            home,
-            deadline,
-            slice,
-            registration: None,
-            journals: Journals::default(),
-            began: None,
-        }
+        let slice = if pace == Pace::Probing { Duration::from_millis(2) } else { WAIT_SLICE };
+        Self { home, deadline, slice, registration: None, journals: Journals::default(), began: None }
     }
 
     /// Whether the deadline has passed; an error if the wait was cancelled.
     fn is_over(&self) -> Result<bool> {
-        if self
-            .deadline
-            .cancel()
-            .is_some_and(crate::clock::Cancel::is_cancelled)
-        {
+        if self.deadline.cancel().is_some_and(crate::clock::Cancel::is_cancelled) {
             return Err(Error::Cancelled);
         }
         Ok(self.deadline.has_passed())
@@ -236,9 +205,7 @@ impl<'a> Sleeper<'a> {
             longest = longest.min(remaining);
         }
         if let Some(until) = until {
-            longest = longest.min(Duration::from_nanos(
-                until.saturating_sub(self.home.host.now()).max(1),
-            ));
+            longest = longest.min(Duration::from_nanos(until.saturating_sub(self.home.host.now()).max(1)));
         }
         let end = futex::now() + longest;
         futex::sleep(word, expected, end);
@@ -302,11 +269,7 @@ impl Attachment {
         if Head(arena.record(record).head.load(SeqCst)) == expected.next(block)
             && let Some(words) = arena.block(block)
         {
-            let _ = arena.finish_for(
-                record,
-                expected.next(block),
-                super::word::Fate(words.head.fate.load(Acquire)),
-            );
+            let _ = arena.finish_for(record, expected.next(block), super::word::Fate(words.head.fate.load(Acquire)));
         }
         let bits = arena.mark(record);
         arena.wake(record);

@@ -85,9 +85,7 @@ impl Fate {
     #[inline]
     pub(crate) fn kind(self) -> FateKind {
         match self.0 >> 62 {
-            0b10 => FateKind::Owned {
-                lane: (self.0 >> TAG_BITS & LANE_MASK) as u32,
-            },
+            0b10 => FateKind::Owned { lane: (self.0 >> TAG_BITS & LANE_MASK) as u32 },
             0b11 => FateKind::Free,
             _ if self.0 == 0 => FateKind::Free,
             _ => FateKind::Numbered(self.0),
@@ -269,23 +267,11 @@ mod tests {
         assert_eq!(Fate(17).kind(), FateKind::Numbered(17));
         assert_eq!(Fate(17).revision(), Some(17));
         let owned = Fate::owned(MAX_LANES - 1, u64::MAX);
-        assert_eq!(
-            owned.kind(),
-            FateKind::Owned {
-                lane: MAX_LANES - 1
-            }
-        );
+        assert_eq!(owned.kind(), FateKind::Owned { lane: MAX_LANES - 1 });
         assert_eq!((owned.tag(), owned.revision()), (TAG_MASK, None));
         assert!(owned.is_owned_by(MAX_LANES - 1) && !owned.is_owned_by(0));
-        assert_eq!(
-            (Fate::free(5).kind(), Fate::free(5).tag()),
-            (FateKind::Free, 5)
-        );
-        assert_ne!(
-            Fate::owned(1, 8),
-            Fate::owned(1, 9),
-            "another life of the block is another word"
-        );
+        assert_eq!((Fate::free(5).kind(), Fate::free(5).tag()), (FateKind::Free, 5));
+        assert_ne!(Fate::owned(1, 8), Fate::owned(1, 9), "another life of the block is another word");
     }
 
     #[test]
@@ -295,11 +281,7 @@ mod tests {
             assert!(!woken.somebody_waits());
             assert_ne!(woken.0 | Event::WAITING, word | Event::WAITING);
         }
-        assert_eq!(
-            Group(u64::MAX).marked(),
-            Group(0),
-            "the count wraps and no bit stays"
-        );
+        assert_eq!(Group(u64::MAX).marked(), Group(0), "the count wraps and no bit stays");
         assert_eq!((Group(0x1_0003).count(), Group(0x1_0003).wake()), (1, 3));
     }
 
@@ -310,15 +292,8 @@ mod tests {
         assert_ne!(Owner::new(0, life.epoch()), Owner::NOBODY);
         assert_eq!(life.detach().attach().epoch(), 2);
         let last = Life(((1u64 << EPOCH_BITS) - 1) << 1);
-        assert_eq!(
-            last.attach().epoch(),
-            1,
-            "the epoch after the last is 1, not 0"
-        );
-        assert_eq!(
-            (Owner::new(1023, 5).row(), Owner::new(1023, 5).epoch()),
-            (1023, 5)
-        );
+        assert_eq!(last.attach().epoch(), 1, "the epoch after the last is 1, not 0");
+        assert_eq!((Owner::new(1023, 5).row(), Owner::new(1023, 5).epoch()), (1023, 5));
     }
 
     #[test]
@@ -327,8 +302,6 @@ mod tests {
         assert!(op.is_set() && !Op::NONE.is_set());
         assert_eq!((op.record(), op.cell()), (u32::MAX, 79));
         let cell = Cell::unsettled(MAX_BLOCKS);
-        assert!(
-            cell.is_unsettled() && cell.block() == MAX_BLOCKS && !Cell::keeping(3).is_unsettled()
-        );
+        assert!(cell.is_unsettled() && cell.block() == MAX_BLOCKS && !Cell::keeping(3).is_unsettled());
     }
 }

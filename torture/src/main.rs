@@ -1,1 +1,109 @@
-fn main() {}
+//! Kills, stops and counts: shows that slotguard loses nothing, beside controls that do.
+//!
+//! A run is drawn from a seed, which is printed before anything else. [`plan`] turns it into phases; [`stage`] starts
+//! worker processes, this same program again, whose threads do what [`workload`] and [`claims`] say and write every
+//! operation into a [`history`] that a kill cannot take back; [`fault`] kills and stops them meanwhile. When all have
+//! left, [`check`] compares the history with what is in the segment, promise by promise, and [`report`] says what was
+//! found.
+//!
+//! ```text
+//! seed → plan → workers × threads ──┐
+//!            └→ faults (kill, stop) ─┴→ history → check (rayon) → report: words, summary.json, report.html
+//! ```
+
+mod check;
+mod claims;
+mod control;
+mod fault;
+mod history;
+mod options;
+mod plan;
+mod progress;
+mod random;
+mod report;
+mod run;
+mod scratch;
+mod stage;
+mod system;
+mod value;
+mod worker;
+mod workload;
+
+use std::io;
+use std::process::ExitCode;
+
+use options::{Asked, Options, Usage};
+use progress::Progress;
+use report::summary::Summary;
+use run::Run;
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|first| first == worker::SUBCOMMAND).is_some() {
+        let job = arguments.next().unwrap_or_default();
+        return ExitCode::from(worker::main(&job.to_string_lossy()) as u8);
+    }
+    let fresh_seed = random::mix(system::now() ^ u64::from(std::process::id()) << 32);
+    let options = match Options::parse(arguments, fresh_seed) {
+        Ok(Asked::Run(options)) => options,
+        Ok(Asked::Help) => {
+            println!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(Usage(words)) => {
+            eprintln!("torture: {words}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match torture(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => {
+            eprintln!("torture: {error}");
+            say(&options, "verdict: FAIL");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Words go to the standard output, unless the summary goes there.
+fn say(options: &Options, words: &str) {
+    match options.json {
+        true => eprintln!("{words}"),
+        false => println!("{words}"),
+    }
+}
+
+/// The whole run; answers whether it passed.
+fn torture(options: &Options) -> io::Result<bool> {
+    say(options, &format!("seed: {}", options.seed));
+    say(options, &format!("replay: {}\n", options.replay()));
+    scratch::clean_up_on(system::EndSignals::block()?)?;
+    let begin = system::now();
+    let planned = plan::phases(options);
+    let lengths = planned.iter().map(|phase| (phase.name.clone(), phase.work.rough_seconds()));
+    let mut progress = Progress::new(lengths.collect());
+    let run = Run::new(options)?;
+    let mut phases = Vec::new();
+    for (number, phase) in planned.iter().enumerate() {
+        progress.begin(number);
+        let made = run.phase(number, phase, &progress);
+        progress.clear();
+        phases.push(made?);
+    }
+    drop(run);
+    let seconds = (system::now() - begin) as f64 / 1e9;
+    let summary = Summary::of(options, &planned, &phases, seconds);
+    let (json, page) = report::write(&summary, &phases)?;
+    say(options, &report::table::words(&summary));
+    say(options, &format!("summary: {}", json.display()));
+    say(options, &format!("report:  {}", page.display()));
+    say(options, &format!("verdict: {}", summary.verdict));
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    }
+    Ok(summary.passed())
+}

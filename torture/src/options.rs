@@ -37,12 +37,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    const NAMES: [(&str, Self); 4] = [
-        ("all", Self::All),
-        ("naive", Self::Naive),
-        ("flock", Self::Flock),
-        ("ours", Self::Ours),
-    ];
+    const NAMES: [(&str, Self); 4] =
+        [("all", Self::All), ("naive", Self::Naive), ("flock", Self::Flock), ("ours", Self::Ours)];
 
     pub fn includes(self, part: Self) -> bool {
         self == Self::All || self == part
@@ -105,10 +101,7 @@ impl Options {
     }
 
     /// Reads a command line; `seed` is used when none is given.
-    pub fn parse(
-        arguments: impl IntoIterator<Item = std::ffi::OsString>,
-        seed: u64,
-    ) -> Result<Asked, Usage> {
+    pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>, seed: u64) -> Result<Asked, Usage> {
         use lexopt::prelude::*;
         let mut parser = lexopt::Parser::from_args(arguments);
         let (mut given_seed, mut seconds) = (None, None);
@@ -174,11 +167,7 @@ fn text(parser: &mut lexopt::Parser) -> Result<String, Usage> {
     Ok(value.to_string_lossy().into_owned())
 }
 
-fn number(
-    parser: &mut lexopt::Parser,
-    name: &str,
-    range: &RangeInclusive<u64>,
-) -> Result<u64, Usage> {
+fn number(parser: &mut lexopt::Parser, name: &str, range: &RangeInclusive<u64>) -> Result<u64, Usage> {
     let text = text(parser)?;
     let parsed = match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
@@ -186,11 +175,7 @@ fn number(
     };
     match parsed.filter(|number| range.contains(number)) {
         Some(number) => Ok(number),
-        None => Err(Usage(format!(
-            "--{name} {text:?}: give a whole number from {} to {}",
-            range.start(),
-            range.end()
-        ))),
+        None => Err(Usage(format!("--{name} {text:?}: give a whole number from {} to {}", range.start(), range.end()))),
     }
 }
 
@@ -198,9 +183,7 @@ fn mode(text: &str) -> Result<Mode, Usage> {
     let found = Mode::NAMES.iter().find(|(name, _)| *name == text);
     match found {
         Some((_, mode)) => Ok(*mode),
-        None => Err(Usage(format!(
-            "--mode {text:?}: give all, naive, flock or ours"
-        ))),
+        None => Err(Usage(format!("--mode {text:?}: give all, naive, flock or ours"))),
     }
 }
 

@@ -38,6 +38,23 @@ pub enum PhaseWork {
     Sustained(Sustained),
 }
 
+impl PhaseWork {
+    /// Whether it goes through the engine.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Updates(_) | Self::Sustained(_))
+    }
+
+    /// A rough length in seconds, for the progress bar only.
+    pub fn rough_seconds(&self) -> f64 {
+        match self {
+            Self::Sustained(plan) => plan.length.as_secs_f64() * 1.2,
+            Self::Naive(burst) | Self::Flock(burst) | Self::Updates(burst) => {
+                f64::from(burst.processes) * 0.003 + burst.total() as f64 * 1e-5
+            }
+        }
+    }
+}
+
 /// So many processes, each with so many threads, each with so many updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burst {
@@ -153,12 +170,7 @@ impl Sustained {
             true => ms(self.records.lease_ms) + random.between(ms(10), ms(60)),
             false => random.between(ms(1), ms(120)),
         };
-        Stop {
-            after,
-            lasts,
-            hits_holder,
-            draw: random.next(),
-        }
+        Stop { after, lasts, hits_holder, draw: random.next() }
     }
 }
 
@@ -175,11 +187,7 @@ pub struct Stop {
 /// The phases of a run, in order.
 pub fn phases(options: &Options) -> Vec<Phase> {
     let mut phases = Vec::new();
-    let many = Burst {
-        processes: (options.processes / 10).max(2),
-        threads: 1,
-        updates: options.updates,
-    };
+    let many = Burst { processes: (options.processes / 10).max(2), threads: 1, updates: options.updates };
     if options.mode.includes(Mode::Naive) {
         phases.push(phase("naive", many, PhaseWork::Naive));
     }
@@ -187,11 +195,7 @@ pub fn phases(options: &Options) -> Vec<Phase> {
         phases.push(phase("flock", many, PhaseWork::Flock));
     }
     if options.mode.includes(Mode::Ours) {
-        let once = |processes, threads, updates| Burst {
-            processes,
-            threads,
-            updates,
-        };
+        let once = |processes, threads, updates| Burst { processes, threads, updates };
         for burst in [
             once(1, options.threads, 1),
             once(options.processes, 1, 1),
@@ -211,10 +215,7 @@ fn phase(who: &str, burst: Burst, work: impl Fn(Burst) -> PhaseWork) -> Phase {
         (processes, 1) => format!("{processes} processes"),
         (processes, threads) => format!("{processes} processes × {threads} threads"),
     };
-    Phase {
-        name: format!("{who}: {workers} × {}", burst.updates),
-        work: work(burst),
-    }
+    Phase { name: format!("{who}: {workers} × {}", burst.updates), work: work(burst) }
 }
 
 fn sustained(options: &Options) -> Vec<Phase> {
@@ -228,10 +229,7 @@ fn sustained(options: &Options) -> Vec<Phase> {
                 1 => "ours: sustained, kills and stops".to_owned(),
                 _ => format!("ours: sustained {} of {rounds}, kills and stops", round + 1),
             };
-            Phase {
-                name,
-                work: PhaseWork::Sustained(work),
-            }
+            Phase { name, work: PhaseWork::Sustained(work) }
         })
         .collect()
 }
@@ -239,10 +237,7 @@ fn sustained(options: &Options) -> Vec<Phase> {
 fn round_of(seed: u64, round: u64, length: Duration) -> Sustained {
     use Role::{Claimer, Reader, Updater, Waiter};
     let mut random = Random::of(seed, &[3, round]);
-    let slot = |lives, roles: &[Role]| Slot {
-        roles: roles.to_vec(),
-        lives,
-    };
+    let slot = |lives, roles: &[Role]| Slot { roles: roles.to_vec(), lives };
     let mut slots: Vec<Slot> = (0..4).map(|_| slot(Lives::Short, &[Updater])).collect();
     slots.push(slot(Lives::Long, &[Updater, Claimer]));
     slots.push(slot(Lives::Long, &[Claimer, Waiter, Reader]));
@@ -280,10 +275,7 @@ mod tests {
 
     #[test]
     fn faults_are_drawn_from_the_seed_alone() {
-        let (one, two) = (
-            round_of(5, 0, Duration::from_secs(20)),
-            round_of(5, 0, Duration::from_secs(20)),
-        );
+        let (one, two) = (round_of(5, 0, Duration::from_secs(20)), round_of(5, 0, Duration::from_secs(20)));
         for number in 0..50 {
             assert_eq!(one.killed_after(0, number), two.killed_after(0, number));
             assert_eq!(one.stop(number), two.stop(number));
@@ -306,11 +298,7 @@ mod tests {
     #[test]
     fn a_hundred_processes_make_a_thousand_updates_each() {
         let plan = phases(&Options::usual(1, 20));
-        let hundred = Burst {
-            processes: 100,
-            threads: 1,
-            updates: 1_000,
-        };
+        let hundred = Burst { processes: 100, threads: 1, updates: 1_000 };
         assert!(plan.iter().any(|p| p.work == PhaseWork::Updates(hundred)));
         assert_eq!(plan[0].work, PhaseWork::Naive(hundred));
         assert_eq!(plan[0].name, "naive: 100 processes × 1000");

@@ -18,11 +18,7 @@ pub fn mix(word: u64) -> u64 {
 impl Random {
     /// The stream of `seed` that belongs to `parts`: other parts, other numbers.
     pub fn of(seed: u64, parts: &[u64]) -> Self {
-        let start = parts
-            .iter()
-            .fold(mix(seed.wrapping_add(STEP)), |state, part| {
-                mix(state ^ part.wrapping_add(STEP))
-            });
+        let start = parts.iter().fold(mix(seed.wrapping_add(STEP)), |state, part| mix(state ^ part.wrapping_add(STEP)));
         Self(start)
     }
 

@@ -28,11 +28,7 @@ impl Scratch {
     /// A directory for segments: shared memory if the machine has it.
     pub fn for_segments() -> io::Result<Self> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let places = [
-            Some(PathBuf::from("/dev/shm")),
-            runtime,
-            Some(std::env::temp_dir()),
-        ];
+        let places = [Some(PathBuf::from("/dev/shm")), runtime, Some(std::env::temp_dir())];
         let mut last = io::Error::other("no directory for segments");
         for place in places.into_iter().flatten().filter(|place| place.is_dir()) {
             match Self::inside(&place) {
@@ -55,10 +51,7 @@ impl Scratch {
             let path = place.join(format!("{PREFIX}{:016x}", random.next()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
-                    ALIVE
-                        .lock()
-                        .unwrap_or_else(|e| e.into_inner())
-                        .push(path.clone());
+                    ALIVE.lock().unwrap_or_else(|e| e.into_inner()).push(path.clone());
                     let lock = File::create(path.join(LOCK))?;
                     lock.lock()?;
                     // Another run may have taken it for a dead one's before it was locked.
@@ -92,10 +85,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         remove(&self.path);
-        ALIVE
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .retain(|path| *path != self.path);
+        ALIVE.lock().unwrap_or_else(|e| e.into_inner()).retain(|path| *path != self.path);
     }
 }
 
@@ -136,10 +126,7 @@ pub fn clean_up_on(signals: system::EndSignals) -> io::Result<()> {
         eprintln!("torture: ended by signal {signal}; nothing is left behind");
         std::process::exit(128 + signal);
     };
-    std::thread::Builder::new()
-        .name("end signals".into())
-        .spawn(wait)
-        .map(drop)
+    std::thread::Builder::new().name("end signals".into()).spawn(wait).map(drop)
 }
 
 #[cfg(test)]

@@ -8,10 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 /// Nanoseconds of CLOCK_MONOTONIC: one clock for all processes of the machine.
 pub fn now() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid, writable timespec for the length of the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -82,9 +79,7 @@ impl Words {
     pub fn map(file: &File, count: usize) -> io::Result<Self> {
         let bytes = count * size_of::<AtomicU64>();
         if file.metadata()?.len() < bytes as u64 {
-            return Err(io::Error::other(format!(
-                "the file to map holds fewer than {bytes} bytes"
-            )));
+            return Err(io::Error::other(format!("the file to map holds fewer than {bytes} bytes")));
         }
         // SAFETY: a fresh mapping at an address the kernel chooses replaces nothing; the descriptor is open.
         let start = unsafe {
@@ -106,11 +101,7 @@ impl Words {
 
     /// Word `index`; an index past the end is a bug of the caller and panics.
     pub fn word(&self, index: usize) -> &AtomicU64 {
-        assert!(
-            index < self.count,
-            "word {index} of a mapping of {}",
-            self.count
-        );
+        assert!(index < self.count, "word {index} of a mapping of {}", self.count);
         // SAFETY: `index` is inside the mapping, which is page-aligned and lives as long as `self`.
         let word = unsafe { self.start.add(index) };
         // SAFETY: the word is aligned, readable and writable, and everybody reaches it atomically.

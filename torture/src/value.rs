@@ -35,10 +35,7 @@ impl Author {
     }
 
     pub fn unpack(word: u64) -> Option<Self> {
-        (word != Self::NOBODY).then_some(Self {
-            writer: (word >> 40) as u32,
-            sequence: word & ((1 << 40) - 1),
-        })
+        (word != Self::NOBODY).then_some(Self { writer: (word >> 40) as u32, sequence: word & ((1 << 40) - 1) })
     }
 }
 
@@ -57,12 +54,7 @@ pub struct Evidence {
 
 impl Evidence {
     /// A record that was never written.
-    pub const NONE: Self = Self {
-        count: 0,
-        author: Author::NOBODY,
-        previous: Author::NOBODY,
-        chain: 0,
-    };
+    pub const NONE: Self = Self { count: 0, author: Author::NOBODY, previous: Author::NOBODY, chain: 0 };
 
     /// The evidence `author` leaves on top of this one.
     pub fn followed_by(&self, author: Author) -> Self {
@@ -96,12 +88,7 @@ impl Evidence {
         if !filler_matches(&body[HEAD..], author) {
             return Err(Torn::Filler);
         }
-        Ok(Self {
-            count: word(bytes, 8),
-            author,
-            previous: word(bytes, 24),
-            chain: word(bytes, 32),
-        })
+        Ok(Self { count: word(bytes, 8), author, previous: word(bytes, 24), chain: word(bytes, 32) })
     }
 
     /// Writes the value that carries this evidence: `length` bytes for `record`.
@@ -150,9 +137,7 @@ pub fn length_of(author: Author, longest: usize) -> usize {
 
 /// 64-bit FNV-1a, written here once more so that the engine's fingerprint is checked against another's arithmetic.
 pub fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 struct Filler(u64);
@@ -180,9 +165,7 @@ fn digest_of(bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(bytes.len() as u64, |digest, chunk| {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
-        (digest ^ u64::from_le_bytes(word))
-            .wrapping_mul(0x9fb2_1c65_1e98_df25)
-            .rotate_left(29)
+        (digest ^ u64::from_le_bytes(word)).wrapping_mul(0x9fb2_1c65_1e98_df25).rotate_left(29)
     })
 }
 
@@ -196,16 +179,11 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
-    const AUTHOR: Author = Author {
-        writer: 5,
-        sequence: 77,
-    };
+    const AUTHOR: Author = Author { writer: 5, sequence: 77 };
 
     fn value(record: u32, length: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        Evidence::NONE
-            .followed_by(AUTHOR)
-            .write(record, length, &mut bytes);
+        Evidence::NONE.followed_by(AUTHOR).write(record, length, &mut bytes);
         bytes
     }
 
@@ -214,10 +192,7 @@ mod tests {
         for length in SHORTEST..SHORTEST + 40 {
             let bytes = value(3, length);
             assert_eq!(bytes.len(), length);
-            assert_eq!(
-                Evidence::of(3, &bytes),
-                Ok(Evidence::NONE.followed_by(AUTHOR))
-            );
+            assert_eq!(Evidence::of(3, &bytes), Ok(Evidence::NONE.followed_by(AUTHOR)));
         }
     }
 
@@ -235,14 +210,8 @@ mod tests {
     fn a_mix_of_two_values_is_torn_wherever_it_is_cut() {
         let old = value(3, 200);
         let mut new = Vec::new();
-        let later = Author {
-            writer: 6,
-            sequence: 1,
-        };
-        Evidence::NONE
-            .followed_by(AUTHOR)
-            .followed_by(later)
-            .write(3, 200, &mut new);
+        let later = Author { writer: 6, sequence: 1 };
+        Evidence::NONE.followed_by(AUTHOR).followed_by(later).write(3, 200, &mut new);
         for cut in 1..200 {
             let mixed = [&new[..cut], &old[cut..]].concat();
             if mixed != new && mixed != old {

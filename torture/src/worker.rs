@@ -41,12 +41,21 @@ pub struct Job {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Work {
-    Naive { updates: u32 },
-    Flock { updates: u32 },
+    Naive {
+        updates: u32,
+    },
+    Flock {
+        updates: u32,
+    },
     /// Every thread makes so many updates of record 0.
-    Updates { updates: u32 },
+    Updates {
+        updates: u32,
+    },
     /// Every thread has a role until the time is over.
-    Sustained { roles: Vec<Role>, records: Records },
+    Sustained {
+        roles: Vec<Role>,
+        records: Records,
+    },
     /// One update of every record, so that whoever waits for one comes to an end.
     Closing,
 }
@@ -165,9 +174,7 @@ fn all_threads(
                     note(&job.errors, &format!("writer {writer}: {error}"));
                 }
             };
-            std::thread::Builder::new()
-                .stack_size(STACK)
-                .spawn_scoped(scope, run)?;
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run)?;
         }
         gate.wait();
         let told = ready_and_go();
@@ -177,20 +184,13 @@ fn all_threads(
     Ok(())
 }
 
-fn sustained(
-    job: &Job,
-    history: &History,
-    roles: &[Role],
-    records: &Records,
-) -> Result<(), Unable> {
+fn sustained(job: &Job, history: &History, roles: &[Role], records: &Records) -> Result<(), Unable> {
     let first = job.layout.first_writer(job.slot);
     let mut log = history.log(first, job.life);
     if log.room() == 0 {
         return Ok(());
     }
-    let open = log
-        .begin(Kind::Attach, 0)
-        .with_extra(u64::from(std::process::id()));
+    let open = log.begin(Kind::Attach, 0).with_extra(u64::from(std::process::id()));
     let segment = Segment::open(&job.target)?;
     open.finish(Outcome::Done, 0, 0);
     drop(log);
@@ -199,9 +199,7 @@ fn sustained(
             let segment = &segment;
             std::thread::Builder::new()
                 .stack_size(STACK)
-                .spawn_scoped(scope, move || {
-                    act(job, segment, history, writer, *role, records)
-                })?;
+                .spawn_scoped(scope, move || act(job, segment, history, writer, *role, records))?;
         }
         act(job, &segment, history, first, roles[0], records);
         io::Result::Ok(())
@@ -209,14 +207,7 @@ fn sustained(
     Ok(())
 }
 
-fn act(
-    job: &Job,
-    segment: &Segment,
-    history: &History,
-    writer: u32,
-    role: Role,
-    records: &Records,
-) {
+fn act(job: &Job, segment: &Segment, history: &History, writer: u32, role: Role, records: &Records) {
     let mut hand = hand(job, segment, history, writer);
     let ended = match role {
         Role::Updater => update_all_the_time(&mut hand, records),

@@ -113,9 +113,7 @@ impl<'a> Hand<'a> {
             Ok(before) => {
                 let author = open.author();
                 open.attempt(before.author, before.count + 1);
-                before
-                    .followed_by(author)
-                    .write(index, value::length_of(author, longest), scratch);
+                before.followed_by(author).write(index, value::length_of(author, longest), scratch);
                 draft.write(scratch);
             }
             Err(_) => {
@@ -144,9 +142,7 @@ impl<'a> Hand<'a> {
         let author = open.author();
         open.attempt(before.author, before.count + 1);
         let mut value = std::mem::take(&mut self.scratch);
-        before
-            .followed_by(author)
-            .write(index, value::length_of(author, self.longest), &mut value);
+        before.followed_by(author).write(index, value::length_of(author, self.longest), &mut value);
         let answer = record.compare_and_swap(stamp.version, &value);
         self.scratch = value;
         Ok(match answer {
@@ -164,13 +160,7 @@ impl<'a> Hand<'a> {
     }
 
     /// Writes down how a change ended.
-    pub fn close_change(
-        &mut self,
-        open: Open<'_>,
-        index: u32,
-        done: Outcome,
-        answer: Result<Stamp, Error>,
-    ) -> Outcome {
+    pub fn close_change(&mut self, open: Open<'_>, index: u32, done: Outcome, answer: Result<Stamp, Error>) -> Outcome {
         match answer {
             Ok(stamp) => {
                 open.finish(done, stamp.version.0, stamp.revision.0);
@@ -248,16 +238,13 @@ impl<'a> Hand<'a> {
             Err(Torn::Length) => Torn::Length as u64,
             Err(torn) => torn as u64,
             Ok(evidence) if evidence.count != stamp.version.0 => Broken::OtherVersion as u64,
-            Ok(_) if !bytes.is_empty() && value::fingerprint(bytes) != stamp.fingerprint => {
-                Broken::Fingerprint as u64
-            }
+            Ok(_) if !bytes.is_empty() && value::fingerprint(bytes) != stamp.fingerprint => Broken::Fingerprint as u64,
             Ok(evidence) => {
                 self.order(index, stamp);
                 return Some(evidence);
             }
         };
-        self.log
-            .count_torn(index, stamp.version.0, stamp.revision.0, broken);
+        self.log.count_torn(index, stamp.version.0, stamp.revision.0, broken);
         None
     }
 
@@ -266,18 +253,13 @@ impl<'a> Hand<'a> {
         let last = &mut self.seen[index as usize];
         let broken = match stamp.version.cmp(&last.version) {
             std::cmp::Ordering::Less => Some(Broken::VersionBack),
-            std::cmp::Ordering::Equal if stamp.version != Version(0) && stamp != *last => {
-                Some(Broken::SameVersion)
-            }
-            std::cmp::Ordering::Greater if stamp.revision <= last.revision => {
-                Some(Broken::RevisionBack)
-            }
+            std::cmp::Ordering::Equal if stamp.version != Version(0) && stamp != *last => Some(Broken::SameVersion),
+            std::cmp::Ordering::Greater if stamp.revision <= last.revision => Some(Broken::RevisionBack),
             _ => None,
         };
         *last = stamp;
         if let Some(how) = broken {
-            self.log
-                .count_torn(index, stamp.version.0, stamp.revision.0, how as u64);
+            self.log.count_torn(index, stamp.version.0, stamp.revision.0, how as u64);
         }
     }
 
@@ -335,17 +317,11 @@ impl<'a> Hand<'a> {
     pub fn value_after(&self, others: u64, index: u32, before: &Evidence) -> Vec<u8> {
         let author = self.log.author_after(others);
         let mut value = Vec::new();
-        before
-            .followed_by(author)
-            .write(index, value::length_of(author, self.longest), &mut value);
+        before.followed_by(author).write(index, value::length_of(author, self.longest), &mut value);
         value
     }
 }
 
 fn never_written() -> Stamp {
-    Stamp {
-        version: Version(0),
-        revision: slotguard::Revision(0),
-        fingerprint: 0,
-    }
+    Stamp { version: Version(0), revision: slotguard::Revision(0), fingerprint: 0 }
 }

@@ -5,10 +5,10 @@
 //! server is stopped and the folders are removed. It is in a process group of its own, out of Ctrl-C's reach.
 
 use std::env;
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::result::Result as StdResult;
@@ -22,6 +22,8 @@ use crate::server::{Server, find_programs, socket_path_fits};
 /// The hidden subcommand.
 pub const COMMAND: &str = "caretaker";
 const FAILED: &str = "failed";
+/// How the names of all temporary folders begin; the first process's id follows.
+pub const FOLDER: &str = "cap_guard-";
 
 /// What a run needs.
 #[derive(Clone, Debug)]
@@ -53,16 +55,8 @@ impl Caretaker {
         command.arg(if needs.sqlite { "sqlite" } else { "" });
         command.arg(if needs.postgres { "postgres" } else { "" });
         command.args(&needs.postgres_programs);
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let mut caretaker = Caretaker {
-            child,
-            shared: PathBuf::new(),
-            databases: Vec::new(),
-        };
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn()?;
+        let mut caretaker = Caretaker { child, shared: PathBuf::new(), databases: Vec::new() };
         let output = caretaker.child.stdout.take().ok_or("no pipe")?;
         let mut output = BufReader::new(output);
         let mut line = || -> Result<String> {
@@ -151,14 +145,8 @@ impl Kept {
     }
 
     fn databases(&self) -> Vec<Address> {
-        let sqlite = self
-            .sqlite_folder
-            .as_ref()
-            .map(|folder| Address::Sqlite(folder.path().join("caps.db")));
-        sqlite
-            .into_iter()
-            .chain(self.server.as_ref().map(Server::address))
-            .collect()
+        let sqlite = self.sqlite_folder.as_ref().map(|folder| Address::Sqlite(folder.path().join("caps.db")));
+        sqlite.into_iter().chain(self.server.as_ref().map(Server::address)).collect()
     }
 }
 
@@ -167,7 +155,7 @@ fn private_folder(places: &[PathBuf], suits: impl Fn(&Path) -> bool) -> Result<T
     let mut refusals = Vec::new();
     for place in places {
         let made: StdResult<TempDir, String> = tempfile::Builder::new()
-            .prefix("cap_guard-")
+            .prefix(&format!("{FOLDER}{}-", parent_id()))
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(place)
             .map_err(|error| error.to_string());
@@ -182,6 +170,8 @@ fn private_folder(places: &[PathBuf], suits: impl Fn(&Path) -> bool) -> Result<T
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -191,10 +181,7 @@ mod tests {
         let places = [first.path().to_path_buf(), second.path().to_path_buf()];
         let folder = private_folder(&places, |path| !path.starts_with(first.path())).unwrap();
         assert!(folder.path().starts_with(second.path()));
-        assert_eq!(
-            fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(first.path()).unwrap().count(), 0);
         assert!(private_folder(&places, |_| false).is_err());
     }

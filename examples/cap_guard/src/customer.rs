@@ -31,9 +31,7 @@ impl Access {
 
     /// The access a stored word stands for.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Access::Granted, Access::Suspended]
-            .into_iter()
-            .find(|access| access.name() == name)
+        [Access::Granted, Access::Suspended].into_iter().find(|access| access.name() == name)
     }
 }
 
@@ -92,12 +90,7 @@ impl Update {
         if !self.work.is_zero() {
             thread::sleep(self.work);
         }
-        Row {
-            cap: row.cap + self.add,
-            access: self.access,
-            version: row.version + 1,
-            ..row.clone()
-        }
+        Row { cap: row.cap + self.add, access: self.access, version: row.version + 1, ..row.clone() }
     }
 }
 

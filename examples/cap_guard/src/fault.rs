@@ -1,4 +1,4 @@
-//! Kills or stops the process at a named point of a named call, with the real signals, and counts refused writes.
+//! Kills or stops the process, or breaks its connection, at a named point of a named call; counts refused writes.
 //!
 //! It sits between a mode and its database, so that the mode's own code knows nothing of it.
 
@@ -27,6 +27,8 @@ pub enum Blow {
     Kill,
     /// SIGSTOP: the process stays where it is until somebody sends SIGCONT.
     Stop,
+    /// No signal: the connection breaks, and the call fails without knowing whether it took place.
+    Disconnect,
 }
 
 /// One planned fault of one process. Written `before-sql:kill@12`.
@@ -42,14 +44,12 @@ pub struct Fault {
 
 impl Fault {
     fn strike(self) -> Result<()> {
-        kill_process(
-            getpid(),
-            match self.blow {
-                Blow::Kill => Signal::KILL,
-                Blow::Stop => Signal::STOP,
-            },
-        )?;
-        Ok(())
+        let signal = match self.blow {
+            Blow::Kill => Signal::KILL,
+            Blow::Stop => Signal::STOP,
+            Blow::Disconnect => return Err("the connection to the database broke".into()),
+        };
+        Ok(kill_process(getpid(), signal)?)
     }
 }
 
@@ -62,6 +62,7 @@ impl fmt::Display for Fault {
         let blow = match self.blow {
             Blow::Kill => "kill",
             Blow::Stop => "stop",
+            Blow::Disconnect => "disconnect",
         };
         write!(f, "{point}:{blow}@{}", self.call)
     }
@@ -83,6 +84,7 @@ impl FromStr for Fault {
                 blow: match blow {
                     "kill" => Blow::Kill,
                     "stop" => Blow::Stop,
+                    "disconnect" => Blow::Disconnect,
                     _ => return None,
                 },
                 call: call.parse().ok()?,
@@ -103,16 +105,11 @@ pub struct Faulty {
 impl Faulty {
     /// Wraps a connection.
     pub fn new(inner: Box<dyn Database>, fault: Option<Fault>) -> Self {
-        Faulty {
-            inner,
-            fault,
-            refused: 0,
-        }
+        Faulty { inner, fault, refused: 0 }
     }
 
     fn reach(&mut self, point: Point, change: &Change) -> Result<()> {
-        let due =
-            |fault: &mut Fault| fault.point == point && fault.call == change.call.number;
+        let due = |fault: &mut Fault| fault.point == point && fault.call == change.call.number;
         // Taken, not copied: a stopped process that goes on does not stop again.
         match self.fault.take_if(due) {
             Some(fault) => fault.strike(),

@@ -33,20 +33,17 @@ pub struct CapGuard {
     /// How long a stopped process may keep the others waiting. A killed one does not.
     pub lease: Duration,
     /// Told of each change a dead or stopped process left open, and whether it took place.
-    pub resolved: fn(&Intent, bool),
+    pub resolved: Box<dyn Fn(&Intent, bool) + Send + Sync>,
 }
 
 impl CapGuard {
     /// Attaches this process to the segment at `path`; the first one creates it.
     pub fn open(path: &Path, lease: Duration) -> Result<Self> {
         Ok(CapGuard {
-            segment: Segment::builder()
-                .participants(256)
-                .payload(64)
-                .open_or_create(path)?,
+            segment: Segment::builder().participants(256).payload(64).open_or_create(path)?,
             wait: Duration::from_secs(30),
             lease,
-            resolved: |_, _| {},
+            resolved: Box::new(|_, _| {}),
         })
     }
 
@@ -87,7 +84,9 @@ impl CapGuard {
                 continue; // our lease ended while we computed: somebody else had its turn
             }
             if !database.write(&change)? {
-                continue; // the row has changed without a claim, or we are late: start over
+                // The row was changed without a claim, or we are late. Nothing was written: take the intent back.
+                in_time(claim.release())?;
+                continue;
             }
             // Too late to commit is not too late: the row has the change, and the next holder told the record.
             in_time(claim.commit(&change.new.state()))?;

@@ -31,13 +31,7 @@ pub enum Mode {
 
 impl Mode {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Mode; 5] = [
-        Mode::Naive,
-        Mode::ForUpdate,
-        Mode::Optimistic,
-        Mode::Flock,
-        Mode::Guard,
-    ];
+    pub const ALL: [Mode; 5] = [Mode::Naive, Mode::ForUpdate, Mode::Optimistic, Mode::Flock, Mode::Guard];
 
     /// Its word on the command line.
     pub fn name(self) -> &'static str {
@@ -89,12 +83,7 @@ impl Protection {
             Mode::Naive => Protection::Naive,
             Mode::ForUpdate => Protection::ForUpdate,
             Mode::Optimistic => Protection::Optimistic,
-            Mode::Flock => Protection::Flock(
-                OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(shared)?,
-            ),
+            Mode::Flock => Protection::Flock(OpenOptions::new().create(true).append(true).open(shared)?),
             Mode::Guard => Protection::Guard(CapGuard::open(shared, lease)?),
         })
     }
@@ -111,9 +100,7 @@ impl Protection {
             Protection::ForUpdate => for_update(database, query, update),
             Protection::Optimistic => optimistic(database, query, update),
             Protection::Flock(file) => under_flock(file, database, query, update),
-            Protection::Guard(guard) => {
-                guard.update_customer_cap_and_access(database, query, update)
-            }
+            Protection::Guard(guard) => guard.update_customer_cap_and_access(database, query, update),
         }
     }
 }
@@ -146,12 +133,7 @@ fn optimistic(database: &mut dyn Database, query: Query, update: &Update) -> Res
     }
 }
 
-fn under_flock(
-    file: &File,
-    database: &mut dyn Database,
-    query: Query,
-    update: &Update,
-) -> Result<Updated> {
+fn under_flock(file: &File, database: &mut dyn Database, query: Query, update: &Update) -> Result<Updated> {
     flock(file, FlockOperation::LockExclusive)?;
     let updated = optimistic(database, query, update);
     flock(file, FlockOperation::Unlock)?;

@@ -41,27 +41,20 @@ pub fn find_programs(asked: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn find_programs_in(asked: Option<&Path>, path: &OsStr, packaged: &Path) -> Result<PathBuf> {
-    let complete = |folder: &PathBuf| {
-        ["initdb", "postgres"]
-            .iter()
-            .all(|program| folder.join(program).is_file())
-    };
+    let complete = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file());
     if let Some(folder) = asked {
         return Some(folder.to_path_buf())
             .filter(complete)
             .ok_or_else(|| format!("no `initdb` and `postgres` in {}", folder.display()).into());
     }
-    let mut versions: Vec<PathBuf> = fs::read_dir(packaged)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
+    let mut versions: Vec<PathBuf> =
+        fs::read_dir(packaged).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
     versions.sort_by_key(|version| {
         let number = version.file_name().and_then(|name| name.to_str()?.parse::<f64>().ok());
         std::cmp::Reverse((number.unwrap_or(0.0) * 1000.0) as u64)
     });
-    env::split_paths(path)
-        .chain(versions.into_iter().map(|version| version.join("bin")))
-        .find(complete)
-        .ok_or_else(|| {
+    env::split_paths(path).chain(versions.into_iter().map(|version| version.join("bin"))).find(complete).ok_or_else(
+        || {
             format!(
                 "PostgreSQL is missing: no `initdb` and `postgres` on PATH or under {}/*/bin. Install it (Debian, \
                  Ubuntu: `apt-get install postgresql`; Fedora: `dnf install postgresql-server`), name its folder \
@@ -69,7 +62,8 @@ fn find_programs_in(asked: Option<&Path>, path: &OsStr, packaged: &Path) -> Resu
                 packaged.display()
             )
             .into()
-        })
+        },
+    )
 }
 
 /// Whether a server's socket in this folder would have a path short enough to be used.
@@ -127,14 +121,8 @@ impl Server {
         ] {
             server.arg("-c").arg(setting);
         }
-        let child = server
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let mut server = Server {
-            child,
-            folder: folder.to_path_buf(),
-        };
+        let child = server.stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut server = Server { child, folder: folder.to_path_buf() };
         server.wait_until_it_answers()?;
         Ok(server)
     }

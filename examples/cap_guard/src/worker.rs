@@ -25,11 +25,7 @@ pub const ADD: i64 = 1;
 
 /// The access a call asks for: every other call the other one, so a row that mixes two calls is seen.
 pub fn access_asked_by(call: Call) -> Access {
-    if (call.process + call.number).is_multiple_of(2) {
-        Access::Granted
-    } else {
-        Access::Suspended
-    }
+    if (call.process + call.number).is_multiple_of(2) { Access::Granted } else { Access::Suspended }
 }
 
 /// What one worker is to do.
@@ -75,8 +71,7 @@ impl Assignment {
 
     /// From the arguments after the subcommand.
     pub fn from_arguments(arguments: &[String]) -> Result<Self> {
-        let [database, mode, shared, process, first, end, work, lease, fault @ ..] = arguments
-        else {
+        let [database, mode, shared, process, first, end, work, lease, fault @ ..] = arguments else {
             return Err("a worker is started by the program itself".into());
         };
         Ok(Assignment {
@@ -115,11 +110,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Ready => write!(f, "ready"),
-            Event::Acknowledged {
-                call,
-                latency,
-                refused,
-            } => write!(f, "acknowledged {call} {} {refused}", latency.as_nanos()),
+            Event::Acknowledged { call, latency, refused } => {
+                write!(f, "acknowledged {call} {} {refused}", latency.as_nanos())
+            }
             Event::Resolved(happened) => write!(f, "resolved {happened}"),
         }
     }
@@ -150,10 +143,9 @@ impl FromStr for Event {
 pub fn serve(arguments: &[String]) -> Result<()> {
     let assignment = Assignment::from_arguments(arguments)?;
     let mut database = Faulty::new(assignment.database.connect()?, assignment.fault);
-    let mut protection =
-        Protection::open(assignment.mode, &assignment.shared, assignment.lease)?;
+    let mut protection = Protection::open(assignment.mode, &assignment.shared, assignment.lease)?;
     if let Protection::Guard(guard) = &mut protection {
-        guard.resolved = |_, happened| println!("{}", Event::Resolved(happened));
+        guard.resolved = Box::new(|_, happened| println!("{}", Event::Resolved(happened)));
     }
     println!("{}", Event::Ready);
     io::stdin().read_line(&mut String::new())?;
@@ -161,16 +153,8 @@ pub fn serve(arguments: &[String]) -> Result<()> {
 
     let query = Query { customer: CUSTOMER };
     for number in assignment.first..assignment.end {
-        let call = Call {
-            process: assignment.process,
-            number,
-        };
-        let update = Update {
-            add: ADD,
-            access: access_asked_by(call),
-            call,
-            work: assignment.work,
-        };
+        let call = Call { process: assignment.process, number };
+        let update = Update { add: ADD, access: access_asked_by(call), call, work: assignment.work };
         let begun = Instant::now();
         let answer = protection.update_customer_cap_and_access(&mut database, query, &update)?;
         if !answer.updated {
@@ -204,11 +188,7 @@ mod tests {
     fn what_a_worker_says_is_what_its_parent_reads() {
         for event in [
             Event::Ready,
-            Event::Acknowledged {
-                call: 41,
-                latency: Duration::from_nanos(1_234_567),
-                refused: 3,
-            },
+            Event::Acknowledged { call: 41, latency: Duration::from_nanos(1_234_567), refused: 3 },
             Event::Resolved(true),
             Event::Resolved(false),
         ] {

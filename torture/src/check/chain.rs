@@ -45,9 +45,8 @@ pub fn walk(scene: &Scene<'_>) -> Chains {
     let history = scene.history;
     let by_record = changes_by_record(history, scene.finals.len());
     let records = scene.finals.par_iter().zip(by_record).enumerate();
-    let walks: Vec<Walk> = records
-        .map(|(record, (last, changes))| walk_record(history, record as u16, last, &changes))
-        .collect();
+    let walks: Vec<Walk> =
+        records.map(|(record, (last, changes))| walk_record(history, record as u16, last, &changes)).collect();
     let mut chains = Chains::default();
     for walk in walks {
         chains.authors.push(walk.authors);
@@ -87,29 +86,22 @@ fn walk_record(history: &Recorded, record: u16, last: &Final, changes: &[Author]
     let evidence = match last.evidence {
         Ok(evidence) => Some(evidence),
         Err(torn) => {
-            walk.findings
-                .violation(|| format!("record {record}: its last value is not whole: {torn:?}"));
+            walk.findings.violation(|| format!("record {record}: its last value is not whole: {torn:?}"));
             None
         }
     };
-    walk.findings.expect(last.fingerprint_agrees, || {
-        format!("record {record}: the fingerprint of its last value is wrong")
-    });
+    walk.findings
+        .expect(last.fingerprint_agrees, || format!("record {record}: the fingerprint of its last value is wrong"));
     if let Some(evidence) = evidence {
         walk.findings.expect(evidence.count == last.version, || {
-            format!(
-                "record {record} ends at version {} with {} changes in it",
-                last.version, evidence.count
-            )
+            format!("record {record} ends at version {} with {} changes in it", last.version, evidence.count)
         });
     }
     let end = evidence.and_then(|evidence| Author::unpack(evidence.author));
     walk.authors = way_back(history, record, last.version, end, &acknowledged, &mut walk);
     if let Some(evidence) = evidence {
         let authors = walk.authors.iter();
-        let chain = authors.fold(Some(0), |chain, author| {
-            Some(value::chained(chain?, (*author)?))
-        });
+        let chain = authors.fold(Some(0), |chain, author| Some(value::chained(chain?, (*author)?)));
         walk.findings.expect(chain == Some(evidence.chain), || {
             format!("record {record}: the digest over all authors is not that of the way found")
         });
@@ -172,9 +164,7 @@ fn way_back(
             false => acknowledged[version as usize - 1],
         };
         authors[version as usize - 1] = author;
-        named = author
-            .and_then(|author| history.entry(author))
-            .and_then(|entry| Author::unpack(entry.previous));
+        named = author.and_then(|author| history.entry(author)).and_then(|entry| Author::unpack(entry.previous));
     }
     walk.findings.expect(last == 0 || named.is_none(), || {
         format!("record {record}: version 1 was built on a change by {named:?}")
@@ -193,18 +183,13 @@ fn count(history: &Recorded, record: u16, changes: &[Author], walk: &mut Walk) {
     for pair in versions.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
         let (author, version) = pair[1];
         on_the_way.insert(author);
-        walk.findings.violation(|| {
-            format!("record {record}: {author:?} made version {} and {version}", pair[0].1)
-        });
+        walk.findings.violation(|| format!("record {record}: {author:?} made version {} and {version}", pair[0].1));
     }
     for author in changes {
         let Some(entry) = history.entry(*author) else {
             continue;
         };
-        let made = versions
-            .binary_search_by_key(author, |(author, _)| *author)
-            .ok()
-            .map(|at| versions[at].1);
+        let made = versions.binary_search_by_key(author, |(author, _)| *author).ok().map(|at| versions[at].1);
         match entry.outcome {
             Outcome::Done => {
                 walk.acknowledged += 1;

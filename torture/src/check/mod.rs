@@ -155,12 +155,7 @@ pub fn check(scene: &Scene<'_>) -> Checked {
     let chains = chain::walk(scene);
     let ((order, reads), (claims, recovery)) = rayon::join(
         || rayon::join(|| order::check(scene.history), || reads::check(scene)),
-        || {
-            rayon::join(
-                || claims::check(scene, &chains),
-                || recovery::check(scene, &chains),
-            )
-        },
+        || rayon::join(|| claims::check(scene, &chains), || recovery::check(scene, &chains)),
     );
     let mut verdicts = Verdicts::default();
     verdicts.add(Promise::P1, chains.findings.clone());
@@ -168,12 +163,7 @@ pub fn check(scene: &Scene<'_>) -> Checked {
     verdicts.add(Promise::P4, recovery.findings);
     verdicts.add(Promise::P6, order);
     verdicts.add(Promise::P7, claims.findings);
-    Checked {
-        verdicts,
-        chains,
-        recoveries: recovery.recoveries,
-        refused_late: claims.refused_late,
-    }
+    Checked { verdicts, chains, recoveries: recovery.recoveries, refused_late: claims.refused_late }
 }
 
 #[cfg(test)]

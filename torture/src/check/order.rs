@@ -51,10 +51,7 @@ fn each_its_own(numbered: &mut [Numbered], findings: &mut Findings) {
     let drawn = numbered.iter().take_while(|one| one.drew).count();
     for pair in numbered[..drawn].windows(2) {
         findings.expect(pair[0].revision != pair[1].revision, || {
-            format!(
-                "{:?} and {:?} both have revision {}",
-                pair[0].author, pair[1].author, pair[0].revision
-            )
+            format!("{:?} and {:?} both have revision {}", pair[0].author, pair[1].author, pair[0].revision)
         });
     }
 }
@@ -67,11 +64,7 @@ fn grows_with_the_version(numbered: &mut [Numbered], findings: &mut Findings) {
             findings.expect(pair[0].revision < pair[1].revision, || {
                 format!(
                     "record {}: version {} has revision {}, version {} has {}",
-                    pair[0].record,
-                    pair[0].version,
-                    pair[0].revision,
-                    pair[1].version,
-                    pair[1].revision
+                    pair[0].record, pair[0].version, pair[0].revision, pair[1].version, pair[1].revision
                 )
             });
         }
@@ -94,12 +87,7 @@ fn respects_real_time(numbered: &mut [Numbered], findings: &mut Findings) {
             findings.expect(before.revision < one.revision, || {
                 format!(
                     "{:?} (record {}) had returned with revision {} before {:?} (record {}) began and got {}",
-                    before.author,
-                    before.record,
-                    before.revision,
-                    one.author,
-                    one.record,
-                    one.revision
+                    before.author, before.record, before.revision, one.author, one.record, one.revision
                 )
             });
         }

@@ -40,17 +40,11 @@ pub fn check(scene: &Scene<'_>) -> Findings {
 fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
     let of_record = |entry: &&Entry| entry.record == record && entry.outcome == Outcome::Done;
     let entries = || scene.history.regions.iter().flat_map(|region| &region.entries);
-    let mut reads: Vec<&Entry> = entries()
-        .filter(of_record)
-        .filter(|entry| entry.kind == Kind::Read)
-        .collect();
+    let mut reads: Vec<&Entry> = entries().filter(of_record).filter(|entry| entry.kind == Kind::Read).collect();
     if reads.is_empty() {
         return;
     }
-    let mut changes: Vec<&Entry> = entries()
-        .filter(of_record)
-        .filter(|entry| entry.is_change())
-        .collect();
+    let mut changes: Vec<&Entry> = entries().filter(of_record).filter(|entry| entry.is_change()).collect();
     let mut by_version: Vec<Option<&Entry>> = Vec::new();
     for change in &changes {
         let version = change.version as usize;
@@ -68,10 +62,7 @@ fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
             newest = newest.max(change.version);
         }
         findings.expect(read.version >= newest, || {
-            format!(
-                "record {record}: a read that began after version {newest} was acknowledged saw {}",
-                read.version
-            )
+            format!("record {record}: a read that began after version {newest} was acknowledged saw {}", read.version)
         });
         let author = by_version.get(read.version as usize).copied().flatten();
         if let Some(change) = author {

@@ -133,10 +133,7 @@ impl Entry {
 
     /// `kind:8 | outcome:8 | record:16 | life:32`
     pub(super) fn what(&self) -> u64 {
-        self.kind as u64
-            | (self.outcome as u64) << 8
-            | u64::from(self.record) << 16
-            | u64::from(self.life) << 32
+        self.kind as u64 | (self.outcome as u64) << 8 | u64::from(self.record) << 16 | u64::from(self.life) << 32
     }
 }
 

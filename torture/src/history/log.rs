@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::entry::{self, Entry, Kind, Outcome};
 use super::History;
+use super::entry::{self, Entry, Kind, Outcome};
 use crate::system;
 use crate::value::Author;
 
@@ -25,12 +25,7 @@ impl<'h> Log<'h> {
     pub(super) fn resume(history: &'h History, writer: u32, life: u32) -> Self {
         history.region_word(writer, HOLDING).store(0, Relaxed);
         let next = history.region_word(writer, COUNT).load(Acquire);
-        Self {
-            history,
-            writer,
-            life,
-            next,
-        }
+        Self { history, writer, life, next }
     }
 
     pub fn writer(&self) -> u32 {
@@ -49,10 +44,7 @@ impl<'h> Log<'h> {
 
     /// The name of the entry that will be begun after `others` more.
     pub fn author_after(&self, others: u64) -> Author {
-        Author {
-            writer: self.writer,
-            sequence: self.next + others,
-        }
+        Author { writer: self.writer, sequence: self.next + others }
     }
 
     /// Writes down that an operation is about to begin; the caller has made sure that there is [`room`](Self::room).
@@ -62,22 +54,14 @@ impl<'h> Log<'h> {
             history: self.history,
             writer: self.writer,
             sequence,
-            entry: Entry {
-                kind,
-                record: record as u16,
-                life: self.life,
-                begin: system::now(),
-                ..Entry::default()
-            },
+            entry: Entry { kind, record: record as u16, life: self.life, begin: system::now(), ..Entry::default() },
         };
         open.set(entry::BEGIN, open.entry.begin);
         open.set(entry::PREVIOUS, Author::NOBODY);
         open.publish(Outcome::InDoubt);
         self.next += 1;
         // Release: whoever sees the count sees the entry it counts.
-        self.history
-            .region_word(self.writer, COUNT)
-            .store(self.next, Release);
+        self.history.region_word(self.writer, COUNT).store(self.next, Release);
         open
     }
 
@@ -106,9 +90,7 @@ impl<'h> Log<'h> {
 
     /// Says to the fault injector whether this writer holds a claim.
     pub fn set_holding(&self, holding: bool) {
-        self.history
-            .region_word(self.writer, HOLDING)
-            .store(u64::from(holding), Relaxed);
+        self.history.region_word(self.writer, HOLDING).store(u64::from(holding), Relaxed);
     }
 
     fn add_one(&self, word: usize) {
@@ -128,10 +110,7 @@ pub struct Open<'h> {
 
 impl Open<'_> {
     pub fn author(&self) -> Author {
-        Author {
-            writer: self.writer,
-            sequence: self.sequence,
-        }
+        Author { writer: self.writer, sequence: self.sequence }
     }
 
     /// Writes down what a change is about to be built on; the last attempt before a kill is the one in doubt.
@@ -183,21 +162,13 @@ impl Open<'_> {
     }
 
     fn set(&self, word: usize, value: u64) {
-        self.history
-            .entry_word(self.writer, self.sequence, word)
-            .store(value, Relaxed);
+        self.history.entry_word(self.writer, self.sequence, word).store(value, Relaxed);
     }
 
     fn publish(&self, outcome: Outcome) {
-        let what = Entry {
-            outcome,
-            ..self.entry
-        }
-        .what();
+        let what = Entry { outcome, ..self.entry }.what();
         // Release: whoever sees the outcome sees the numbers that belong to it.
-        self.history
-            .entry_word(self.writer, self.sequence, entry::WHAT)
-            .store(what, Release);
+        self.history.entry_word(self.writer, self.sequence, entry::WHAT).store(what, Release);
     }
 }
 
@@ -210,10 +181,7 @@ mod tests {
     #[test]
     fn a_second_life_goes_on_where_the_first_was_killed_and_what_was_open_stays_in_doubt() {
         let scratch = Scratch::for_histories().expect("a temporary directory");
-        let layout = Layout {
-            threads: vec![1, 2],
-            capacity: 8,
-        };
+        let layout = Layout { threads: vec![1, 2], capacity: 8 };
         let path = scratch.file("history");
         let history = History::create(&path, &layout).expect("a history");
         let mut first = history.log(2, 0);
@@ -223,10 +191,7 @@ mod tests {
         let again = History::open(&path, &layout).expect("the same history");
         let mut second = again.log(2, 1);
         assert_eq!(second.room(), 6);
-        second
-            .begin(Kind::Commit, 6)
-            .with_extra(40)
-            .finish(Outcome::LeaseLost, 0, 0);
+        second.begin(Kind::Commit, 6).with_extra(40).finish(Outcome::LeaseLost, 0, 0);
 
         let recorded = history.recorded();
         assert_eq!(recorded.slots, [0, 1, 1]);

@@ -57,9 +57,7 @@ impl Layout {
     /// The slot of every writer.
     pub fn slots(&self) -> Vec<u32> {
         let slots = self.threads.iter().enumerate();
-        slots
-            .flat_map(|(slot, threads)| (0..*threads).map(move |_| slot as u32))
-            .collect()
+        slots.flat_map(|(slot, threads)| (0..*threads).map(move |_| slot as u32)).collect()
     }
 
     fn region(&self, writer: u32) -> usize {
@@ -82,11 +80,7 @@ pub struct History {
 impl History {
     /// Makes the file, with all the room it can ever need.
     pub fn create(path: &Path, layout: &Layout) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
         system::reserve(&file, layout.bytes()).map_err(|error| {
             let needed = layout.bytes() >> 20;
             io::Error::new(
@@ -107,10 +101,7 @@ impl History {
 
     fn map(file: &File, layout: &Layout) -> io::Result<Self> {
         let words = Words::map(file, layout.region(layout.writers()))?;
-        Ok(Self {
-            words,
-            layout: layout.clone(),
-        })
+        Ok(Self { words, layout: layout.clone() })
     }
 
     /// Sets the time in which the workers are to work: from now for so many nanoseconds.
@@ -146,9 +137,7 @@ impl History {
 
     /// Changes acknowledged so far by all writers.
     pub fn acknowledged(&self) -> u64 {
-        (0..self.layout.writers())
-            .map(|writer| self.region_word(writer, log::ACKNOWLEDGED).load(Relaxed))
-            .sum()
+        (0..self.layout.writers()).map(|writer| self.region_word(writer, log::ACKNOWLEDGED).load(Relaxed)).sum()
     }
 
     /// Copies everything out, for the checks; call it when the workers are gone.
@@ -164,24 +153,14 @@ impl History {
             })
             .collect();
         let (begin, end) = self.time();
-        Recorded {
-            regions,
-            slots: self.layout.slots(),
-            begin,
-            end,
-        }
+        Recorded { regions, slots: self.layout.slots(), begin, end }
     }
 
     fn region_word(&self, writer: u32, word: usize) -> &std::sync::atomic::AtomicU64 {
         self.words.word(self.layout.region(writer) + word)
     }
 
-    fn entry_word(
-        &self,
-        writer: u32,
-        sequence: u64,
-        word: usize,
-    ) -> &std::sync::atomic::AtomicU64 {
+    fn entry_word(&self, writer: u32, sequence: u64, word: usize) -> &std::sync::atomic::AtomicU64 {
         assert!(sequence < self.layout.capacity, "an entry past its region");
         let entry = REGION_WORDS + sequence as usize * ENTRY_WORDS;
         self.words.word(self.layout.region(writer) + entry + word)
@@ -224,10 +203,7 @@ impl Recorded {
         self.regions.iter().enumerate().flat_map(|(writer, region)| {
             let entries = region.entries.iter().enumerate();
             entries.map(move |(sequence, entry)| {
-                let author = Author {
-                    writer: writer as u32,
-                    sequence: sequence as u64,
-                };
+                let author = Author { writer: writer as u32, sequence: sequence as u64 };
                 (author, entry)
             })
         })
@@ -236,8 +212,6 @@ impl Recorded {
     /// Changes that were acknowledged as made.
     pub fn acknowledged(&self) -> u64 {
         let regions = self.regions.par_iter();
-        regions
-            .map(|region| region.entries.iter().filter(|e| e.is_acknowledged_change()).count() as u64)
-            .sum()
+        regions.map(|region| region.entries.iter().filter(|e| e.is_acknowledged_change()).count() as u64).sum()
     }
 }

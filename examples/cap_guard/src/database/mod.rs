@@ -38,12 +38,7 @@ impl Change {
     /// The change an update makes to a row, computed now.
     pub fn of(seen: &Row, update: &Update, fence: Fence) -> Self {
         let new = update.apply(seen);
-        Change {
-            seen: seen.clone(),
-            new,
-            fence,
-            call: update.call,
-        }
+        Change { seen: seen.clone(), new, fence, call: update.call }
     }
 }
 
@@ -144,8 +139,7 @@ mod sql {
             PRIMARY KEY (process, call));
         DELETE FROM caps;
         DELETE FROM audit";
-    pub const INSERT: &str =
-        "INSERT INTO caps (id, cap, access, version, token) VALUES ($1, $2, $3, $4, $5)";
+    pub const INSERT: &str = "INSERT INTO caps (id, cap, access, version, token) VALUES ($1, $2, $3, $4, $5)";
     pub const READ: &str = "SELECT id, cap, access, version, token FROM caps WHERE id = $1";
 
     pub const WRITE: &str = "
@@ -160,6 +154,5 @@ mod sql {
 
     pub const FORGET_TOKEN: &str = "UPDATE caps SET token = 0 WHERE id = $1 AND version = $2";
     pub const AUDIT_INSERT: &str = "INSERT INTO audit (process, call, version) VALUES ($1, $2, $3)";
-    pub const AUDIT_READ: &str =
-        "SELECT process, call, version FROM audit ORDER BY version, process, call";
+    pub const AUDIT_READ: &str = "SELECT process, call, version FROM audit ORDER BY version, process, call";
 }

@@ -29,15 +29,8 @@ struct Prepared {
 impl Postgres {
     /// Connects to the server whose socket is in `folder`.
     pub fn open(folder: &Path) -> Result<Self> {
-        let client = Config::new()
-            .host_path(folder)
-            .user(USER)
-            .dbname(DATABASE)
-            .connect(NoTls)?;
-        Ok(Postgres {
-            client,
-            prepared: None,
-        })
+        let client = Config::new().host_path(folder).user(USER).dbname(DATABASE).connect(NoTls)?;
+        Ok(Postgres { client, prepared: None })
     }
 
     fn prepared(&mut self) -> Result<(&mut Client, &Prepared)> {
@@ -72,23 +65,15 @@ impl Postgres {
         let (id, access, version) = (i64::from(new.id), new.access.name(), seen.version as i64);
         let rows = match change.fence {
             Fence::Nothing => client.execute(&prepared.write, &[&new.cap, &access, &id]),
-            Fence::Version => client.execute(
-                &prepared.write_if_version,
-                &[&new.cap, &access, &id, &version],
-            ),
-            Fence::VersionAndToken(token) => client.execute(
-                &prepared.write_if_version_and_token,
-                &[&new.cap, &access, &(token as i64), &id, &version],
-            ),
+            Fence::Version => client.execute(&prepared.write_if_version, &[&new.cap, &access, &id, &version]),
+            Fence::VersionAndToken(token) => client
+                .execute(&prepared.write_if_version_and_token, &[&new.cap, &access, &(token as i64), &id, &version]),
         }?;
         if rows == 0 {
             return Ok(false);
         }
-        let line: [&(dyn ToSql + Sync); 3] = [
-            &i64::from(change.call.process),
-            &i64::from(change.call.number),
-            &(new.version as i64),
-        ];
+        let line: [&(dyn ToSql + Sync); 3] =
+            [&i64::from(change.call.process), &i64::from(change.call.number), &(new.version as i64)];
         client.execute(&prepared.audit_insert, &line)?;
         Ok(true)
     }
@@ -110,13 +95,7 @@ impl Database for Postgres {
         self.client.batch_execute(sql::TABLES)?;
         self.client.execute(
             sql::INSERT,
-            &[
-                &i64::from(row.id),
-                &row.cap,
-                &row.access.name(),
-                &(row.version as i64),
-                &(row.token as i64),
-            ],
+            &[&i64::from(row.id), &row.cap, &row.access.name(), &(row.version as i64), &(row.token as i64)],
         )?;
         Ok(())
     }
@@ -156,10 +135,7 @@ impl Database for Postgres {
     }
 
     fn forget_token(&mut self, seen: &Row) -> Result<bool> {
-        let rows = self.client.execute(
-            sql::FORGET_TOKEN,
-            &[&i64::from(seen.id), &(seen.version as i64)],
-        )?;
+        let rows = self.client.execute(sql::FORGET_TOKEN, &[&i64::from(seen.id), &(seen.version as i64)])?;
         Ok(rows == 1)
     }
 

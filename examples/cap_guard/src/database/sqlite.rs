@@ -54,26 +54,15 @@ impl Sqlite {
         let (cap, access, version) = (new.cap, new.access.name(), seen.version as i64);
         let rows = match change.fence {
             Fence::Nothing => self.execute(sql::WRITE, params![cap, access, new.id]),
-            Fence::Version => self.execute(
-                sql::WRITE_IF_VERSION,
-                params![cap, access, new.id, version],
-            ),
-            Fence::VersionAndToken(token) => self.execute(
-                sql::WRITE_IF_VERSION_AND_TOKEN,
-                params![cap, access, token as i64, new.id, version],
-            ),
+            Fence::Version => self.execute(sql::WRITE_IF_VERSION, params![cap, access, new.id, version]),
+            Fence::VersionAndToken(token) => {
+                self.execute(sql::WRITE_IF_VERSION_AND_TOKEN, params![cap, access, token as i64, new.id, version])
+            }
         }?;
         if rows == 0 {
             return Ok(false);
         }
-        self.execute(
-            sql::AUDIT_INSERT,
-            params![
-                change.call.process,
-                change.call.number,
-                new.version as i64
-            ],
-        )?;
+        self.execute(sql::AUDIT_INSERT, params![change.call.process, change.call.number, new.version as i64])?;
         Ok(true)
     }
 }
@@ -81,16 +70,7 @@ impl Sqlite {
 impl Database for Sqlite {
     fn prepare(&mut self, row: &Row) -> Result<()> {
         self.connection.execute_batch(sql::TABLES)?;
-        self.execute(
-            sql::INSERT,
-            params![
-                row.id,
-                row.cap,
-                row.access.name(),
-                row.version as i64,
-                row.token as i64
-            ],
-        )?;
+        self.execute(sql::INSERT, params![row.id, row.cap, row.access.name(), row.version as i64, row.token as i64])?;
         Ok(())
     }
 
@@ -98,13 +78,7 @@ impl Database for Sqlite {
         let mut statement = self.connection.prepare_cached(sql::READ)?;
         let stored = statement
             .query_row([id], |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get::<_, String>(2)?,
-                    row.get::<_, i64>(3)?,
-                    row.get::<_, i64>(4)?,
-                ))
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get::<_, i64>(3)?, row.get::<_, i64>(4)?))
             })
             .optional()?;
         let Some((id, cap, access, version, token)) = stored else {
@@ -150,10 +124,7 @@ impl Database for Sqlite {
         let lines = statement
             .query_map([], |row| {
                 Ok(AuditLine {
-                    call: Call {
-                        process: row.get(0)?,
-                        number: row.get(1)?,
-                    },
+                    call: Call { process: row.get(0)?, number: row.get(1)? },
                     version: row.get::<_, i64>(2)? as u64,
                 })
             })?

@@ -1,0 +1,194 @@
+//! How long it takes from a change to the waiter that was waiting for it, asleep and awake.
+//!
+//! *Asleep*: the turn is passed only when the kernel says that the other side sleeps, and a little later still, so that its
+//! core is idle; the time is from just before the pass to the return of the wait, on the same monotonic clock.
+//! *Awake*: both sides pass the turn on at once, so nobody need sleep; the time is a round trip by two.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::atomic::{
+        AtomicI32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Run,
+    baton::{Baton, Futexes, ParkingLotCondvars, Records, StdCondvars, Words},
+    figures::{median, time},
+    pin,
+};
+
+const ASLEEP: &str = "hand-over, asleep";
+const AWAKE: &str = "hand-over, awake";
+/// How often a bare waiter looks before it sleeps, in the row that says so.
+const LOOKS: u32 = 2_000;
+/// How long a sleeper is left alone before it is woken.
+const SETTLE: Duration = Duration::from_micros(30);
+
+/// The name of a row of sleepers.
+pub fn asleep(system: &str) -> String {
+    format!("{ASLEEP}/{system}")
+}
+
+/// The name of a row of those awake.
+pub fn awake(system: &str) -> String {
+    format!("{AWAKE}/{system}")
+}
+
+fn batons(title: &str) -> io::Result<Vec<(&'static str, Box<dyn Baton>)>> {
+    let ours: Box<dyn Baton> = Box::new(Records::new().map_err(io::Error::other)?);
+    Ok(if title == ASLEEP {
+        vec![
+            ("futex (limit)", Box::new(Futexes::default()) as Box<dyn Baton>),
+            ("slotguard", ours),
+            ("parking_lot", Box::new(ParkingLotCondvars::default())),
+            ("std mutex", Box::new(StdCondvars::default())),
+        ]
+    } else {
+        let mut looking = Futexes::default();
+        looking.looks = LOOKS;
+        vec![
+            ("line (limit)", Box::new(Words::default())),
+            ("futex after 2,000 looks", Box::new(looking)),
+            ("slotguard", ours),
+        ]
+    })
+}
+
+/// Measures the rows that were asked for and prints them.
+pub fn run(run: &mut Run) -> io::Result<()> {
+    for title in [ASLEEP, AWAKE] {
+        let mut rows = batons(title)?;
+        rows.retain(|(system, _)| run.options.runs(&format!("{title}/{system}")));
+        let passes = match (run.options.measures(), title) {
+            (false, _) => 1,
+            (true, ASLEEP) => run.options.window.as_micros() as u32 / 500,
+            (true, _) => run.options.window.as_micros() as u32 / 2,
+        };
+        let mut turn = 0;
+        for _ in 0..run.options.rounds_of(2) {
+            for (system, baton) in &rows {
+                let row = format!("{title}/{system}");
+                let first = turn + 1;
+                let nanoseconds = super::watched(&row, || match title {
+                    ASLEEP => wake(baton.as_ref(), first, passes.max(1)),
+                    _ => bounce(baton.as_ref(), first, passes.max(1)),
+                })?;
+                if run.options.measures() {
+                    run.figures.add(&row, "ns", nanoseconds);
+                } else {
+                    println!("Testing {row}\nSuccess");
+                }
+            }
+            turn += passes.max(1);
+        }
+        if run.options.measures() && !rows.is_empty() {
+            println!("\n{title}, one way");
+            for (system, _) in &rows {
+                let row = format!("{title}/{system}");
+                println!("{system:<24} {:>10}", time(run.figures.median(&row).unwrap_or(f64::NAN)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The middle of the times from pass to awake, both directions, each side asleep before it is woken.
+fn wake(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
+    let zero = Instant::now();
+    let threads = [AtomicI32::new(0), AtomicI32::new(0)];
+    let passed = [AtomicU64::new(0), AtomicU64::new(0)];
+    let side = |me: usize| -> io::Result<Vec<f64>> {
+        let other = 1 - me;
+        pin::to(pin::core_for(me, 2));
+        // Release: whoever has this number may look at the thread it belongs to.
+        threads[me].store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
+        let other_thread = loop {
+            match threads[other].load(Acquire) {
+                0 => thread::yield_now(),
+                number => break Sleeper::of(number)?,
+            }
+        };
+        let mut took = Vec::with_capacity(passes as usize);
+        for turn in first..first + passes {
+            for step in 0..2 {
+                if step == me {
+                    other_thread.until_asleep()?;
+                    passed[other].store(zero.elapsed().as_nanos() as u64, Relaxed);
+                    baton.pass(other, turn);
+                } else {
+                    baton.wait(me, turn);
+                    let now = zero.elapsed().as_nanos() as u64;
+                    took.push((now - passed[me].load(Relaxed)) as f64);
+                }
+            }
+        }
+        Ok(took)
+    };
+    let (mut mine, theirs) = thread::scope(|scope| {
+        // Two threads beside this one: being bound to a core must not outlast the row.
+        let (zeroth, first) = (scope.spawn(|| side(0)), scope.spawn(|| side(1)));
+        (zeroth.join().expect("side 0"), first.join().expect("side 1"))
+    });
+    let all = mine.as_mut().map_err(|error| io::Error::other(error.to_string()))?;
+    all.extend(theirs?);
+    Ok(median(all))
+}
+
+/// A round trip by two, with both sides awake, as the mean of all.
+fn bounce(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
+    thread::scope(|scope| {
+        let answering = scope.spawn(|| {
+            pin::to(pin::core_for(1, 2));
+            for turn in first..first + passes {
+                baton.wait(1, turn);
+                baton.pass(0, turn);
+            }
+        });
+        let asking = scope.spawn(|| {
+            pin::to(pin::core_for(0, 2));
+            let start = Instant::now();
+            for turn in first..first + passes {
+                baton.pass(1, turn);
+                baton.wait(0, turn);
+            }
+            start.elapsed()
+        });
+        let took = asking.join().expect("the asking side");
+        answering.join().expect("the answering side");
+        Ok(took.as_nanos() as f64 / f64::from(passes) / 2.0)
+    })
+}
+
+/// A thread of this process that is to be found asleep.
+struct Sleeper(File);
+
+impl Sleeper {
+    fn of(thread: i32) -> io::Result<Self> {
+        File::open(format!("/proc/self/task/{thread}/stat")).map(Self)
+    }
+
+    /// Returns when the kernel says that it sleeps, and its core has had time to go idle.
+    fn until_asleep(&self) -> io::Result<()> {
+        let mut text = [0; 512];
+        loop {
+            let length = self.0.read_at(&mut text, 0)?;
+            // The state follows the name, which is in parentheses and may hold any character.
+            let name_ends = text[..length].iter().rposition(|byte| *byte == b')');
+            if name_ends.and_then(|at| text.get(at + 2)) == Some(&b'S') {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let since = Instant::now();
+        while since.elapsed() < SETTLE {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! One run from a fresh row to its line of the table.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use slotguard::Segment;
+
+use crate::Result;
+use crate::audit::judge;
+use crate::crew::{self, Plan};
+use crate::customer::{Access, Row};
+use crate::modes::Mode;
+use crate::report::Line;
+use crate::worker::CUSTOMER;
+
+/// The row every run begins with.
+pub fn fresh_row() -> Row {
+    Row { id: CUSTOMER, cap: 0, access: Access::Suspended, version: 0, token: 0 }
+}
+
+/// Runs one mode on one database and judges what is left.
+pub fn run(plan: &Plan) -> Result<Line> {
+    let before = fresh_row();
+    let mut database = plan.database.connect()?;
+    database.prepare(&before)?;
+    let log = crew::run(plan)?;
+    let after = database.read(CUSTOMER)?.ok_or("the row is gone")?;
+    let lines = database.audit()?;
+    let mut findings = judge(plan.mode, &before, &after, &lines, &log);
+    match plan.mode {
+        Mode::Guard => {
+            let segment = Segment::open(&plan.shared)?;
+            let mut state = Vec::new();
+            segment.record(CUSTOMER)?.read(&mut state)?;
+            if state != after.state() {
+                let words = "the record in shared memory is not what the row is";
+                findings.violations.push(words.to_owned());
+            }
+            Segment::remove(&plan.shared)?;
+        }
+        Mode::Flock => match fs::remove_file(&plan.shared) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        },
+        Mode::Naive | Mode::ForUpdate | Mode::Optimistic => {}
+    }
+    Ok(Line::new(plan, log, findings))
+}

@@ -1,0 +1,52 @@
+//! Every mode keeps or breaks its promise on both databases, in a small version of what the program shows.
+
+mod support;
+
+use cap_guard::customer::Updated;
+use cap_guard::modes::{Mode, Protection};
+use cap_guard::run::run;
+use support::{FOR_EVER, Stage, on_both, update};
+
+fn only_naive_loses_updates(stage: &mut Stage) {
+    for mode in Mode::ALL {
+        let plan = stage.plan(mode);
+        let line = run(&plan).unwrap();
+        let calls = (plan.processes * plan.updates) as usize;
+        assert_eq!(line.findings.violations, Vec::<String>::new(), "{mode}");
+        assert_eq!(line.log.acknowledged.len(), calls - plan.kills as usize, "{mode}");
+        assert_eq!(line.findings.lost > 0, mode == Mode::Naive, "{mode}");
+        if mode == Mode::Guard {
+            assert_eq!(line.log.killed_before_sql.len(), 3);
+            assert_eq!(line.log.killed_after_sql.len(), 3);
+            assert_eq!(line.findings.effects, calls as i64 - 3);
+        }
+    }
+}
+
+#[test]
+fn on_sqlite_only_naive_loses_updates() {
+    only_naive_loses_updates(&mut Stage::new(true));
+}
+
+#[test]
+fn on_postgresql_only_naive_loses_updates() {
+    only_naive_loses_updates(&mut Stage::new(false));
+}
+
+#[test]
+fn a_customer_that_does_not_exist_is_not_updated() {
+    on_both(|stage| {
+        for mode in Mode::ALL {
+            let shared = stage.shared.with_file_name(mode.name());
+            let protection = Protection::open(mode, &shared, FOR_EVER).unwrap();
+            // Twice: the first answer must leave neither a lock nor a claim nor a transaction behind.
+            for number in 0..2 {
+                let nobody = cap_guard::customer::Query { customer: 8 };
+                let answer =
+                    protection.update_customer_cap_and_access(&mut *stage.database, nobody, &update(1, number));
+                assert_eq!(answer.unwrap(), Updated { updated: false }, "{mode}");
+            }
+        }
+        assert_eq!(stage.calls(), []);
+    });
+}

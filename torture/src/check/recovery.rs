@@ -1,0 +1,305 @@
+//! P4: whoever is killed, nothing leaks, every wait ends, nothing announced is lost, and the others go on in time.
+//!
+//! The bound is two wait slices. On a loaded machine a runnable thread may be kept from running for longer than that,
+//! which says nothing about the engine, so two numbers are kept apart: how many recoveries came *within the bound* is
+//! counted and reported as measured; a *violation* is one that came later than the bound and an allowance for the
+//! scheduler: a second, and whatever time the harness itself was kept from running meanwhile. Waits have no deadline
+//! that would end them, so one that lost its wake-up is found by never ending.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::chain::Chains;
+use super::claims::{self, Grant, UnderClaim};
+use super::{Findings, Scene};
+use crate::fault::FaultKind;
+use crate::history::{Entry, Kind, Outcome};
+use crate::value::Author;
+
+/// Two wait slices, in nanoseconds.
+pub const BOUND: u64 = 2 * slotguard::WAIT_SLICE.as_nanos() as u64;
+/// What the scheduler is granted on top before lateness counts as a violation, in nanoseconds.
+pub const ALLOWANCE: u64 = 1_000_000_000;
+
+/// What the others were waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Next {
+    /// A change of the record the victim was changing.
+    SameRecord,
+    /// A change of any record: the victim was changing none.
+    AnyRecord,
+    /// A grant of the claim the victim held.
+    Grant,
+    /// The end of a wait for a version that had been made; nobody needs to have been killed.
+    Wake,
+}
+
+/// From a kill (or, for [`Next::Wake`], from a change) to the next success of somebody else.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Recovery {
+    pub at: u64,
+    pub took: u64,
+    pub next: Next,
+}
+
+/// What was found, and every recovery that was measured.
+#[derive(Debug, Default)]
+pub struct Recoveries {
+    pub findings: Findings,
+    pub recoveries: Vec<Recovery>,
+}
+
+pub fn check(scene: &Scene<'_>, chains: &Chains) -> Recoveries {
+    let mut found = Recoveries::default();
+    let grants = claims::grants(scene, chains);
+    nothing_leaked(scene, &mut found.findings);
+    everything_ended(scene, &mut found.findings);
+    every_answer_is_explained(scene, &mut found.findings);
+    successes_after_kills(scene, &mut found);
+    grants_after_kills(scene, &grants, &mut found);
+    wakes_after_changes(scene, chains, &mut found);
+    intents_are_handed_on(&grants, &mut found.findings);
+    found
+}
+
+fn nothing_leaked(scene: &Scene<'_>, findings: &mut Findings) {
+    let counted = &scene.counted;
+    for (count, what) in [
+        (counted.missing, "blocks are missing"),
+        (counted.doubled, "blocks are in two places"),
+        (counted.lanes_taken, "lanes are still taken"),
+        (counted.rows_taken, "rows are still taken"),
+        (counted.pending, "operations are still pending"),
+        (counted.files_left, "files are left after removal"),
+    ] {
+        findings.expect(count == 0, || format!("when everybody had left, {count} {what}"));
+    }
+    findings.expect(counted.placed == counted.blocks, || {
+        format!("of {} blocks {} have a place", counted.blocks, counted.placed)
+    });
+}
+
+/// An operation may stay open only because its process was killed.
+fn everything_ended(scene: &Scene<'_>, findings: &mut Findings) {
+    let killed: BTreeSet<(u32, u32)> = scene
+        .faults
+        .iter()
+        .filter(|fault| fault.kind == FaultKind::Kill)
+        .map(|fault| (fault.slot, fault.life))
+        .collect();
+    for (author, entry) in scene.history.all() {
+        let life = (scene.history.slot(author.writer), entry.life);
+        let ended = !entry.is_in_doubt() || killed.contains(&life);
+        findings.expect(ended, || format!("{:?} of record {} by {author:?} never ended", entry.kind, entry.record));
+    }
+    for fault in scene.faults {
+        match fault.kind {
+            FaultKind::Died => {
+                findings.violation(|| format!("the process of slot {} life {} died by itself", fault.slot, fault.life))
+            }
+            FaultKind::Stuck => findings
+                .violation(|| format!("the process of slot {} life {} did not come to an end", fault.slot, fault.life)),
+            FaultKind::Kill | FaultKind::Stop => {}
+        }
+    }
+}
+
+/// `Held` where nobody claims, waits that time out, and errors nothing explains.
+fn every_answer_is_explained(scene: &Scene<'_>, findings: &mut Findings) {
+    let claimed: BTreeSet<u16> =
+        scene.history.all().filter(|(_, entry)| entry.kind == Kind::Grant).map(|(_, entry)| entry.record).collect();
+    for (author, entry) in scene.history.all() {
+        let explained = match entry.outcome {
+            Outcome::Failed | Outcome::TimedOut => false,
+            Outcome::Held => claimed.contains(&entry.record),
+            Outcome::LeaseLost => entry.extra != 0,
+            _ => true,
+        };
+        findings.expect(explained, || {
+            format!("{:?} of record {} by {author:?} was told {:?}", entry.kind, entry.record, entry.outcome)
+        });
+    }
+}
+
+/// Counts one recovery, and a violation if it is past the bound and everything the scheduler can be blamed for.
+fn judge(scene: &Scene<'_>, recovery: Recovery, what: impl FnOnce() -> String, found: &mut Recoveries) {
+    let end = recovery.at + recovery.took;
+    let late: u64 = scene
+        .lateness
+        .iter()
+        .filter(|(at, by)| *at >= recovery.at && at.saturating_sub(*by) <= end)
+        .map(|(_, by)| by)
+        .sum();
+    found.findings.expect(recovery.took <= BOUND + ALLOWANCE + late, || {
+        format!("{} took {} ms", what(), recovery.took / 1_000_000)
+    });
+    found.recoveries.push(recovery);
+}
+
+fn successes_after_kills(scene: &Scene<'_>, found: &mut Recoveries) {
+    let history = scene.history;
+    // By record, and once more for all records: when changes were acknowledged, and in which slot.
+    let mut all = Vec::new();
+    let mut by_record: Vec<Vec<(u64, u32)>> = vec![Vec::new(); scene.finals.len()];
+    let mut in_doubt: BTreeMap<(u32, u32), Vec<u16>> = BTreeMap::new();
+    for (author, entry) in history.all().filter(|(_, entry)| entry.is_change()) {
+        let slot = history.slot(author.writer);
+        if entry.outcome == Outcome::Done {
+            all.push((entry.end, slot));
+            by_record[usize::from(entry.record)].push((entry.end, slot));
+        } else if entry.is_in_doubt() {
+            in_doubt.entry((slot, entry.life)).or_default().push(entry.record);
+        }
+    }
+    all.sort_unstable();
+    by_record.iter_mut().for_each(|list| list.sort_unstable());
+    let claimed = claimed_records(scene);
+    for kill in scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill) {
+        let victims = in_doubt.get(&(kill.slot, kill.life));
+        // A claimed record is changed by its next holder; `grants_after_kills` looks at those.
+        let records = victims.into_iter().flatten().filter(|record| !claimed.contains(record));
+        let records: Vec<u16> = records.copied().collect();
+        let mut expect = |list: &[(u64, u32)], next: Next, what: &str| match next_by_another(list, kill.at, kill.slot) {
+            Some(at) => {
+                let recovery = Recovery { at: kill.at, took: at - kill.at, next };
+                judge(scene, recovery, || format!("the next change of {what} after a kill"), found);
+            }
+            None => {
+                let too_late = history.end.saturating_sub(kill.at) <= BOUND + ALLOWANCE;
+                found.findings.expect(too_late, || format!("after a kill {what} was never changed again"));
+            }
+        };
+        for record in &records {
+            let list = &by_record[usize::from(*record)];
+            expect(list, Next::SameRecord, &format!("record {record}"));
+        }
+        if records.is_empty() {
+            expect(&all, Next::AnyRecord, "any record");
+        }
+    }
+}
+
+fn claimed_records(scene: &Scene<'_>) -> BTreeSet<u16> {
+    let grants = scene.history.all().filter(|(_, entry)| entry.kind == Kind::Grant);
+    grants.map(|(_, entry)| entry.record).collect()
+}
+
+fn next_by_another(sorted: &[(u64, u32)], after: u64, slot: u32) -> Option<u64> {
+    let start = sorted.partition_point(|(end, _)| *end <= after);
+    let others = sorted[start..].iter().find(|(_, by)| *by != slot);
+    others.map(|(end, _)| *end)
+}
+
+/// From the kill of a holder (or the beginning of the next claim, if that came later) to the next grant.
+fn grants_after_kills(scene: &Scene<'_>, grants: &BTreeMap<u16, Vec<Grant>>, found: &mut Recoveries) {
+    let kills = scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill);
+    let kills: BTreeMap<(u32, u32), u64> = kills.map(|kill| ((kill.slot, kill.life), kill.at)).collect();
+    for (record, list) in grants {
+        for pair in list.windows(2) {
+            let Some(killed) = kills.get(&(pair[0].slot, pair[0].life)) else {
+                continue;
+            };
+            let held = pair[0].ending.is_none() && pair[1].end > *killed;
+            let from = (*killed).max(pair[1].begin);
+            if held && !was_stopped(scene, pair[1].slot, from, pair[1].end) {
+                let recovery = Recovery { at: from, took: pair[1].end.saturating_sub(from), next: Next::Grant };
+                let what = || format!("the grant of record {record} after its holder was killed");
+                judge(scene, recovery, what, found);
+            }
+        }
+    }
+}
+
+/// From the moment a newer version was there to the return of whoever waited for it.
+fn wakes_after_changes(scene: &Scene<'_>, chains: &Chains, found: &mut Recoveries) {
+    let history = scene.history;
+    for (author, entry) in history.all().filter(|(_, entry)| entry.kind == Kind::Wait) {
+        if entry.outcome != Outcome::Done {
+            continue;
+        }
+        found.findings.expect(entry.version > entry.count, || {
+            format!(
+                "record {}: a wait for a version newer than {} ended with {}",
+                entry.record, entry.count, entry.version
+            )
+        });
+        let Some(there) = first_acknowledged_after(scene, chains, entry) else {
+            continue;
+        };
+        let from = there.max(entry.begin);
+        let slot = history.slot(author.writer);
+        if entry.end > from && !was_stopped(scene, slot, from, entry.end) {
+            let recovery = Recovery { at: from, took: entry.end - from, next: Next::Wake };
+            let what = || format!("the end of a wait for record {}", entry.record);
+            judge(scene, recovery, what, found);
+        }
+    }
+}
+
+/// When the first version newer than the one a wait had seen was acknowledged to its author.
+fn first_acknowledged_after(scene: &Scene<'_>, chains: &Chains, wait: &Entry) -> Option<u64> {
+    let authors = chains.authors.get(usize::from(wait.record))?;
+    let newer = authors.get(usize::try_from(wait.count).ok()?..)?;
+    let named = newer.iter().flatten().take(8);
+    let entries = named.filter_map(|author: &Author| scene.history.entry(*author));
+    entries.filter(|e| e.outcome == Outcome::Done).map(|e| e.end).min()
+}
+
+fn was_stopped(scene: &Scene<'_>, slot: u32, from: u64, until: u64) -> bool {
+    scene
+        .faults
+        .iter()
+        .any(|fault| fault.kind == FaultKind::Stop && fault.slot == slot && fault.at <= until && fault.until >= from)
+}
+
+/// What a holder announced and neither made nor took back is handed to every later holder, until one of them commits or
+/// announces something of its own.
+fn intents_are_handed_on(grants: &BTreeMap<u16, Vec<Grant>>, findings: &mut Findings) {
+    for (record, list) in grants {
+        let mut left = Left::Token(None);
+        for grant in list {
+            if let Left::Token(token) = left {
+                findings.expect(grant.abandoned == token, || {
+                    format!(
+                        "record {record}: token {} was handed the intent of {:?}, the one left was of {token:?}",
+                        grant.token, grant.abandoned
+                    )
+                });
+            }
+            left = Left::Token(grant.abandoned);
+            for done in &grant.done {
+                left = left.after(grant.token, done);
+            }
+        }
+    }
+}
+
+/// Whose intent is on a record.
+#[derive(Clone, Copy)]
+enum Left {
+    Token(Option<u64>),
+    /// Somebody was killed while changing it.
+    Unknown,
+}
+
+impl Left {
+    fn after(self, token: u64, done: &UnderClaim) -> Self {
+        match (done.kind, done.outcome) {
+            (Kind::Intend, Outcome::Done) => Self::Token(Some(token)),
+            (Kind::Intend, Outcome::InDoubt) => Self::Unknown,
+            (Kind::Commit, _) if done.made.is_some() => Self::Token(None),
+            (Kind::Release, Outcome::Done | Outcome::InDoubt) => match self {
+                Self::Token(Some(left)) if left != token => self,
+                Self::Token(_) if done.outcome == Outcome::Done => Self::Token(None),
+                _ => Self::Unknown,
+            },
+            _ => self,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

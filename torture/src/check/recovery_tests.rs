@@ -1,0 +1,177 @@
+//! Each way to break P4, planted into a history written by hand and seen.
+
+use super::*;
+use crate::check::by_hand::Story;
+use crate::check::chain;
+
+fn found(story: &Story) -> Recoveries {
+    story.with_scene(|scene| check(scene, &chain::walk(scene)))
+}
+
+fn says(story: &Story, words: &str) -> bool {
+    let findings = found(story).findings;
+    findings.examples.iter().any(|example| example.contains(words))
+}
+
+/// A kill in the middle of a change of record 0, then a change of it by somebody else.
+fn kill_and_go_on(after: u64) -> Story {
+    let mut story = Story::new(2, 2);
+    story.change(0, 0);
+    story.attempt_without_effect(0, 0, Kind::Update, Outcome::InDoubt);
+    story.kill(0);
+    story.change(1, 1);
+    story.now += after;
+    story.change(1, 0);
+    story
+}
+
+#[test]
+fn a_survivor_that_goes_on_at_once_is_sound_and_measured() {
+    let found = found(&kill_and_go_on(0));
+    assert_eq!(found.findings.violations, 0, "{:?}", found.findings.examples);
+    assert_eq!(found.recoveries.len(), 1);
+    assert_eq!(found.recoveries[0].next, Next::SameRecord);
+    assert!(found.recoveries[0].took < BOUND);
+}
+
+#[test]
+fn a_recovery_past_bound_and_allowance_is_seen_unless_the_machine_stood_still() {
+    assert_eq!(found(&kill_and_go_on(BOUND + ALLOWANCE / 2)).findings.violations, 0);
+    let mut story = kill_and_go_on(BOUND + ALLOWANCE);
+    assert!(says(&story, "the next change of record 0 after a kill took"));
+    story.lateness.push((story.now, ALLOWANCE / 2));
+    assert_eq!(found(&story).findings.violations, 0);
+}
+
+#[test]
+fn a_record_that_is_never_changed_again_is_seen() {
+    let mut story = kill_and_go_on(0);
+    story.forget_last_entry(1);
+    assert!(says(&story, "was never changed again"));
+}
+
+#[test]
+fn an_operation_that_stays_open_without_a_kill_is_seen() {
+    let mut story = kill_and_go_on(0);
+    let open = story.wait(1, 0, 0);
+    story.entry(open).outcome = Outcome::InDoubt;
+    assert!(says(&story, "Wait of record 0"), "{:?}", found(&story).findings.examples);
+    let mut story = kill_and_go_on(0);
+    story.faults.clear();
+    assert!(says(&story, "never ended"));
+}
+
+#[test]
+fn a_process_that_dies_by_itself_or_hangs_is_seen() {
+    for (kind, words) in [(FaultKind::Died, "died by itself"), (FaultKind::Stuck, "did not come to an end")] {
+        let mut story = kill_and_go_on(0);
+        story.fault(1, kind, 0);
+        assert!(says(&story, words));
+    }
+}
+
+#[test]
+fn whatever_leaks_is_seen() {
+    let leaks: [fn(&mut crate::check::Counted); 7] = [
+        |counted| counted.missing = 1,
+        |counted| counted.doubled = 1,
+        |counted| counted.lanes_taken = 1,
+        |counted| counted.rows_taken = 1,
+        |counted| counted.pending = 1,
+        |counted| counted.files_left = 1,
+        |counted| counted.blocks = 1,
+    ];
+    for leak in leaks {
+        let mut story = kill_and_go_on(0);
+        leak(&mut story.counted);
+        assert_eq!(found(&story).findings.violations, 1);
+    }
+}
+
+#[test]
+fn answers_that_nothing_explains_are_seen() {
+    for outcome in [Outcome::Failed, Outcome::TimedOut, Outcome::Held] {
+        let mut story = kill_and_go_on(0);
+        story.attempt_without_effect(1, 1, Kind::Update, outcome);
+        assert!(says(&story, "was told"), "{outcome:?}");
+    }
+    let mut story = kill_and_go_on(0);
+    story.grant(0, 1);
+    story.attempt_without_effect(1, 1, Kind::Update, Outcome::Held);
+    assert_eq!(found(&story).findings.violations, 0);
+}
+
+#[test]
+fn a_wake_that_comes_too_late_is_seen_unless_the_waiter_was_stopped() {
+    let story_with = |late: u64| {
+        let mut story = Story::new(2, 1);
+        let change = story.change(0, 0);
+        let wait = story.wait(1, 0, 0);
+        let begin = story.entry(change).begin;
+        story.entry(wait).begin = begin;
+        story.entry(wait).end += late;
+        story
+    };
+    let prompt = found(&story_with(0));
+    assert_eq!(prompt.findings.violations, 0);
+    assert_eq!(prompt.recoveries[0].next, Next::Wake);
+    let mut story = story_with(BOUND + ALLOWANCE + 1);
+    assert!(says(&story, "the end of a wait"));
+    story.fault(1, FaultKind::Stop, BOUND);
+    assert_eq!(found(&story).findings.violations, 0);
+}
+
+#[test]
+fn a_wait_that_ends_without_a_newer_version_is_seen() {
+    let mut story = Story::new(2, 1);
+    story.change(0, 0);
+    story.wait(1, 0, 1);
+    assert!(says(&story, "newer than 1 ended with 1"));
+}
+
+#[test]
+fn a_claim_that_is_not_taken_over_in_time_is_seen() {
+    let story_with = |late: u64| {
+        let mut story = Story::new(2, 1);
+        story.grant(0, 0);
+        story.kill(0);
+        let grant = story.grant(1, 0);
+        story.entry(grant).end += late;
+        story.change(1, 0);
+        story
+    };
+    let prompt = found(&story_with(0));
+    assert_eq!(prompt.findings.violations, 0, "{:?}", prompt.findings.examples);
+    assert!(prompt.recoveries.iter().any(|one| one.next == Next::Grant));
+    assert!(says(&story_with(BOUND + ALLOWANCE + 100), "after its holder was killed"));
+}
+
+/// A holder announces a write and is killed; the next one is handed the announcement, or not.
+fn announced_and_killed(handed_on: bool) -> Story {
+    let mut story = Story::new(2, 1);
+    story.grant(0, 0);
+    story.under_claim(0, 0, Kind::Intend, Outcome::Done);
+    story.kill(0);
+    let next = story.grant(1, 0);
+    let token = story.token(0);
+    story.entry(next).extra = if handed_on { token } else { 0 };
+    story.commit(1, 0);
+    story
+}
+
+#[test]
+fn an_intent_that_is_lost_is_seen() {
+    let sound = found(&announced_and_killed(true)).findings;
+    assert_eq!(sound.violations, 0, "{:?}", sound.examples);
+    assert!(says(&announced_and_killed(false), "the one left was of Some(1)"));
+}
+
+#[test]
+fn an_intent_that_nobody_announced_is_seen() {
+    let mut story = Story::new(2, 1);
+    story.grant(0, 0);
+    story.commit(0, 0);
+    let next = story.grant(1, 0);
+    story.entry(next).extra = story.token(0);
+    assert!(says(&story, "was handed the intent of Some(1), the one left was of None"));
+}

@@ -1,0 +1,255 @@
+//! The fault injector: kills, stops and starts again, as the plan has drawn it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::history::{History, Layout};
+use crate::plan::Sustained;
+use crate::stage::Process;
+use crate::system;
+
+/// What was done to a process, or what it did to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub slot: u32,
+    pub life: u32,
+    pub at: u64,
+    /// A stop: when it was continued.
+    pub until: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum FaultKind {
+    /// SIGKILL from us.
+    Kill,
+    /// SIGSTOP from us, SIGCONT at `until`.
+    Stop,
+    /// It ended before its time, not by us.
+    Died,
+    /// It did not end when it should have, and was killed then.
+    Stuck,
+}
+
+/// How long the injector sleeps when nothing is due.
+const STEP: Duration = Duration::from_micros(200);
+/// How long it looks for somebody who holds a claim before it stops anybody.
+const LOOK_FOR_HOLDER: u64 = 40_000_000;
+/// Processes that die by themselves are started again so many times, then no more.
+const MOST_DEATHS: usize = 20;
+const MOST_STOPPED: usize = 3;
+
+struct Place {
+    process: Option<Process>,
+    /// When it is to be killed.
+    kill_at: Option<u64>,
+    /// Since when it is stopped, and until when.
+    stopped: Option<(u64, u64)>,
+}
+
+/// All process slots of a sustained round.
+pub struct Injector<'a> {
+    plan: &'a Sustained,
+    history: &'a History,
+    layout: &'a Layout,
+    start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
+    places: Vec<Place>,
+    faults: Vec<Fault>,
+    stops: u32,
+    next_stop: u64,
+}
+
+impl<'a> Injector<'a> {
+    /// Starts every slot's first life with `start(slot, life)`.
+    pub fn new(
+        plan: &'a Sustained,
+        history: &'a History,
+        layout: &'a Layout,
+        start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
+    ) -> io::Result<Self> {
+        let mut injector =
+            Self { plan, history, layout, start, places: Vec::new(), faults: Vec::new(), stops: 0, next_stop: 0 };
+        for slot in 0..plan.slots.len() as u32 {
+            let place = injector.live(slot, 0)?;
+            injector.places.push(place);
+        }
+        injector.next_stop = system::now() + nanoseconds(plan.stop(0).after);
+        Ok(injector)
+    }
+
+    fn live(&self, slot: u32, life: u32) -> io::Result<Place> {
+        let process = (self.start)(slot, life)?;
+        let after = self.plan.killed_after(slot, life);
+        Ok(Place {
+            kill_at: after.map(|after| process.started + nanoseconds(after)),
+            process: Some(process),
+            stopped: None,
+        })
+    }
+
+    /// Kills, stops and starts until the time is over; `tick` is called often.
+    pub fn torment(&mut self, mut tick: impl FnMut(&[Fault])) -> io::Result<()> {
+        let mut look_at = 0;
+        loop {
+            let now = system::now();
+            if now >= self.history.time().1 {
+                break;
+            }
+            for slot in 0..self.places.len() {
+                self.resume_if_due(slot, now)?;
+                if self.places[slot].kill_at.is_some_and(|at| at <= now) {
+                    self.kill(slot)?;
+                }
+            }
+            if now >= self.next_stop {
+                self.stop_somebody(now)?;
+            }
+            if now >= look_at {
+                self.look_for_deaths()?;
+                tick(&self.faults);
+                look_at = now + 20_000_000;
+            }
+            std::thread::sleep(STEP);
+        }
+        for slot in 0..self.places.len() {
+            self.resume_if_due(slot, u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all have ended, but not for ever: who has not ended after `patience` is stuck.
+    pub fn finish(mut self, patience: Duration) -> io::Result<Vec<Fault>> {
+        let end = system::now() + nanoseconds(patience);
+        while self.places.iter().any(|place| place.process.is_some()) && system::now() < end {
+            for slot in 0..self.places.len() {
+                self.see_end(slot)?;
+            }
+            std::thread::sleep(STEP);
+        }
+        for slot in 0..self.places.len() {
+            if let Some(mut process) = self.places[slot].process.take() {
+                let at = process.kill()?;
+                self.note(FaultKind::Stuck, slot as u32, process.life, at, at);
+            }
+        }
+        Ok(self.faults)
+    }
+
+    fn note(&mut self, kind: FaultKind, slot: u32, life: u32, at: u64, until: u64) {
+        self.faults.push(Fault { kind, slot, life, at, until });
+    }
+
+    fn kill(&mut self, slot: usize) -> io::Result<()> {
+        let Some(process) = &mut self.places[slot].process else {
+            return Ok(());
+        };
+        let life = process.life;
+        let at = process.kill()?;
+        if let Some((since, _)) = self.places[slot].stopped.take() {
+            self.note(FaultKind::Stop, slot as u32, life, since, at);
+        }
+        self.note(FaultKind::Kill, slot as u32, life, at, at);
+        self.places[slot] = self.live(slot as u32, life + 1)?;
+        Ok(())
+    }
+
+    fn resume_if_due(&mut self, slot: usize, now: u64) -> io::Result<()> {
+        let place = &mut self.places[slot];
+        let (Some((since, until)), Some(process)) = (place.stopped, &place.process) else {
+            return Ok(());
+        };
+        if until <= now {
+            process.resume()?;
+            place.stopped = None;
+            let life = process.life;
+            self.note(FaultKind::Stop, slot as u32, life, since, system::now());
+        }
+        Ok(())
+    }
+
+    /// Stops whom the plan means: somebody who holds a claim at this moment, or anybody.
+    fn stop_somebody(&mut self, now: u64) -> io::Result<()> {
+        let stop = self.plan.stop(self.stops);
+        let running: Vec<usize> = (0..self.places.len())
+            .filter(|slot| self.places[*slot].stopped.is_none() && self.places[*slot].process.is_some())
+            .collect();
+        let holders: Vec<usize> =
+            running.iter().copied().filter(|slot| stop.hits_holder && self.is_holding(*slot)).collect();
+        if holders.is_empty() && stop.hits_holder && now < self.next_stop + LOOK_FOR_HOLDER {
+            return Ok(());
+        }
+        let candidates = if holders.is_empty() { running } else { holders };
+        let stopped = self.places.iter().filter(|place| place.stopped.is_some()).count();
+        if stopped < MOST_STOPPED && !candidates.is_empty() {
+            let slot = candidates[(stop.draw % candidates.len() as u64) as usize];
+            let place = &mut self.places[slot];
+            if let Some(process) = &place.process {
+                process.stop()?;
+                let since = system::now();
+                place.stopped = Some((since, since + nanoseconds(stop.lasts)));
+            }
+        }
+        self.stops += 1;
+        self.next_stop = now + nanoseconds(self.plan.stop(self.stops).after);
+        Ok(())
+    }
+
+    fn is_holding(&self, slot: usize) -> bool {
+        let first = self.layout.first_writer(slot as u32);
+        (first..first + self.layout.threads[slot]).any(|writer| self.history.is_holding(writer))
+    }
+
+    fn look_for_deaths(&mut self) -> io::Result<()> {
+        for slot in 0..self.places.len() {
+            let Some(life) = self.see_end(slot)? else {
+                continue;
+            };
+            let deaths = self.faults.iter().filter(|fault| fault.kind == FaultKind::Died);
+            if deaths.count() < MOST_DEATHS && system::now() < self.history.time().1 {
+                self.places[slot] = self.live(slot as u32, life + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note if the slot's process has ended: well, or by itself in some other way. Answers which life it was.
+    fn see_end(&mut self, slot: usize) -> io::Result<Option<u32>> {
+        let Some(process) = &mut self.places[slot].process else {
+            return Ok(None);
+        };
+        let Some(status) = process.has_ended()? else {
+            return Ok(None);
+        };
+        let life = process.life;
+        let place = &mut self.places[slot];
+        (place.process, place.kill_at, place.stopped) = (None, None, None);
+        if !status.success() {
+            let at = system::now();
+            self.note(FaultKind::Died, slot as u32, life, at, at);
+        }
+        Ok(Some(life))
+    }
+}
+
+/// Watches how late this process is woken, until told to end: what a busy machine does to everybody.
+pub fn watch_lateness(end: &AtomicBool) -> Vec<(u64, u64)> {
+    const NAP: Duration = Duration::from_millis(5);
+    const WORTH_NOTING: u64 = 20_000_000;
+    let mut late = Vec::new();
+    while !end.load(Ordering::Relaxed) {
+        let begin = system::now();
+        std::thread::sleep(NAP);
+        let by = (system::now() - begin).saturating_sub(nanoseconds(NAP));
+        if by > WORTH_NOTING {
+            late.push((system::now(), by));
+        }
+    }
+    late
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}

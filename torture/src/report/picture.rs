@@ -1,0 +1,227 @@
+//! What is kept of a sustained phase for drawing: counts per bin, marks, samples; never a whole history.
+
+use crate::check::claims::{self, Grant};
+use crate::check::{Checked, Scene};
+use crate::fault::{Fault, FaultKind};
+use crate::history::{Kind, Outcome};
+use crate::plan::Sustained;
+
+/// Bins of the overview.
+pub const BINS: usize = 240;
+const LATENCY_BINS: usize = 120;
+const SAMPLES: usize = 3_000;
+/// Length of the window that shows hand-overs one by one, in nanoseconds.
+const WINDOW: u64 = 400_000_000;
+
+/// One sustained phase, ready to be drawn. Times are nanoseconds from its beginning.
+pub struct Picture {
+    /// When the phase began, CLOCK_MONOTONIC nanoseconds.
+    pub begin: u64,
+    pub length: u64,
+    pub slots: Vec<SlotPicture>,
+    pub latencies: Vec<Latency>,
+    /// Of record 0: when, version, slot.
+    pub versions: Vec<(u64, u64, u32)>,
+    pub faults: Vec<Fault>,
+    pub window: Option<Window>,
+}
+
+pub struct SlotPicture {
+    pub name: String,
+    /// Operations by bin.
+    pub operations: Vec<u64>,
+}
+
+/// How long changes took in one bin of time, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latency {
+    pub at: u64,
+    pub median: u64,
+    pub p99: u64,
+    pub slowest: u64,
+}
+
+/// A short stretch in which holds of claims are drawn one by one.
+pub struct Window {
+    pub from: u64,
+    pub until: u64,
+    pub record: u16,
+    pub holds: Vec<Hold>,
+}
+
+/// A claim from its grant to its end.
+pub struct Hold {
+    pub slot: u32,
+    pub token: u64,
+    pub from: u64,
+    pub until: u64,
+    pub end: HoldEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEnd {
+    Wrote,
+    GaveBack,
+    /// Came too late and was refused.
+    Refused,
+    /// Killed.
+    Killed,
+}
+
+impl Picture {
+    pub fn of(scene: &Scene<'_>, checked: &Checked, plan: &Sustained) -> Self {
+        let begin = scene.history.begin;
+        let length = (scene.history.end - begin).max(1);
+        let since = |moment: u64| moment.saturating_sub(begin);
+        let faults =
+            scene.faults.iter().map(|fault| Fault { at: since(fault.at), until: since(fault.until), ..*fault });
+        let faults: Vec<Fault> = faults.collect();
+        Self {
+            begin,
+            length,
+            slots: slots(scene, plan, length),
+            latencies: latencies(scene, length),
+            versions: versions(scene, checked),
+            window: window(scene, checked, &faults),
+            faults,
+        }
+    }
+}
+
+fn slots(scene: &Scene<'_>, plan: &Sustained, length: u64) -> Vec<SlotPicture> {
+    let mut slots: Vec<SlotPicture> = plan
+        .slots
+        .iter()
+        .map(|slot| SlotPicture {
+            name: format!("{:?}: {:?}", slot.lives, slot.roles).to_lowercase().replace(['[', ']'], ""),
+            operations: vec![0; BINS],
+        })
+        .collect();
+    for (author, entry) in scene.history.all() {
+        let slot = scene.history.slot(author.writer) as usize;
+        let since = entry.begin.saturating_sub(scene.history.begin);
+        let bin = (u128::from(since) * BINS as u128 / u128::from(length)) as usize;
+        // The closing changes come after the time is over, from a slot that is not drawn.
+        if let Some(count) = slots.get_mut(slot).and_then(|slot| slot.operations.get_mut(bin)) {
+            *count += 1;
+        }
+    }
+    slots
+}
+
+fn latencies(scene: &Scene<'_>, length: u64) -> Vec<Latency> {
+    let mut bins: Vec<Vec<u64>> = vec![Vec::new(); LATENCY_BINS];
+    let changes = scene.history.all().filter(|(_, entry)| entry.is_acknowledged_change());
+    for (_, entry) in changes {
+        let since = entry.end.saturating_sub(scene.history.begin);
+        let bin = (u128::from(since) * LATENCY_BINS as u128 / u128::from(length)) as usize;
+        if let Some(bin) = bins.get_mut(bin) {
+            bin.push(entry.end - entry.begin);
+        }
+    }
+    let width = length / LATENCY_BINS as u64;
+    let filled = bins.iter_mut().zip(0u64..).filter(|(bin, _)| !bin.is_empty());
+    filled
+        .map(|(bin, number)| {
+            bin.sort_unstable();
+            Latency {
+                at: number * width + width / 2,
+                median: bin[bin.len() / 2],
+                p99: bin[(bin.len() * 99).div_ceil(100) - 1],
+                slowest: bin[bin.len() - 1],
+            }
+        })
+        .collect()
+}
+
+fn versions(scene: &Scene<'_>, checked: &Checked) -> Vec<(u64, u64, u32)> {
+    let Some(authors) = checked.chains.authors.first() else {
+        return Vec::new();
+    };
+    let step = authors.len().div_ceil(SAMPLES).max(1);
+    let sampled = authors.iter().zip(1u64..).step_by(step);
+    sampled
+        .filter_map(|(author, version)| {
+            let author = (*author)?;
+            let entry = scene.history.entry(author)?;
+            let moment = if entry.end == 0 { entry.begin } else { entry.end };
+            let since = moment.saturating_sub(scene.history.begin);
+            Some((since, version, scene.history.slot(author.writer)))
+        })
+        .collect()
+}
+
+/// The stretch around a late write that was refused, or else around a holder that was killed.
+fn window(scene: &Scene<'_>, checked: &Checked, faults: &[Fault]) -> Option<Window> {
+    let begin = scene.history.begin;
+    let grants = claims::grants(scene, &checked.chains);
+    let of_interest = |grant: &&Grant| grant.last() == Some((Kind::Commit, Outcome::LeaseLost));
+    let all = || grants.values().flatten();
+    let middle = all().find(of_interest).or_else(|| all().next())?;
+    let (record, middle) = (middle.record, middle.ending.unwrap_or(middle.end));
+    let from = middle.saturating_sub(WINDOW * 2 / 3).max(begin);
+    let until = from + WINDOW;
+    let holds = grants.get(&record)?.iter().filter_map(|grant| {
+        let (ended, end) = end_of(scene, faults, grant);
+        (grant.end <= until && ended >= from).then(|| Hold {
+            slot: grant.slot,
+            token: grant.token,
+            from: grant.end.max(from) - begin,
+            until: ended.min(until) - begin,
+            end,
+        })
+    });
+    Some(Window { from: from - begin, until: until - begin, record, holds: holds.collect() })
+}
+
+fn end_of(scene: &Scene<'_>, faults: &[Fault], grant: &Grant) -> (u64, HoldEnd) {
+    let kill = faults
+        .iter()
+        .find(|fault| fault.kind == FaultKind::Kill && fault.slot == grant.slot && fault.life == grant.life);
+    let killed = || kill.map_or(grant.end, |kill| kill.at + scene.history.begin);
+    match (grant.ending, grant.last()) {
+        (Some(at), Some((Kind::Commit, Outcome::Done))) => (at, HoldEnd::Wrote),
+        (Some(at), Some((_, Outcome::LeaseLost))) => (at, HoldEnd::Refused),
+        (Some(at), Some((_, Outcome::Done))) => (at, HoldEnd::GaveBack),
+        _ => (killed(), HoldEnd::Killed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::by_hand::Story;
+    use crate::check::check;
+    use crate::options::Options;
+    use crate::plan::{PhaseWork, phases};
+
+    fn plan() -> Sustained {
+        let phases = phases(&Options::usual(1, 20));
+        let sustained = phases.into_iter().find_map(|phase| match phase.work {
+            PhaseWork::Sustained(plan) => Some(plan),
+            _ => None,
+        });
+        sustained.expect("a sustained phase")
+    }
+
+    #[test]
+    fn a_refused_late_holder_is_in_the_window_with_its_token() {
+        let mut story = Story::new(2, 1);
+        let first = story.grant(0, 0);
+        story.entry(first).count = 1;
+        story.grant(1, 0);
+        story.commit(1, 0);
+        story.under_claim(0, 0, Kind::Commit, Outcome::LeaseLost);
+        story.history.end = 1_000_000;
+        story.with_scene(|scene| {
+            let picture = Picture::of(scene, &check(scene), &plan());
+            let window = picture.window.expect("a window");
+            let ends: Vec<_> = window.holds.iter().map(|hold| (hold.token, hold.end)).collect();
+            assert_eq!(ends, [(1, HoldEnd::Refused), (2, HoldEnd::Wrote)]);
+            assert_eq!(picture.versions.len(), 1);
+            assert_eq!(picture.latencies.len(), 1);
+            let drawn: u64 = picture.slots.iter().flat_map(|slot| &slot.operations).sum();
+            assert_eq!(drawn, story.history.all().count() as u64);
+        });
+    }
+}

@@ -1,0 +1,240 @@
+//! Every number of a run, once: `summary.json` is this, written down.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery};
+use crate::check::{Counted, Findings, Promise, Verdicts};
+use crate::fault::FaultKind;
+use crate::options::{Mode, Options};
+use crate::plan::{Phase, PhaseWork};
+use crate::run::Phased;
+
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// As text too, since not every reader of JSON has 64-bit numbers.
+    pub seed: u64,
+    pub seed_text: String,
+    pub replay: String,
+    pub mode: String,
+    pub verdict: &'static str,
+    /// Why the verdict is what it is, if it is FAIL.
+    pub reasons: Vec<String>,
+    pub seconds_taken: f64,
+    pub promises: BTreeMap<Promise, Findings>,
+    pub operations: Operations,
+    pub kills: u64,
+    pub stops: u64,
+    /// Writes of holders that had lost their claim, refused as they must be.
+    pub late_writes_refused: u64,
+    pub recovery: Recovered,
+    pub phases: Vec<PhaseSummary>,
+}
+
+/// Changes made through the engine, all phases together.
+#[derive(Debug, Default, Serialize)]
+pub struct Operations {
+    pub acknowledged: u64,
+    pub found: u64,
+    pub lost: u64,
+    /// Changes whose author was killed before it was answered.
+    pub in_doubt: u64,
+    pub in_doubt_that_took_effect: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PhaseSummary {
+    pub name: String,
+    pub workers: u64,
+    pub acknowledged: u64,
+    pub found: u64,
+    pub lost: u64,
+    pub milliseconds: f64,
+    pub updates_per_second: f64,
+    pub as_it_must_be: bool,
+    pub kills: u64,
+    pub stops: u64,
+    pub counted: Option<Counted>,
+}
+
+/// Times from a kill to the next success of others, and from a change to the end of a wait for it.
+#[derive(Debug, Default, Serialize)]
+pub struct Recovered {
+    pub bound_ms: f64,
+    pub allowance_ms: f64,
+    pub by_kind: BTreeMap<Next, Times>,
+    /// All kinds that follow a kill, in milliseconds, in the order of the kills.
+    pub times_ms: Vec<f64>,
+}
+
+/// How long something took, how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Times {
+    pub measured: u64,
+    pub within_bound: u64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+impl Times {
+    pub fn of(recoveries: &[&Recovery]) -> Self {
+        let mut took: Vec<u64> = recoveries.iter().map(|one| one.took).collect();
+        took.sort_unstable();
+        let at = |part: f64| {
+            let index = (part * took.len() as f64).ceil() as usize;
+            took.get(index.saturating_sub(1)).map_or(0.0, |ns| *ns as f64 / 1e6)
+        };
+        Self {
+            measured: took.len() as u64,
+            within_bound: took.partition_point(|ns| *ns <= BOUND) as u64,
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            max_ms: at(1.0),
+        }
+    }
+}
+
+impl Next {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::SameRecord => "killed while changing a record → its next change by another",
+            Self::AnyRecord => "killed while changing none → the next change by another",
+            Self::Grant => "killed while holding a claim → its next grant",
+            Self::Wake => "a change → the end of a wait for it",
+        }
+    }
+}
+
+impl Summary {
+    pub fn of(options: &Options, planned: &[Phase], phases: &[Phased], seconds_taken: f64) -> Self {
+        let mut verdicts = Verdicts::default();
+        phases.iter().for_each(|phase| verdicts.merge(phase.verdicts.clone()));
+        let ours = || planned.iter().zip(phases).filter(|(plan, _)| plan.work.is_ours());
+        let sum = |number: fn(&Phased) -> u64| ours().map(|(_, phase)| number(phase)).sum();
+        let recoveries: Vec<&Recovery> = phases.iter().flat_map(|phase| &phase.recoveries).collect();
+        let mut summary = Self {
+            seed: options.seed,
+            seed_text: options.seed.to_string(),
+            replay: options.replay(),
+            mode: options.mode.to_string(),
+            verdict: "PASS",
+            reasons: Vec::new(),
+            seconds_taken,
+            promises: verdicts.0,
+            operations: Operations {
+                acknowledged: sum(|phase| phase.acknowledged),
+                found: sum(|phase| phase.found),
+                lost: sum(|phase| phase.lost),
+                in_doubt: sum(|phase| phase.in_doubt),
+                in_doubt_that_took_effect: sum(|phase| phase.took_effect),
+            },
+            kills: phases.iter().map(|phase| phase.count(FaultKind::Kill)).sum(),
+            stops: phases.iter().map(|phase| phase.count(FaultKind::Stop)).sum(),
+            late_writes_refused: sum(|phase| phase.refused_late),
+            recovery: recovered(&recoveries),
+            phases: phases.iter().map(PhaseSummary::of).collect(),
+        };
+        summary.judge(options, planned, phases);
+        summary
+    }
+
+    fn judge(&mut self, options: &Options, planned: &[Phase], phases: &[Phased]) {
+        for (plan, phase) in planned.iter().zip(phases) {
+            self.reasons.extend(reason(plan, phase));
+        }
+        if options.mode.includes(Mode::Ours) {
+            // What was never looked at has not been shown to hold.
+            for promise in Promise::ALL {
+                if self.promises.get(&promise).is_none_or(|found| found.checked == 0) {
+                    self.reasons.push(format!("{promise:?} was not exercised"));
+                }
+            }
+            if self.kills == 0 || self.stops == 0 {
+                self.reasons.push("nobody was killed, or nobody stopped".into());
+            }
+        }
+        if !self.reasons.is_empty() {
+            self.verdict = "FAIL";
+        }
+    }
+
+    pub fn passed(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// Why a phase is not as it must be.
+fn reason(plan: &Phase, phase: &Phased) -> Option<String> {
+    if phase.as_it_must_be {
+        return None;
+    }
+    let name = &phase.name;
+    Some(match &plan.work {
+        PhaseWork::Naive(_) if phase.lost == 0 => {
+            format!("{name}: lost nothing, so this harness would not see a loss either")
+        }
+        PhaseWork::Naive(burst) | PhaseWork::Flock(burst) | PhaseWork::Updates(burst)
+            if phase.acknowledged != burst.total() =>
+        {
+            let (told, planned) = (phase.acknowledged, burst.total());
+            format!("{name}: {told} of {planned} updates were acknowledged")
+        }
+        _ => {
+            let violations = phase.verdicts.violations();
+            format!("{name}: {} lost, {violations} violations", phase.lost)
+        }
+    })
+}
+
+fn recovered(recoveries: &[&Recovery]) -> Recovered {
+    let mut by_kind: BTreeMap<Next, Vec<&Recovery>> = BTreeMap::new();
+    for one in recoveries {
+        by_kind.entry(one.next).or_default().push(one);
+    }
+    let mut after_kills: Vec<&&Recovery> = recoveries.iter().filter(|one| one.next != Next::Wake).collect();
+    after_kills.sort_by_key(|one| one.at);
+    Recovered {
+        bound_ms: BOUND as f64 / 1e6,
+        allowance_ms: ALLOWANCE as f64 / 1e6,
+        by_kind: by_kind.iter().map(|(next, list)| (*next, Times::of(list))).collect(),
+        times_ms: after_kills.iter().map(|one| one.took as f64 / 1e6).collect(),
+    }
+}
+
+impl PhaseSummary {
+    fn of(phase: &Phased) -> Self {
+        Self {
+            name: phase.name.clone(),
+            workers: phase.workers,
+            acknowledged: phase.acknowledged,
+            found: phase.found,
+            lost: phase.lost,
+            milliseconds: phase.milliseconds,
+            updates_per_second: phase.per_second(),
+            as_it_must_be: phase.as_it_must_be,
+            kills: phase.count(FaultKind::Kill),
+            stops: phase.count(FaultKind::Stop),
+            counted: phase.counted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn took(ms: u64) -> Recovery {
+        Recovery { at: 0, took: ms * 1_000_000, next: Next::AnyRecord }
+    }
+
+    #[test]
+    fn times_are_counted_against_the_bound() {
+        let all: Vec<Recovery> = (1..=100).map(|ms| took(ms * 6)).collect();
+        let times = Times::of(&all.iter().collect::<Vec<_>>());
+        assert_eq!((times.measured, times.within_bound), (100, 83));
+        assert_eq!((times.p50_ms, times.p99_ms, times.max_ms), (300.0, 594.0, 600.0));
+        assert_eq!(Times::of(&[]), Times::default());
+    }
+}

@@ -1,0 +1,89 @@
+//! The summary in words: a table of phases, a line for every promise, and what was done to the workers.
+
+use std::fmt::Write as _;
+
+use super::summary::Summary;
+use super::thousands;
+use crate::check::Promise;
+
+/// Everything between the seed and the verdict.
+pub fn words(summary: &Summary) -> String {
+    let mut text = phases(summary);
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(text);
+    for (promise, found) in &summary.promises {
+        let _ = writeln!(
+            text,
+            "{promise:?}  {:<66} checked {:>12}   violations {}",
+            promise.words(),
+            thousands(found.checked),
+            thousands(found.violations)
+        );
+        for example in &found.examples {
+            let _ = writeln!(text, "      {example}");
+        }
+    }
+    if summary.promises.contains_key(&Promise::P4) {
+        let _ = writeln!(text);
+        faults(summary, &mut text);
+    }
+    for reason in &summary.reasons {
+        let _ = writeln!(text, "\nnot as it must be: {reason}");
+    }
+    text
+}
+
+fn phases(summary: &Summary) -> String {
+    let head = ["phase", "workers", "acknowledged", "found", "lost", "ms", "updates/s"];
+    let rows = summary.phases.iter().map(|phase| {
+        [
+            phase.name.clone(),
+            thousands(phase.workers),
+            thousands(phase.acknowledged),
+            thousands(phase.found),
+            thousands(phase.lost),
+            thousands(phase.milliseconds.round() as u64),
+            thousands(phase.updates_per_second.round() as u64),
+        ]
+    });
+    let rows: Vec<[String; 7]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| {
+        let lengths = rows.iter().map(|row| row[column].chars().count());
+        lengths.max().unwrap_or(0)
+    };
+    let mut text = String::new();
+    for row in &rows {
+        let _ = write!(text, "{:<1$}", row[0], width(0));
+        for (column, cell) in row.iter().enumerate().skip(1) {
+            let _ = write!(text, "  {cell:>0$}", width(column));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn faults(summary: &Summary, text: &mut String) {
+    let operations = &summary.operations;
+    let _ = writeln!(
+        text,
+        "{} kills, {} stops; {} changes were in doubt after a kill, {} of them had taken effect; {} late writes were refused",
+        thousands(summary.kills),
+        thousands(summary.stops),
+        thousands(operations.in_doubt),
+        thousands(operations.in_doubt_that_took_effect),
+        thousands(summary.late_writes_refused)
+    );
+    let bound = summary.recovery.bound_ms;
+    for (next, times) in &summary.recovery.by_kind {
+        let _ = writeln!(
+            text,
+            "{:<60} within {bound:.0} ms: {} of {}; median {:.3} ms, p99 {:.1} ms, slowest {:.1} ms",
+            next.words(),
+            thousands(times.within_bound),
+            thousands(times.measured),
+            times.p50_ms,
+            times.p99_ms,
+            times.max_ms
+        );
+    }
+}
