@@ -46,6 +46,8 @@ mod mapped {
     pub(crate) struct Arena {
         base: NonNull<u8>,
         pub(crate) geometry: Geometry,
+        /// The geometry's classes again, where finding a block's costs no pointer; those past the last are empty.
+        classes: [Class; MAX_CLASSES],
         /// Keeps the mapping alive; `base` points into it.
         _map: MmapRaw,
     }
@@ -62,7 +64,9 @@ mod mapped {
             assert!(map.len() >= geometry.size, "the mapping covers the segment");
             let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is not at address zero");
             assert!(base.as_ptr().addr().is_multiple_of(4096), "a mapping starts at a page");
-            Self { base, geometry, _map: map }
+            let none = Class { payload: 0, first: 0, blocks: 0, offset: 0, stride: 0 };
+            let classes = std::array::from_fn(|i| geometry.classes.get(i).copied().unwrap_or(none));
+            Self { base, geometry, classes, _map: map }
         }
 
         /// The `index`-th `T` of a table of `count` that starts `offset` bytes into the segment and has `stride` bytes an
@@ -151,7 +155,7 @@ mod mapped {
         /// A block whose number may come from the segment; 0 and numbers past the last are `None`.
         #[inline(always)]
         pub(crate) fn block(&self, index: u32) -> Option<Block<'_>> {
-            let class = self.geometry.classes.get(self.geometry.class_of(index)?)?;
+            let class = &self.classes[self.class_of(index)?];
             let within = index - class.first;
             let head = self.place::<BlockHead>(class.offset, class.stride, within, class.blocks);
             let words =
@@ -170,18 +174,53 @@ mod mapped {
             class.first..class.first + class.blocks
         }
 
+        /// The smallest class whose blocks hold `length` bytes.
         #[inline]
         pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
-            self.geometry.class_for(length)
+            self.classes.iter().position(|class| class.payload as usize >= length && class.blocks != 0)
         }
 
+        /// The class a block belongs to.
         #[inline]
         pub(crate) fn class_of(&self, block: u32) -> Option<usize> {
-            self.geometry.class_of(block)
+            self.classes.iter().position(|class| block.wrapping_sub(class.first) < class.blocks)
         }
 
         pub(crate) fn classes(&self) -> usize {
             self.geometry.classes.len()
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn every_block_has_one_class_and_its_own_words() {
+            let shape = Shape { records: 1, lanes: 1, participants: 1, classes: vec![(8, 10), (64, 5), (1000, 2)] };
+            let geometry = Geometry::of(shape).unwrap();
+            let map = MmapRaw::from(memmap2::MmapMut::map_anon(geometry.size).unwrap());
+            let arena = Arena::new(map, geometry);
+            let classes: Vec<_> = (0..=18).map(|block| arena.class_of(block)).collect();
+            assert_eq!(classes[0], None);
+            assert!(classes[1..=10].iter().all(|class| *class == Some(0)));
+            assert!(classes[11..=15].iter().all(|class| *class == Some(1)));
+            assert_eq!(&classes[16..], [Some(2), Some(2), None]);
+            assert!(arena.block(u32::MAX).is_none());
+            let lengths = [0, 8, 9, 1000, 1001].map(|length| arena.class_for(length));
+            assert_eq!(lengths, [Some(0), Some(0), Some(1), Some(2), None]);
+
+            use crate::memory::atomics::Ordering::Relaxed;
+            for index in 1..=17 {
+                let block = arena.block(index).unwrap();
+                block.payload.iter().for_each(|word| word.store(index.into(), Relaxed));
+                block.head.key.store(index.into(), Relaxed);
+            }
+            for index in 1..=17 {
+                let block = arena.block(index).unwrap();
+                let own = |word: &AtomicU64| word.load(Relaxed) == u64::from(index);
+                assert!(own(&block.head.key) && block.payload.iter().all(own), "block {index}");
+            }
         }
     }
 }

@@ -4,9 +4,10 @@
 //! its last handle is dropped. A killed one keeps nothing: its row's lock is free at once, and whoever needs the row, a
 //! lane, or has an idle moment at the end of a wait slice recovers it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fs::File;
 use std::path::PathBuf;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64 as LocalU64;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -20,6 +21,12 @@ use super::lane::LaneHandle;
 use super::liveness::{Locks, Recovered};
 use super::word::{Life, Owner};
 use crate::error::{Error, Resource, Result, Usage};
+
+impl Seat {
+    fn new(lane: LaneHandle) -> Self {
+        Self { busy: Cell::new(false), lane: UnsafeCell::new(lane), copies: UnsafeCell::default() }
+    }
+}
 
 /// What all clones of a [`Segment`](super::Segment) share.
 pub(crate) struct Attachment {
@@ -39,22 +46,53 @@ pub(crate) struct Attachment {
     recovering: Mutex<()>,
 }
 
-/// A thread's lane of one attachment; `None` while an operation uses it.
+/// A thread's lane of one attachment, and the working copies of its updates.
+struct Seat {
+    /// Whether an operation of the thread is using it: a nested one is refused.
+    busy: Cell<bool>,
+    lane: UnsafeCell<LaneHandle>,
+    copies: UnsafeCell<Copies>,
+}
+
+/// The value an update read and the value it is to write; kept, so that updates do not allocate.
+#[derive(Default)]
+pub(crate) struct Copies {
+    pub(crate) old: Vec<u8>,
+    pub(crate) new: Vec<u8>,
+}
+
+/// What a thread has taken of one attachment.
 struct ThreadLane {
     attachment: u64,
     home: Weak<Attachment>,
-    lane: Option<Box<LaneHandle>>,
+    /// From `Box::into_raw`; freed when this is dropped.
+    seat: NonNull<Seat>,
 }
 
 thread_local! {
+    /// The seat used last. Needs no destructor, so that finding it is two loads; reset by whoever frees the seat.
+    static LAST: Cell<(u64, *const Seat)> = const { Cell::new((0, ptr::null())) };
     static LANES: RefCell<Vec<ThreadLane>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drop for ThreadLane {
     fn drop(&mut self) {
-        if let (Some(lane), Some(home)) = (self.lane.take(), self.home.upgrade()) {
-            home.release_lane(&lane);
+        LAST.set((0, ptr::null()));
+        // SAFETY: `seat` came from `Box::into_raw`, this is its only owner, and the one other pointer to it was reset.
+        let seat = unsafe { Box::from_raw(self.seat.as_ptr()) };
+        if let Some(home) = self.home.upgrade() {
+            home.release_lane(seat.lane.into_inner().index);
         }
+    }
+}
+
+/// A seat in use, given back whatever happens, a panic of the caller's closure included.
+struct Lent<'a>(&'a Seat);
+
+impl Drop for Lent<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.busy.set(false);
     }
 }
 
@@ -114,69 +152,80 @@ impl Attachment {
     }
 
     /// Runs `work` with this thread's lane. An operation nested in another of the same thread is [`Error::Busy`].
-    #[inline]
-    pub(crate) fn with_lane<R>(self: &Arc<Self>, work: impl FnOnce(&mut LaneHandle) -> Result<R>) -> Result<R> {
+    #[inline(always)]
+    pub(crate) fn with_lane<R>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut LaneHandle, &mut Copies) -> Result<R>,
+    ) -> Result<R> {
         self.check()?;
-        let mut lane = match self.borrow_lane() {
-            Some(lane) => lane?,
-            None => self.first_lane()?,
-        };
-        // Whatever happens in `work`, a panic of the caller's closure included, the lane goes back.
-        struct Return<'a> {
-            lane: Option<Box<LaneHandle>>,
-            home: &'a Attachment,
+        let (id, last) = LAST.get();
+        if id == self.id {
+            // SAFETY: `LAST` names a seat of this thread that has not been freed: `ThreadLane::drop` resets it first, and
+            // runs on this thread. Seats are reached by shared reference only.
+            let seat = unsafe { &*last };
+            return Self::sit(seat, work);
         }
-        impl Drop for Return<'_> {
-            fn drop(&mut self) {
-                if let Some(lane) = self.lane.take() {
-                    self.home.return_lane(lane);
-                }
-            }
+        self.with_another_lane(work)
+    }
+
+    #[inline(always)]
+    fn sit<R>(seat: &Seat, work: impl FnOnce(&mut LaneHandle, &mut Copies) -> Result<R>) -> Result<R> {
+        if seat.busy.replace(true) {
+            return Err(Error::Busy);
         }
+        let lent = Lent(seat);
+        // SAFETY: the seat belongs to this thread, and `busy` was false: no other reference to the lane exists until
+        // `lent` is dropped, after the last use of this one.
+        let lane = unsafe { &mut *lent.0.lane.get() };
+        // SAFETY: as for the lane.
+        let copies = unsafe { &mut *lent.0.copies.get() };
         lane.losses = 0;
-        let mut lent = Return { lane: Some(lane), home: self };
-        work(lent.lane.as_mut().expect("lent just now"))
+        work(lane, copies)
     }
 
-    /// This thread's lane, `Busy` if it is in use, `None` if the thread has none yet.
-    #[inline]
-    fn borrow_lane(&self) -> Option<Result<Box<LaneHandle>>> {
-        LANES
-            .try_with(|lanes| {
-                let mut lanes = lanes.borrow_mut();
-                let mine = lanes.iter_mut().find(|lane| lane.attachment == self.id)?;
-                Some(mine.lane.take().ok_or(Error::Busy))
-            })
-            .unwrap_or(None)
-    }
-
-    /// Gives the lane back to the thread, or to the segment if the thread is past its end.
-    #[inline]
-    fn return_lane(&self, lane: Box<LaneHandle>) {
-        let mut lane = Some(lane);
-        let _ = LANES.try_with(|lanes| {
-            let mut lanes = lanes.borrow_mut();
-            if let Some(mine) = lanes.iter_mut().find(|lane| lane.attachment == self.id) {
-                mine.lane = lane.take();
-            }
-        });
-        if let Some(lane) = lane {
-            self.release_lane(&lane);
-        }
-    }
-
+    /// Finds the thread's lane of this attachment among those of others, or takes its first.
     #[cold]
-    fn first_lane(self: &Arc<Self>) -> Result<Box<LaneHandle>> {
-        let lane = self.take_lane()?;
-        let _ = LANES.try_with(|lanes| {
-            let mut lanes = lanes.borrow_mut();
-            lanes.retain(|lane| lane.home.strong_count() > 0);
-            lanes.push(ThreadLane { attachment: self.id, home: Arc::downgrade(self), lane: None });
+    fn with_another_lane<R>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut LaneHandle, &mut Copies) -> Result<R>,
+    ) -> Result<R> {
+        let known = LANES.try_with(|lanes| {
+            let lanes = lanes.borrow();
+            lanes.iter().find(|lane| lane.attachment == self.id).map(|lane| lane.seat)
         });
-        Ok(lane)
+        let seat = match known {
+            Ok(Some(seat)) => seat,
+            Ok(None) => self.first_seat()?,
+            // The thread is past its end and keeps nothing any more.
+            Err(_) => {
+                let lane = self.take_lane()?;
+                let index = lane.index;
+                let seat = Seat::new(lane);
+                let done = Self::sit(&seat, work);
+                self.release_lane(index);
+                return done;
+            }
+        };
+        LAST.set((self.id, seat.as_ptr()));
+        // SAFETY: the seat is in `LANES`, whose entries only go with the thread or with their attachment, and the caller
+        // borrows this one.
+        let seat = unsafe { seat.as_ref() };
+        Self::sit(seat, work)
     }
 
-    fn take_lane(&self) -> Result<Box<LaneHandle>> {
+    fn first_seat(self: &Arc<Self>) -> Result<NonNull<Seat>> {
+        let seat = Box::new(Seat::new(self.take_lane()?));
+        let seat = NonNull::from(Box::leak(seat));
+        LANES.with(|lanes| {
+            let mut lanes = lanes.borrow_mut();
+            // What is left of attachments that are gone; not dropped under the borrow of anything they need.
+            lanes.retain(|lane| lane.home.strong_count() > 0);
+            lanes.push(ThreadLane { attachment: self.id, home: Arc::downgrade(self), seat });
+        });
+        Ok(seat)
+    }
+
+    fn take_lane(&self) -> Result<LaneHandle> {
         let lanes = self.arena.lanes();
         let start = self.me.row().wrapping_mul(31) % lanes;
         let mut damage = None;
@@ -192,7 +241,7 @@ impl Attachment {
                 let taken =
                     LaneHandle::inherit(&self.arena, index).and_then(|mut lane| lane.stock(&self.arena).map(|()| lane));
                 match taken {
-                    Ok(lane) => return Ok(Box::new(lane)),
+                    Ok(lane) => return Ok(lane),
                     Err(fault) => {
                         owner.store(Owner::NOBODY.0, Release);
                         if !matches!(fault, Fault::Corrupt { .. }) {
@@ -213,11 +262,11 @@ impl Attachment {
         }
     }
 
-    fn release_lane(&self, lane: &LaneHandle) {
+    fn release_lane(&self, index: u32) {
         // A child's copy of the parent's lane is not the child's to give.
         if fork::generation() == self.generation {
             // Release: edge `lane`.
-            self.arena.lane(lane.index).expect("a lane of the table").owner.store(Owner::NOBODY.0, Release);
+            self.arena.lane(index).expect("a lane of the table").owner.store(Owner::NOBODY.0, Release);
         }
     }
 

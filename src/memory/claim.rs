@@ -67,7 +67,7 @@ impl<'s> Claim<'s> {
             let now = home.host.now();
             let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
             let next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
-            let published = home.with_lane(|lane| record.publish(lane, &seen, &next, &value))?;
+            let published = home.with_lane(|lane, _| record.publish(lane, &seen, &next, &value))?;
             Ok(published.map_or(Look::Again, |revision| Look::Done((seen, revision))))
         })?;
         let Some((seen, revision)) = claimed else {
@@ -202,7 +202,7 @@ impl<'s> Claim<'s> {
         change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords),
     ) -> Result<(Seen, u64)> {
         let record = self.record;
-        let done = record.segment.inner.with_lane(|lane| {
+        let done = record.segment.inner.with_lane(|lane, _| {
             let mut value = Vec::new();
             loop {
                 let seen = record.look_at_all(&mut value)?;

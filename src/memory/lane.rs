@@ -27,9 +27,6 @@ pub(crate) struct LaneHandle {
     classes: [u8; SPARES],
     /// The newest revision this handle drew or saw, to notice the end of the clock without touching its line.
     newest: u64,
-    /// Working copies of `update`: the value read and the value to write.
-    pub(crate) old: Vec<u8>,
-    pub(crate) new: Vec<u8>,
     /// Races lost in a row, and a number that differs between lanes, for backing off.
     pub(crate) losses: u32,
     pub(crate) random: u32,
@@ -56,8 +53,6 @@ impl LaneHandle {
             spares: [0; SPARES],
             classes: [0; SPARES],
             newest: arena.clock().load(Relaxed),
-            old: Vec::new(),
-            new: Vec::new(),
             losses: 0,
             random: index.wrapping_mul(0x9e37_79b9) | 1,
         };

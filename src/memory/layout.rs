@@ -358,21 +358,6 @@ mod geometry {
             let size = at.next_multiple_of(4096);
             Ok(Self { shape, errors, rows, lanes, heads, groups, taken, classes, blocks: blocks as u32, size })
         }
-
-        /// The smallest class whose blocks hold `length` bytes.
-        #[inline]
-        pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
-            self.classes.iter().position(|class| class.payload as usize >= length)
-        }
-
-        /// The class a block belongs to.
-        #[inline]
-        pub(crate) fn class_of(&self, block: u32) -> Option<usize> {
-            if block == 0 {
-                return None;
-            }
-            self.classes.iter().position(|class| block < class.first + class.blocks)
-        }
     }
 
     #[cfg(test)]
@@ -384,22 +369,13 @@ mod geometry {
         }
 
         #[test]
-        fn sections_do_not_overlap_and_every_block_has_one_class() {
+        fn sections_do_not_overlap() {
             let g = Geometry::of(shape()).unwrap();
             let mut starts = vec![g.errors, g.rows, g.lanes, g.heads, g.groups, g.taken];
             starts.extend(g.classes.iter().map(|c| c.offset));
             assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
             assert_eq!(g.errors, 4096);
             assert_eq!(g.blocks, 17);
-            let classes: Vec<_> = (0..=18).map(|block| g.class_of(block)).collect();
-            assert_eq!(classes[0], None);
-            assert!(classes[1..=10].iter().all(|c| *c == Some(0)));
-            assert!(classes[11..=15].iter().all(|c| *c == Some(1)));
-            assert_eq!(&classes[16..], [Some(2), Some(2), None]);
-            assert_eq!(
-                [g.class_for(0), g.class_for(8), g.class_for(9), g.class_for(1001)],
-                [Some(0), Some(0), Some(1), None]
-            );
             assert!(g.classes[2].offset + 2 * g.classes[2].stride <= g.size);
         }
 

@@ -142,13 +142,10 @@ impl<'s> Record<'s> {
         kind: Option<u64>,
         mut change: impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
-        let done = self.segment.inner.with_lane(|lane| {
-            // Moved out, so that a panic of the closure leaves the lane whole.
-            let (mut old, mut new) = (std::mem::take(&mut lane.old), std::mem::take(&mut lane.new));
-            let done = self.change_with(lane, &mut old, &mut new, kind, &mut change);
-            (lane.old, lane.new) = (old, new);
-            done
-        });
+        let done = self
+            .segment
+            .inner
+            .with_lane(|lane, copies| self.change_with(lane, &mut copies.old, &mut copies.new, kind, &mut change));
         self.note(done)
     }
 
@@ -185,7 +182,7 @@ impl<'s> Record<'s> {
     }
 
     pub(crate) fn compare_and_swap_kind(&self, expected: Version, value: &[u8], kind: Option<u64>) -> Result<Outcome> {
-        let done = self.segment.inner.with_lane(|lane| {
+        let done = self.segment.inner.with_lane(|lane, _| {
             loop {
                 let seen = self.look_at_meta()?;
                 if seen.meta.version != expected.0 {
@@ -423,8 +420,7 @@ impl Draft<'_> {
     pub fn edit(&mut self) -> &mut Vec<u8> {
         if !self.touched {
             self.touched = true;
-            self.new.clear();
-            self.new.extend_from_slice(self.old);
+            copy_by_words(self.old, self.new);
         }
         self.new
     }
@@ -433,6 +429,25 @@ impl Draft<'_> {
     pub fn decline(&mut self) {
         self.touched = false;
     }
+}
+
+/// Copies a value that was just stored word by word. A wider load would have to wait for all those stores to leave the
+/// store buffer, which costs more than the copy.
+#[inline]
+fn copy_by_words(from: &[u8], to: &mut Vec<u8>) {
+    if from.len() > 256 {
+        to.clear();
+        to.extend_from_slice(from);
+        return;
+    }
+    to.resize(from.len(), 0);
+    let (words, rest) = from.as_chunks::<8>();
+    let (places, end) = to.as_chunks_mut::<8>();
+    for (place, word) in places.iter_mut().zip(words) {
+        // Opaque, or the loop becomes the wide copy again.
+        *place = std::hint::black_box(u64::from_ne_bytes(*word)).to_ne_bytes();
+    }
+    end.copy_from_slice(rest);
 }
 
 impl fmt::Debug for Draft<'_> {
