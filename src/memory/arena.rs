@@ -232,6 +232,9 @@ mod heap {
     use crate::memory::layout::*;
 
     /// The same places on the heap, one payload class, for model-checking.
+    ///
+    /// Modelled are the words the protocol hangs on; what a block says beside its place, version, claim and payload is
+    /// written and read with them and in the same way, and is plain.
     pub(crate) struct Arena {
         records: Vec<RecordHead>,
         blocks: Vec<(BlockHead, Vec<AtomicU64>)>,
@@ -246,13 +249,34 @@ mod heap {
     impl Arena {
         pub(crate) fn new(records: u32, lanes: u32, blocks: u32, words: usize) -> Self {
             let zeros = |n: u32| (0..n).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+            let record = || RecordHead {
+                head: AtomicU64::sequential(0),
+                event: AtomicU32::sequential(0),
+                ..RecordHead::default()
+            };
+            let block = || BlockHead {
+                fate: AtomicU64::new(0),
+                place: AtomicU64::new(0),
+                version: AtomicU64::new(0),
+                modified: AtomicU64::new(0),
+                claim_owner: AtomicU64::new(0),
+                ..BlockHead::default()
+            };
+            let lane = || {
+                let mut lane = Lane::default();
+                lane.op = AtomicU64::new(0);
+                lane.expected = AtomicU64::new(0);
+                lane.number = AtomicU64::new(0);
+                lane.cells = std::array::from_fn(|_| AtomicU32::new(0));
+                lane
+            };
             Self {
-                records: (0..records).map(|_| RecordHead::default()).collect(),
-                blocks: (0..blocks).map(|_| (BlockHead::default(), zeros(words as u32))).collect(),
-                lanes: (0..lanes).map(|_| Lane::default()).collect(),
-                groups: zeros(records.div_ceil(GROUP)),
+                records: (0..records).map(|_| record()).collect(),
+                blocks: (0..blocks).map(|_| (block(), zeros(words as u32))).collect(),
+                lanes: (0..lanes).map(|_| lane()).collect(),
+                groups: (0..records.div_ceil(GROUP)).map(|_| AtomicU64::sequential(0)).collect(),
                 taken: zeros(blocks.div_ceil(64)),
-                watch: (0..1).map(|_| AtomicU32::new(0)).collect(),
+                watch: vec![AtomicU32::sequential(0)],
                 clock: AtomicU64::new(0),
                 counters: Counters::default(),
             }

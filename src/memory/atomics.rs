@@ -4,7 +4,11 @@
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) mod modelled;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{Ordering, fence};
+#[cfg(loom)]
+pub(crate) use modelled::{AtomicU32, AtomicU64};
 
 /// One turn of a loop that waits for another thread.
 #[inline(always)]
@@ -15,13 +19,14 @@ pub(crate) fn pause() {
     loom::thread::yield_now();
 }
 
-/// Stands between the two halves of a store-then-look pair under loom, which treats `SeqCst` accesses as `AcqRel`.
+/// Stands between the two halves of a store-then-look pair in models that treat `SeqCst` accesses as `AcqRel`; see
+/// `modelled::Sequential`.
 ///
 /// Outside loom the accesses themselves are `SeqCst` and this is nothing.
 #[inline(always)]
 pub(crate) fn loom_fence(_edge: &str) {
     #[cfg(loom)]
-    if !crate::mutant::planted(_edge) {
+    if modelled::chosen() == modelled::Sequential::Fences && !crate::mutant::planted(_edge) {
         fence(Ordering::SeqCst);
     }
 }

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use super::atomics::Ordering::{Acquire, Relaxed};
 use super::host;
-use super::layout::SPARES;
 use super::segment::Segment;
 use super::word::{Cell, Fate, FateKind, Head, Life as LifeWord, Op, Owner};
 use crate::error::Result;
@@ -157,7 +156,7 @@ impl Segment {
             place(Head(arena.record(record).head.load(Acquire)).block(), &mut audit.under_heads);
         }
         for lane in (0..arena.lanes()).filter_map(|index| arena.lane(index)) {
-            for cell in &lane.cells[..SPARES] {
+            for cell in &lane.cells {
                 place(Cell(cell.load(Acquire)).block(), &mut audit.in_cells);
             }
             audit.lanes_taken += u32::from(lane.owner.load(Relaxed) != Owner::NOBODY.0);

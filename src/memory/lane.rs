@@ -89,7 +89,10 @@ impl LaneHandle {
         next: &Next<'_>,
         value: &[u8],
     ) -> Result<Published, Fault> {
-        let cell = self.cell_for(arena, value.len())?;
+        let cell = match seen.head.block() {
+            0 => self.cell_for_new(arena, value.len())?,
+            _ => self.cell_for(arena, value.len())?,
+        };
         if self.newest.max(seen.revision) >= LAST_REVISION {
             return Err(Fault::NoBlock { length: usize::MAX });
         }
@@ -115,14 +118,12 @@ impl LaneHandle {
         let head = seen.head.next(index);
         if planted("load and store for the swap") {
             if slot.head.load(SeqCst) != seen.head.0 {
-                lane.op.store(Op::NONE.0, Release);
-                return Ok(Published::Lost);
+                return Ok(self.lost(arena, lane, seen, cell));
             }
             super::atomics::pause();
             slot.head.store(head.0, SeqCst);
         } else if slot.head.compare_exchange(seen.head.0, head.0, edge("publish.release", SeqCst), Relaxed).is_err() {
-            lane.op.store(Op::NONE.0, Release);
-            return Ok(Published::Lost);
+            return Ok(self.lost(arena, lane, seen, cell));
         }
         let revision = self.number(arena, lane, next, block, owned);
         let displaced = seen.head.block();
@@ -133,6 +134,18 @@ impl LaneHandle {
         lane.updates.store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
         self.keep(arena, cell, displaced);
         Ok(Published::Won(revision?))
+    }
+
+    /// Takes back a change that somebody else's was faster than.
+    #[cold]
+    fn lost(&mut self, arena: &Arena, lane: &Lane, seen: &Seen, cell: usize) -> Published {
+        lane.op.store(Op::NONE.0, Release);
+        if seen.head.block() == 0 {
+            // Taken for a record that has come into being meanwhile.
+            arena.give(self.index, cell, self.spares[cell]);
+            self.spares[cell] = 0;
+        }
+        Published::Lost
     }
 
     /// Gives the change just published its number, unless somebody else already did, and wakes who waits.
@@ -208,23 +221,45 @@ impl LaneHandle {
 
     #[cold]
     fn another_cell_for(&mut self, arena: &Arena, length: usize, wanted: usize) -> Result<usize, Fault> {
-        let kept = |class| (0..SPARES).find(|&i| self.spares[i] != 0 && usize::from(self.classes[i]) == class);
-        if let Some(cell) = kept(wanted) {
+        if let Some(cell) = self.kept(wanted) {
             return Ok(cell);
         }
-        // One spare a class and a cell for each class: there is always an empty one when a class has no spare.
-        let empty = (0..SPARES).find(|&i| self.spares[i] == 0).ok_or(Fault::NoBlock { length })?;
+        let empty = self.empty_cell();
         for class in wanted..arena.classes() {
-            if let Some(cell) = kept(class) {
+            if let Some(cell) = self.kept(class) {
                 return Ok(cell);
             }
-            if let Some(block) = arena.take(self.index, empty, class) {
-                self.spares[empty] = block;
-                self.classes[empty] = class as u8;
+            if self.take(arena, empty, class) {
                 return Ok(empty);
             }
         }
         Err(Fault::NoBlock { length })
+    }
+
+    /// A cell with a block from the pool for a record that has none: the lane's spare stays, or the lane could not
+    /// change anything once the pool is empty.
+    #[cold]
+    fn cell_for_new(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
+        let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
+        let empty = self.empty_cell();
+        let taken = (wanted..arena.classes()).any(|class| self.take(arena, empty, class));
+        taken.then_some(empty).ok_or(Fault::NoBlock { length })
+    }
+
+    fn take(&mut self, arena: &Arena, cell: usize, class: usize) -> bool {
+        let Some(block) = arena.take(self.index, cell, class) else { return false };
+        self.spares[cell] = block;
+        self.classes[cell] = class as u8;
+        true
+    }
+
+    fn kept(&self, class: usize) -> Option<usize> {
+        (0..SPARES).find(|&cell| self.spares[cell] != 0 && usize::from(self.classes[cell]) == class)
+    }
+
+    /// There is one: the lane keeps at most one spare a class, and has a cell more than there are classes.
+    fn empty_cell(&self) -> usize {
+        (0..SPARES).find(|&cell| self.spares[cell] == 0).expect("one cell more than classes")
     }
 }
 

@@ -38,10 +38,11 @@ pub(crate) const GROUP: u32 = 64;
 pub(crate) const WATCH_WORDS: usize = 16;
 /// Most entries of one commit over several records.
 pub(crate) const ENTRIES: usize = if cfg!(loom) { 0 } else { 72 };
-/// Cells of a lane that hold a spare each, one a class.
-pub(crate) const SPARES: usize = if cfg!(loom) { 2 } else { MAX_CLASSES };
-/// Cells of a lane: the spares and one for every entry of a commit.
-pub(crate) const CELLS: usize = SPARES + ENTRIES;
+/// Cells of a lane that a single change uses: one for a spare of each class, and one for a block on its way into a new
+/// record, so that creating a record never costs the lane the spare it changes records with.
+pub(crate) const SPARES: usize = if cfg!(loom) { 2 } else { MAX_CLASSES + 1 };
+/// Cells of a lane. A commit, which no single change of the lane overlaps, uses one an entry.
+pub(crate) const CELLS: usize = if cfg!(loom) { SPARES } else { 80 };
 /// Rows in the table of distinct errors.
 pub(crate) const ERRORS: usize = 64;
 /// Buckets of the wait-time histogram; bucket i counts waits shorter than 2^i microseconds.
@@ -270,6 +271,7 @@ mod geometry {
     const _: () = assert!(size_of::<Header>() == 4096, "the header is one page");
     const _: () = assert!(size_of::<Row>() == 128 && size_of::<ErrorRow>() == 64);
     const _: () = assert!(std::mem::offset_of!(Lane, cells) == 128, "the journal is one pair of lines");
+    const _: () = assert!(CELLS >= ENTRIES && CELLS >= SPARES);
     const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<Entry>() == 32);
     const _: () = assert!(IDENTITY * 8 == 256 && std::mem::offset_of!(Header, retired) == 256);
 

@@ -1,0 +1,186 @@
+//! The protocol's words under loom: a model may stop a thread before any access to them, and may choose how much of
+//! `SeqCst` is modelled.
+//!
+//! A word made with `new` is a loom atomic: every access is a place where another thread may run, and a load may answer
+//! any value the orderings allow. A word made with `default` is a plain one that no thread ever sees stale: for what no
+//! model asserts anything about, since every modelled word multiplies the executions to explore.
+//!
+//! loom 0.7 handles `SeqCst` in two parts, and neither is the whole:
+//!
+//! * An access synchronizes as `AcqRel` does, and a `SeqCst` load never answers a `SeqCst` store that a later one has
+//!   replaced. That is the standard's rule for single accesses, if the order of execution is the order of `SeqCst`
+//!   accesses: precise for store-then-look pairs, but too kind to code that needs an ordinary edge and has a `SeqCst`
+//!   access standing there for another reason. ([`Sequential::Accesses`])
+//! * A `SeqCst` fence is modelled in full. With every access an `AcqRel` one and a fence between the halves of each
+//!   store-then-look pair, nothing but the named pair is ordered; but the fence stays where one half is weakened.
+//!   ([`Sequential::Fences`])
+//!
+//! So each sees what the other hides, and models of code with such pairs are explored under both.
+
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+
+use loom::sync::atomic as modelled;
+use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Release, SeqCst};
+use std::sync::atomic as plain;
+
+/// What stands for the order of `SeqCst` accesses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sequential {
+    /// The accesses themselves; [`loom_fence`](super::loom_fence) does nothing.
+    Accesses,
+    /// [`loom_fence`](super::loom_fence); the accesses are `AcqRel`.
+    Fences,
+}
+
+thread_local! {
+    /// loom runs all threads of a model on the thread that explores it.
+    static SEQUENTIAL: Cell<Sequential> = const { Cell::new(Sequential::Accesses) };
+}
+
+/// Says what stands for `SeqCst` in the models this thread explores from now on.
+pub(crate) fn choose(sequential: Sequential) {
+    SEQUENTIAL.set(sequential);
+}
+
+pub(crate) fn chosen() -> Sequential {
+    SEQUENTIAL.get()
+}
+
+/// Accesses a thread has left to live; `u32::MAX`: it lives for ever.
+const FOR_EVER: u32 = u32::MAX;
+
+loom::thread_local! {
+    static LEFT: Cell<u32> = Cell::new(FOR_EVER);
+}
+
+/// What a killed thread unwinds with.
+struct Killed;
+
+/// Does `work` but for what comes after its first `accesses` accesses to modelled words, as if the process had been
+/// killed there; `None` if it was. Nothing of the protocol runs while it unwinds: there is nothing to drop.
+pub(crate) fn killed_after<T>(accesses: u32, work: impl FnOnce() -> T) -> Option<T> {
+    LEFT.with(|left| left.set(accesses));
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    LEFT.with(|left| left.set(FOR_EVER));
+    match done {
+        Ok(value) => Some(value),
+        Err(why) if why.is::<Killed>() => None,
+        Err(why) => panic::resume_unwind(why),
+    }
+}
+
+/// Before every access to a modelled word.
+fn step() {
+    let left = LEFT.with(Cell::get);
+    if left == 0 {
+        panic::resume_unwind(Box::new(Killed));
+    }
+    if left != FOR_EVER {
+        LEFT.with(|cell| cell.set(left - 1));
+    }
+}
+
+/// `ordering`, or what it is without the order of `SeqCst` accesses: `weaker`.
+fn or_weaker(ordering: Ordering, weaker: Ordering) -> Ordering {
+    if ordering == SeqCst && SEQUENTIAL.get() == Sequential::Fences { weaker } else { ordering }
+}
+
+macro_rules! word {
+    ($name:ident, $value:ty) => {
+        #[derive(Debug)]
+        pub(crate) enum $name {
+            Modelled(modelled::$name),
+            Plain(plain::$name),
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::Plain(plain::$name::new(0))
+            }
+        }
+
+        impl $name {
+            pub(crate) fn new(value: $value) -> Self {
+                Self::Modelled(modelled::$name::new(value))
+            }
+
+            /// A modelled word whose first value counts as stored by a `SeqCst` access: the standard orders it before
+            /// all others anyway, but loom only knows `SeqCst` stores to be replaced by `SeqCst` stores.
+            pub(crate) fn sequential(value: $value) -> Self {
+                let word = modelled::$name::new(value);
+                word.store(value, SeqCst);
+                Self::Modelled(word)
+            }
+
+            pub(crate) fn load(&self, ordering: Ordering) -> $value {
+                match self {
+                    Self::Modelled(word) => {
+                        step();
+                        word.load(or_weaker(ordering, Acquire))
+                    }
+                    Self::Plain(word) => word.load(SeqCst),
+                }
+            }
+
+            pub(crate) fn store(&self, value: $value, ordering: Ordering) {
+                match self {
+                    Self::Modelled(word) => {
+                        step();
+                        word.store(value, or_weaker(ordering, Release));
+                    }
+                    Self::Plain(word) => word.store(value, SeqCst),
+                }
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                match self {
+                    Self::Modelled(word) => {
+                        step();
+                        word.compare_exchange(current, new, or_weaker(success, AcqRel), or_weaker(failure, Acquire))
+                    }
+                    Self::Plain(word) => word.compare_exchange(current, new, SeqCst, SeqCst),
+                }
+            }
+
+            pub(crate) fn fetch_add(&self, value: $value, ordering: Ordering) -> $value {
+                match self {
+                    Self::Modelled(word) => {
+                        step();
+                        word.fetch_add(value, or_weaker(ordering, AcqRel))
+                    }
+                    Self::Plain(word) => word.fetch_add(value, SeqCst),
+                }
+            }
+
+            pub(crate) fn fetch_or(&self, value: $value, ordering: Ordering) -> $value {
+                match self {
+                    Self::Modelled(word) => {
+                        step();
+                        word.fetch_or(value, or_weaker(ordering, AcqRel))
+                    }
+                    Self::Plain(word) => word.fetch_or(value, SeqCst),
+                }
+            }
+
+            pub(crate) fn fetch_and(&self, value: $value, ordering: Ordering) -> $value {
+                match self {
+                    Self::Modelled(word) => {
+                        step();
+                        word.fetch_and(value, or_weaker(ordering, AcqRel))
+                    }
+                    Self::Plain(word) => word.fetch_and(value, SeqCst),
+                }
+            }
+        }
+    };
+}
+
+word!(AtomicU32, u32);
+word!(AtomicU64, u64);
