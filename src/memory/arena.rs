@@ -85,6 +85,14 @@ mod mapped {
             unsafe { place.cast::<T>().as_ref() }
         }
 
+        /// Whether no byte of the segment has been written.
+        #[cfg(feature = "shared_memory")]
+        pub(crate) fn is_all_zeros(&self) -> bool {
+            use crate::memory::atomics::Ordering::Relaxed;
+            let words = (self.geometry.size / 8) as u32;
+            (0..words).all(|word| self.place::<AtomicU64>(0, 8, word, words).load(Relaxed) == 0)
+        }
+
         #[inline(always)]
         pub(crate) fn header(&self) -> &Header {
             self.place(0, size_of::<Header>(), 0, 1)

@@ -9,14 +9,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFlags, Uid};
 use rustix::io::Errno;
 
-use super::header::{self, IDENTITY_BYTES, Identity};
+use super::header::{self, Identity};
 use super::layout::Geometry;
 use crate::error::{Error, Result};
 
@@ -118,15 +117,13 @@ pub(crate) fn open(path: &Path) -> Result<Option<(File, Identity)>> {
         FileType::RegularFile => {}
         _ => return Err(not("a pipe, socket or device")),
     }
-    let mut bytes = [0; IDENTITY_BYTES];
-    match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => {}
+    let identity = match header::read_identity(&file) {
+        Ok(identity) => identity,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             return Err(not(&format!("a file of {} bytes", stat.st_size)));
         }
         Err(error) => return Err(refused("read", Some(path), error)),
-    }
-    let identity = header::identity_from(&bytes);
+    };
     if !header::is_a_segment(&identity) {
         return Err(not(&format!("a file that begins with {:016x}", identity[0])));
     }

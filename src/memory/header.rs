@@ -3,10 +3,13 @@
 //! They are written before the file has a name and never again, copied once into locals, checked, and only the copy is
 //! used. A checksum tells damage from a difference of builds.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::arena::Arena;
-use super::atomics::Ordering::Relaxed;
+use super::atomics::Ordering::{Relaxed, Release};
 use super::fingerprint::fnv1a64;
 use super::layout::{ENDIAN_TAG, FORMAT, Geometry, IDENTITY, MAGIC, MAX_CLASSES, Shape, layout_hash};
 use crate::error::{Error, Mismatch, Result};
@@ -36,7 +39,7 @@ mod at {
 pub(crate) type Identity = [u64; IDENTITY];
 
 /// Bytes of a file that must be read to know whether it is a segment.
-pub(crate) const IDENTITY_BYTES: usize = IDENTITY * 8;
+const IDENTITY_BYTES: usize = IDENTITY * 8;
 
 /// The identity of a segment to be made.
 pub(crate) fn identity_of(geometry: &Geometry, boot: [u64; 2], generation: u64, created: u64) -> Identity {
@@ -65,9 +68,22 @@ fn checksum(words: &Identity) -> u64 {
 }
 
 /// The identity words of a file's first bytes.
-pub(crate) fn identity_from(bytes: &[u8; IDENTITY_BYTES]) -> Identity {
+fn identity_from(bytes: &[u8; IDENTITY_BYTES]) -> Identity {
     let (words, _) = bytes.as_chunks::<8>();
     std::array::from_fn(|i| u64::from_ne_bytes(words[i]))
+}
+
+/// The identity words of a file.
+pub(crate) fn read_identity(file: &File) -> io::Result<Identity> {
+    let mut bytes = [0; IDENTITY_BYTES];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(identity_from(&bytes))
+}
+
+/// Bytes the segment says it has.
+#[cfg(feature = "shared_memory")]
+pub(crate) fn size(words: &Identity) -> u64 {
+    words[at::SIZE]
 }
 
 /// Whether the words claim to be a segment of any build or machine.
@@ -118,11 +134,20 @@ pub(crate) fn check(words: &Identity, path: Option<&Path>, length: u64, boot: [u
 }
 
 impl Arena {
-    /// Stores the identity into a segment nobody else can see yet.
+    /// Stores the identity into a segment nobody else uses yet, the magic number last.
     pub(crate) fn write_identity(&self, words: &Identity) {
-        for (place, word) in self.header().identity.iter().zip(words) {
+        let places = &self.header().identity;
+        for (place, word) in places.iter().zip(words).skip(1) {
             place.store(*word, Relaxed);
         }
+        // Release: who finds the magic number finds the rest.
+        places[at::MAGIC].store(words[at::MAGIC], Release);
+    }
+
+    /// Wipes what a placer that was killed has written of an identity.
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn clear_identity(&self) {
+        self.header().identity.iter().for_each(|place| place.store(0, Relaxed));
     }
 }
 

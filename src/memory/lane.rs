@@ -89,13 +89,14 @@ impl LaneHandle {
         next: &Next<'_>,
         value: &[u8],
     ) -> Result<Published, Fault> {
+        // A version ends where revisions do: there are no more changes than revisions.
+        if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION {
+            return Err(Fault::NoBlock { length: usize::MAX });
+        }
         let cell = match seen.head.block() {
             0 => self.cell_for_new(arena, value.len())?,
             _ => self.cell_for(arena, value.len())?,
         };
-        if self.newest.max(seen.revision) >= LAST_REVISION {
-            return Err(Fault::NoBlock { length: usize::MAX });
-        }
         let lane = arena.lane(self.index).expect("a lane this process took");
         let index = self.spares[cell];
         let block = arena.block(index).expect("a block this lane keeps");

@@ -1,4 +1,68 @@
-//! The segment.
+//! The engine: records, claims and waiting in memory that several processes share.
+//!
+//! ```text
+//!  Segment ── Record ── Claim          what you hold: a handle, never a pointer into the segment
+//!     │
+//!  attachment   one row a process, one lane a thread; recovery of the dead
+//!     │
+//!  look · lane · event · pool          the protocol, on plain structs of atomics
+//!     │
+//!  arena        places those structs: in a mapping, or on the heap under a model checker
+//!     │
+//!  file · header · layout · word       what lies where, and the file behind it
+//! ```
+//!
+//! # One change, step by step
+//! A record is one word, its *head*, that names the block holding the value. A change never touches that block:
+//!
+//! 1. look at the head and copy the block; the copy counts if the block's *fate* word is the same before and after;
+//! 2. fill a block of one's own, write into the lane's journal what is to be replaced, and **swap the head**: the change
+//!    is published, and the displaced block is the winner's;
+//! 3. draw a revision from the clock and **stamp it into the fate**: the change is numbered. Whoever meets a published
+//!    change without a number numbers it; nobody returns it or builds on it before;
+//! 4. wake who waits, put the displaced block into one's cell, clear the journal.
+//!
+//! So a reader waits for nobody, a stopped writer holds nobody up, and every block is at every moment in exactly one
+//! place: under one head, in one cell of one lane, or free.
+//!
+//! # What each kind of death leaves behind
+//! | killed | leaves | who mends it |
+//! |---|---|---|
+//! | while filling its block | a block in its cell | whoever inherits the lane uses it |
+//! | with the journal set, before the swap | journal and block in the lane | recovery sees the head does not name the block and its fate is still the lane's: lost, nothing happened |
+//! | between swap and number | a published change | whoever looks at the record numbers it; recovery completes the cell |
+//! | between number and wake | sleepers | they look again at the end of their slice |
+//! | while taking or giving a block | a cell marked unsettled | recovery asks the block's fate whose it is |
+//! | while attaching or creating | a lock the kernel drops, or a file without a name | nobody needs to |
+//! | while recovering another | its own row, and the other's lanes half settled | the next recoverer starts over |
+//! | holding a claim | a claim whose owner's lock is free | the next to want it takes it, with the intent |
+//!
+//! Stopped is not dead: nothing of a stopped process is recovered. Others finish its published change, and its claims
+//! end with their leases; it keeps its row, its lanes and their blocks.
+//!
+//! # The edges
+//! Relaxed is the unmarked case. Every stronger ordering in the code names its edge:
+//!
+//! | edge | release side | acquire side | gives |
+//! |---|---|---|---|
+//! | `publish` | the swap of the head | the load of the head | who follows the head sees the whole block and its owned word |
+//! | `number` | the stamp of the fate | the load of the fate | who sees a revision sees the clock at it or later |
+//! | `number.word` | a helper's number in the journal | the author's, or another helper's, load of it | all agree on the first number |
+//! | `clock` | a draw | a later draw, or a reading | who reads R sees that every change up to R was published and marked |
+//! | `leave` | the owned word of a block's next life | the load of the fate | who meets that word sees that the block has left its head |
+//! | `recycle` | the fence before a block is rewritten | the fence after it was copied | who copied a new word sees the fate changed |
+//! | `sleep` | swap the head, look at the event | set the event's bit, look at the head | one of the two sees the other (`SeqCst` on all four) |
+//! | `mark` | swap the head, look at the group | set the group's bit, look at the heads | likewise |
+//! | `watch` | mark the group, look at the watch word | set the watch word's bit, look at the group | likewise |
+//! | `journal` | a journal set or cleared | a recoverer's load of it | who sees it sees what it speaks of |
+//! | `lane` | a lane given back | a lane taken | the next owner sees what the last one left |
+//! | `pool` | a block freed | a block taken | the last owner is done with it |
+//! | `row` | a row taken or left | a look at the row | who sees the epoch sees the row's past settled |
+//!
+//! # Numbers that wrap
+//! Stamps compare modulo 2^40: harm needs a thread stopped at one instruction for exactly a multiple of 2^40 changes of
+//! one record (19 hours at 16 million a second) that then finds the same block there. A tag is 49 bits of a revision.
+//! The clock ends at 2^62, where changes answer `Full`; versions are 64 bits.
 #![allow(unsafe_code)]
 
 pub(crate) mod arena;
@@ -34,6 +98,8 @@ mod host;
 mod liveness;
 #[cfg(not(loom))]
 mod record;
+#[cfg(all(not(loom), feature = "shared_memory"))]
+mod region;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]

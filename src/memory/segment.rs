@@ -313,6 +313,14 @@ impl SegmentBuilder {
         attach(file, geometry, None)
     }
 
+    /// Bytes a segment of these sizes needs.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for sizes that make no segment.
+    pub fn size(&self) -> Result<u64> {
+        Ok(self.geometry()?.size as u64)
+    }
+
     fn create_new(&self, path: &Path) -> Result<Option<Segment>> {
         let geometry = self.geometry()?;
         let file = file::create_unnamed(path, geometry.size, self.access)?;
@@ -394,7 +402,7 @@ fn attach_at(path: &Path, file: std::fs::File, geometry: Geometry) -> Result<Seg
     Ok(segment)
 }
 
-fn attach(file: std::fs::File, geometry: Geometry, path: Option<PathBuf>) -> Result<Segment> {
+pub(crate) fn attach(file: std::fs::File, geometry: Geometry, path: Option<PathBuf>) -> Result<Segment> {
     file::fill_holes(&file, &geometry, path.as_deref())?;
     let map = file::map(&file, &geometry, path.as_deref())?;
     let locks = Locks::open(|| file::open_again(&file))?;

@@ -15,7 +15,7 @@ use super::record::Record;
 use super::word::{Cell, Event, Group, Head, Op};
 use crate::clock::{Deadline, Registration, Version};
 use crate::error::{Error, Result};
-use crate::mutant::planted;
+use crate::mutant::{edge, planted};
 
 /// The longest a waiter sleeps without looking for itself.
 pub const WAIT_SLICE: Duration = Duration::from_millis(250);
@@ -107,7 +107,8 @@ impl Attachment {
             groups.clear();
             for (record, _) in seen {
                 if !groups.iter().any(|(other, _)| other / super::layout::GROUP == record / super::layout::GROUP) {
-                    let word = Group(arena.group(*record).fetch_or(1 << bit, SeqCst));
+                    let group = arena.group(*record);
+                    let word = Group(group.fetch_or(1 << bit, edge("mark.bit", SeqCst)));
                     groups.push((*record, word.count()));
                 }
             }
@@ -120,12 +121,16 @@ impl Attachment {
             if sleeper.is_over()? {
                 return Ok(None);
             }
-            let unmarked = || groups.iter().all(|(r, count)| Group(arena.group(*r).load(SeqCst)).count() == *count);
+            let unmarked = || {
+                groups
+                    .iter()
+                    .all(|(r, count)| Group(arena.group(*r).load(edge("watch.look", SeqCst))).count() == *count)
+            };
             if self.spin_while(unmarked) {
                 continue;
             }
             sleeper.listen(move |home| home.bump_watch(bit));
-            let word = watch.fetch_or(Event::WAITING, SeqCst) | Event::WAITING;
+            let word = watch.fetch_or(Event::WAITING, edge("watch.bit", SeqCst)) | Event::WAITING;
             if !unmarked() {
                 continue;
             }
