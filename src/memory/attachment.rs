@@ -19,12 +19,14 @@ use super::fork;
 use super::host::{self, HostClock};
 use super::lane::LaneHandle;
 use super::liveness::{Locks, Recovered};
+use super::look::Seen;
 use super::word::{Life, Owner};
 use crate::error::{Error, Resource, Result, Usage};
 
 impl Seat {
     fn new(lane: LaneHandle) -> Self {
-        Self { busy: Cell::new(false), lane: UnsafeCell::new(lane), copies: UnsafeCell::default() }
+        let copies = Copies { old: Vec::new(), new: Vec::new(), seen: Seen::NOTHING };
+        Self { busy: Cell::new(false), lane: UnsafeCell::new(lane), copies: UnsafeCell::new(copies) }
     }
 }
 
@@ -54,11 +56,11 @@ struct Seat {
     copies: UnsafeCell<Copies>,
 }
 
-/// The value an update read and the value it is to write; kept, so that updates do not allocate.
-#[derive(Default)]
+/// The value an update read and the value it is to write; kept, so that updates neither allocate nor clear memory.
 pub(crate) struct Copies {
     pub(crate) old: Vec<u8>,
     pub(crate) new: Vec<u8>,
+    pub(crate) seen: Seen,
 }
 
 /// What a thread has taken of one attachment.

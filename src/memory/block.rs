@@ -100,7 +100,7 @@ pub(crate) const EMPTY_FINGERPRINT: u64 = 0xcbf2_9ce4_8422_2325;
 
 impl Block<'_> {
     /// Writes header and payload. The caller owns the block and has put a release fence between its owned word and this.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill(&self, next: &Next<'_>, value: &[u8]) {
         let head = self.head;
         head.place.store((value.len() as u64) << 32 | u64::from(next.record), Relaxed);
@@ -134,6 +134,20 @@ impl Block<'_> {
         }
     }
 
+    /// The record and length the block bears. Possibly torn, as all that follows.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> (u32, u32) {
+        let place = self.head.place.load(Relaxed);
+        (place as u32, (place >> 32) as u32)
+    }
+
+    /// Version, `modified` and fingerprint: what a mere reader wants.
+    #[inline(always)]
+    pub(crate) fn stamp(&self) -> (u64, u64, u64) {
+        let head = self.head;
+        (head.version.load(Relaxed), head.modified.load(Relaxed), head.fingerprint.load(Relaxed))
+    }
+
     /// Copies the header. Possibly torn: to be used only once the fate was seen unchanged afterwards.
     ///
     /// Written in place, word by word: a struct of this size moved about would be read back in larger pieces than it was
@@ -141,9 +155,7 @@ impl Block<'_> {
     #[inline(always)]
     pub(crate) fn read_meta(&self, meta: &mut Meta) {
         let head = self.head;
-        let place = head.place.load(Relaxed);
-        meta.record = place as u32;
-        meta.length = (place >> 32) as u32;
+        (meta.record, meta.length) = self.place();
         meta.key = head.key.load(Relaxed);
         meta.version = head.version.load(Relaxed);
         meta.modified = head.modified.load(Relaxed);
@@ -165,7 +177,7 @@ impl Block<'_> {
     }
 
     /// Copies `length` payload bytes, at most the block's capacity. Possibly torn, as [`Block::meta`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy(&self, length: usize, into: &mut Vec<u8>) {
         let length = length.min(self.capacity());
         let padded = length.next_multiple_of(8);

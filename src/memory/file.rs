@@ -12,8 +12,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Gid, MemfdFlags, Mode, OFlags, SealFlags, Uid};
+use rustix::fs::{
+    self, AtFlags, FallocateFlags, FileType, FlockOperation, Gid, MemfdFlags, Mode, OFlags, SealFlags, Uid,
+};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::header::{self, Identity};
 use super::layout::Geometry;
@@ -56,6 +59,11 @@ pub(crate) fn create_unnamed(path: &Path, size: usize, access: Access) -> Result
 
 /// Reserves every byte, so that no store can ever find the disk full.
 pub(crate) fn reserve(file: &File, size: usize, folder: &Path) -> Result<()> {
+    // Past this limit the system does not answer with an error: it ends the process, by SIGXFSZ.
+    let most = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    if size as u64 > most {
+        return Err(Error::NoSpace { path: folder.to_path_buf(), needed: size as u64, free: most });
+    }
     loop {
         match fs::fallocate(file, FallocateFlags::empty(), 0, size as u64) {
             Ok(()) => return Ok(()),
@@ -151,6 +159,24 @@ pub(crate) fn fill_holes(file: &File, geometry: &Geometry, path: Option<&Path>) 
     Ok(())
 }
 
+/// Takes the right to remove `file`, which one remover has at a time, until it is closed.
+pub(crate) fn lock_for_removal(file: &File, path: &Path) -> Result<()> {
+    loop {
+        match fs::flock(file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            done => return done.map_err(|errno| refused("lock for removal", Some(path), errno)),
+        }
+    }
+}
+
+/// Takes the name `path` away.
+pub(crate) fn unlink(path: &Path) -> Result<()> {
+    fs::unlink(path).map_err(|errno| match errno {
+        Errno::ACCESS | Errno::PERM => permission_or_io("remove", path, errno),
+        errno => refused("remove", Some(path), errno),
+    })
+}
+
 /// Whether `path` still names `file`.
 pub(crate) fn is_still_at(file: &File, path: &Path) -> Result<bool> {
     let ours = fs::fstat(file).map_err(|errno| refused("examine", Some(path), errno))?;
@@ -170,11 +196,11 @@ fn unsupported(what: &'static str, path: &Path, errno: Errno) -> Error {
     Error::Unsupported { what, path: path.to_path_buf(), source: errno.into() }
 }
 
-/// Names the owner where the owner is the reason.
+/// Names the owner where the owner is the reason: of the path, or of the folder that does not let us see it.
 fn permission_or_io(action: &'static str, path: &Path, errno: Errno) -> Error {
-    match fs::stat(path) {
-        Ok(stat) if errno != Errno::ROFS => Error::NotPermitted {
-            path: path.to_path_buf(),
+    match path.ancestors().find_map(|place| fs::stat(place).ok().map(|stat| (place, stat))) {
+        Some((place, stat)) if errno != Errno::ROFS => Error::NotPermitted {
+            path: place.to_path_buf(),
             owner: stat.st_uid,
             group: stat.st_gid,
             mode: stat.st_mode & 0o7777,

@@ -1,7 +1,7 @@
 //! What the machine says of itself and of us: boot, time namespace, our name.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,8 +50,10 @@ impl HostClock {
     /// Reads the offset of this process's time namespace; the kernel without time namespaces has none.
     pub(crate) fn read() -> Result<Self> {
         const OFFSETS: &str = "/proc/self/timens_offsets";
-        let Ok(text) = fs::read_to_string(OFFSETS) else {
-            return Ok(Self { offset: 0 });
+        let text = match fs::read_to_string(OFFSETS) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { offset: 0 }),
+            // A want of descriptors, say: an offset guessed at would end other people's claims early.
+            text => text.map_err(|source| refused("read", Some(Path::new(OFFSETS)), source))?,
         };
         // The file shows the offsets our *children* will live by. They are ours unless we asked for a new namespace and
         // have not entered it.

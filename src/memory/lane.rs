@@ -81,7 +81,7 @@ impl LaneHandle {
     ///
     /// Lock-free: three locked operations, one of them on the clock. The block comes from one of the lane's cells, from
     /// the pool if none fits. `next.fingerprint` must be that of `value`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(
         &mut self,
         arena: &Arena,
@@ -150,7 +150,7 @@ impl LaneHandle {
     }
 
     /// Gives the change just published its number, unless somebody else already did, and wakes who waits.
-    #[inline]
+    #[inline(always)]
     fn number(
         &mut self,
         arena: &Arena,
@@ -160,7 +160,7 @@ impl LaneHandle {
         owned: Fate,
     ) -> Result<u64, Fault> {
         let bits = if next.modified != 0 || planted("mark after the number") { 0 } else { arena.mark(next.record) };
-        let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)) + 1;
+        let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
         let fate = &block.head.fate;
         let revision = match fate.compare_exchange(owned.0, drawn, edge("number.release", AcqRel), Relaxed) {
             Ok(_) => drawn,
@@ -186,7 +186,7 @@ impl LaneHandle {
     }
 
     /// Puts a displaced block into the mirror of `cell`, and gives it back to the pool if the lane has one of its class.
-    #[inline]
+    #[inline(always)]
     fn keep(&mut self, arena: &Arena, cell: usize, displaced: u32) {
         self.spares[cell] = displaced;
         if displaced == 0 || arena.classes() == 1 {
@@ -211,7 +211,7 @@ impl LaneHandle {
     }
 
     /// A cell with a block that holds `length` bytes; takes one from the pool if there is none.
-    #[inline]
+    #[inline(always)]
     fn cell_for(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
         let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
         if self.spares[0] != 0 && usize::from(self.classes[0]) == wanted {

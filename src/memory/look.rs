@@ -3,7 +3,7 @@
 //! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
 //! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
 
-use super::arena::Arena;
+use super::arena::{Arena, Block};
 use super::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use super::atomics::{fence, loom_fence, pause};
 use super::block::Meta;
@@ -27,11 +27,7 @@ impl Seen {
     /// The revision of the last change of the value; 0 if there has been none.
     #[inline]
     pub(crate) fn modified(&self) -> u64 {
-        match self.meta.modified {
-            0 => self.revision,
-            _ if self.meta.version == 0 => 0,
-            modified => modified,
-        }
+        modified_at(self.meta.version, self.meta.modified, self.revision)
     }
 
     pub(crate) fn created(&self) -> u64 {
@@ -44,14 +40,31 @@ impl Seen {
     }
 }
 
+/// When a value last changed, by what its block says and the block's own revision; 0 if it never did.
+#[inline]
+pub(crate) fn modified_at(version: u64, modified: u64, own: u64) -> u64 {
+    match modified {
+        0 => own,
+        _ if version == 0 => 0,
+        modified => modified,
+    }
+}
+
 /// How long a reader looks again before it finishes for the author: about a microsecond.
 const COURTESY: u32 = if cfg!(loom) { 0 } else { 24 };
+
+/// What has kept a look from its end so far.
+struct Trouble {
+    patience: Patience,
+    /// The unnumbered head whose author is being waited for, and for how many turns already.
+    waiting_on: Head,
+    turns: u32,
+}
 
 impl Arena {
     /// Reads a record: its header, and its payload where `payload` asks for it.
     ///
     /// Stores nothing shared unless it meets a change whose author has not finished it for about a microsecond.
-    #[inline]
     pub(crate) fn look(&self, record: u32, payload: Option<&mut Vec<u8>>) -> Result<Seen, Fault> {
         let mut seen = Seen::NOTHING;
         self.look_into(record, payload, &mut seen)?;
@@ -66,60 +79,80 @@ impl Arena {
         mut payload: Option<&mut Vec<u8>>,
         seen: &mut Seen,
     ) -> Result<(), Fault> {
+        let meta = &mut seen.meta;
+        let (head, revision) = self.look_with(record, |block| {
+            block.read_meta(meta);
+            if let Some(payload) = payload.as_deref_mut() {
+                block.copy(meta.length as usize, payload);
+            }
+            (meta.record, meta.length)
+        })?;
+        (seen.head, seen.revision) = (head, revision);
+        if head.block() == 0 {
+            seen.meta = Meta { record, ..Meta::ABSENT };
+            if let Some(payload) = payload {
+                payload.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a record through `visit`, which copies what it wants of the block and answers the record and length it
+    /// read there; it may run again, and only its last run counts. Answers the head and the block's revision; for an
+    /// absent record `visit` does not run and the revision is 0.
+    #[inline(always)]
+    pub(crate) fn look_with(
+        &self,
+        record: u32,
+        mut visit: impl FnMut(Block<'_>) -> (u32, u32),
+    ) -> Result<(Head, u64), Fault> {
         let slot = self.record(record);
-        let mut patience = Patience::new();
-        let mut courtesy = (Head::default(), 0);
+        let mut trouble = Trouble { patience: Patience::new(), waiting_on: Head::default(), turns: 0 };
         loop {
             let head = Head(slot.head.load(edge("publish.acquire", Acquire)));
-            if head.is_reference() {
+            if head.is_absent() {
+                return Ok((head, 0));
+            }
+            let Some(block) = self.block(head.block()).filter(|_| !head.is_reference()) else {
                 // Commits over several records are part of the format; this version neither makes nor meets one.
-                patience.again("a commit this version cannot finish", record, head.0, head.0)?;
-                continue;
-            }
-            seen.head = head;
-            let index = head.block();
-            if index == 0 {
-                if let Some(payload) = payload {
-                    payload.clear();
-                }
-                seen.revision = 0;
-                seen.meta = Meta { record, ..Meta::ABSENT };
-                return Ok(());
-            }
-            let Some(block) = self.block(index) else {
-                patience.again("a head that names no block", record, head.0, index.into())?;
+                trouble.patience.again("a head that names no block", record, head.0, head.0)?;
                 continue;
             };
             let fate = Fate(block.head.fate.load(edge("number.acquire", Acquire)));
-            match fate.kind() {
-                FateKind::Numbered(revision) => {
-                    seen.revision = revision;
-                    block.read_meta(&mut seen.meta);
-                    if let Some(payload) = payload.as_deref_mut() {
-                        block.copy(seen.meta.length as usize, payload);
-                    }
-                    // Edge `recycle`: if any word above is of the block's next life, the fate is seen changed below.
-                    if !planted("recycle.acquire") {
-                        fence(Acquire);
-                    }
-                    let same = planted("read without a second look") || block.head.fate.load(Relaxed) == fate.0;
-                    if same && seen.meta.record == record && seen.meta.length as usize <= block.capacity() {
-                        return Ok(());
-                    }
-                    patience.again("a block of another record, or longer than its class", record, head.0, fate.0)?;
-                }
-                FateKind::Owned { .. } => {
-                    courtesy = if courtesy.0 == head { (head, courtesy.1 + 1) } else { (head, 0) };
-                    if courtesy.1 < COURTESY {
-                        pause();
-                        continue;
-                    }
-                    self.finish_for(record, head, fate)?;
-                    patience.again("a change that cannot be numbered", record, head.0, fate.0)?;
-                }
-                FateKind::Free => patience.again("a head that names a free block", record, head.0, fate.0)?,
+            let Some(revision) = fate.revision() else {
+                self.unnumbered(record, head, fate, &mut trouble)?;
+                continue;
+            };
+            let (of, length) = visit(block);
+            // Edge `recycle`: if any word above is of the block's next life, the fate is seen changed below.
+            if !planted("recycle.acquire") {
+                fence(Acquire);
             }
+            let same = planted("read without a second look") || block.head.fate.load(Relaxed) == fate.0;
+            if same && of == record && length as usize <= block.capacity() {
+                return Ok((head, revision));
+            }
+            let what = "a block of another record, or longer than its class";
+            trouble.patience.again(what, record, head.0, fate.0)?;
         }
+    }
+
+    /// A look that met a block without a number: waits a moment for the author, then finishes for it.
+    #[cold]
+    fn unnumbered(&self, record: u32, head: Head, fate: Fate, trouble: &mut Trouble) -> Result<(), Fault> {
+        if fate.kind() == FateKind::Free {
+            return trouble.patience.again("a head that names a free block", record, head.0, fate.0);
+        }
+        if trouble.waiting_on != head {
+            (trouble.waiting_on, trouble.turns) = (head, 0);
+        }
+        trouble.turns += 1;
+        if trouble.turns <= COURTESY {
+            pause();
+            return Ok(());
+        }
+        self.finish_for(record, head, fate)?;
+        trouble.patience.again("a change that cannot be numbered", record, head.0, fate.0)
     }
 
     /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.
@@ -142,7 +175,7 @@ impl Arena {
         })?;
         let claim_only = block.head.modified.load(Relaxed) != 0;
         let bits = if claim_only { 0 } else { self.mark(record) };
-        let drawn = self.clock().fetch_add(1, edge("clock", AcqRel)) + 1;
+        let drawn = self.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
         // The author that finds its block numbered by somebody else learns the number here, since by then the block
         // may already live again elsewhere.
         let number = match lane.number.compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire)) {

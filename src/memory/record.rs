@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::block::Next;
+use super::attachment::Copies;
+use super::block::{EMPTY_FINGERPRINT, Next};
 use super::claim::Claim;
 use super::fault::Fault;
 use super::fingerprint::fnv1a64;
 use super::lane::{LaneHandle, Published};
-use super::look::Seen;
+use super::look::{Seen, modified_at};
 use super::segment::Segment;
 use crate::clock::{Deadline, Revision, Version};
 use crate::error::{Error, Holder, Result};
@@ -68,10 +69,25 @@ impl<'s> Record<'s> {
     /// [`Error::Forked`], [`Error::Retired`], [`Error::Corrupt`], [`Error::Outrun`].
     #[inline]
     pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
-        self.segment.inner.check()?;
-        let mut seen = Seen::NOTHING;
-        self.look_into(into, &mut seen)?;
-        Ok(stamp(&seen))
+        let home = &self.segment.inner;
+        home.check()?;
+        let (mut version, mut modified, mut fingerprint) = (0, 0, EMPTY_FINGERPRINT);
+        let found = home.arena.look_with(self.index, |block| {
+            let (record, length) = block.place();
+            block.copy(length as usize, into);
+            (version, modified, fingerprint) = block.stamp();
+            (record, length)
+        });
+        let (head, revision) = found.map_err(|fault| self.explain(fault))?;
+        if head.is_absent() {
+            into.clear();
+            (version, modified, fingerprint) = (0, 0, EMPTY_FINGERPRINT);
+        }
+        Ok(Stamp {
+            version: Version(version),
+            revision: Revision(modified_at(version, modified, revision)),
+            fingerprint,
+        })
     }
 
     /// Reads the value and recomputes its fingerprint.
@@ -127,7 +143,7 @@ impl<'s> Record<'s> {
     }
 
     /// [`Record::update`] for a closure that first checks what it is given, and values of the type `kind`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn update_kind<R>(
         &self,
         kind: u64,
@@ -136,38 +152,34 @@ impl<'s> Record<'s> {
         self.change(Some(kind), |seen, old, draft| change(seen.meta.kind, seen.meta.version, old, draft))
     }
 
-    #[inline]
+    #[inline(always)]
     fn change<R>(
         &self,
         kind: Option<u64>,
         mut change: impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
-        let done = self
-            .segment
-            .inner
-            .with_lane(|lane, copies| self.change_with(lane, &mut copies.old, &mut copies.new, kind, &mut change));
+        let done = self.segment.inner.with_lane(|lane, copies| self.change_with(lane, copies, kind, &mut change));
         self.note(done)
     }
 
-    #[inline]
+    #[inline(always)]
     fn change_with<R>(
         &self,
         lane: &mut LaneHandle,
-        old: &mut Vec<u8>,
-        new: &mut Vec<u8>,
+        copies: &mut Copies,
         kind: Option<u64>,
         change: &mut impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
-        let mut seen = Seen::NOTHING;
+        let Copies { old, new, seen } = copies;
         loop {
-            self.look_into(old, &mut seen)?;
-            self.refuse_if_held(&seen)?;
+            self.look_into(old, seen)?;
+            self.refuse_if_held(seen)?;
             let mut draft = Draft { old, new, touched: false };
-            let answer = change(&seen, draft.old, &mut draft)?;
+            let answer = change(seen, draft.old, &mut draft)?;
             if !draft.touched {
-                return Ok((answer, stamp(&seen)));
+                return Ok((answer, stamp(seen)));
             }
-            if let Some(stamp) = self.attempt(lane, &seen, new, kind.unwrap_or(seen.meta.kind))? {
+            if let Some(stamp) = self.attempt(lane, seen, new, kind.unwrap_or(seen.meta.kind))? {
                 return Ok((answer, stamp));
             }
         }
@@ -240,7 +252,7 @@ impl<'s> Record<'s> {
     /// One attempt to replace what was `seen` by `value`; `None` if somebody else was first.
     ///
     /// A claim that is on the record has ended and goes; an intent it announced stays for the next claim to find.
-    #[inline]
+    #[inline(always)]
     fn attempt(&self, lane: &mut LaneHandle, seen: &Seen, value: &[u8], kind: u64) -> Result<Option<Stamp>> {
         let next = next_value(self.index, seen, value, kind);
         let published = self.publish(lane, seen, &next, value)?;
@@ -252,7 +264,7 @@ impl<'s> Record<'s> {
     }
 
     /// Publishes one block; `None`, after backing off, if somebody else was first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(
         &self,
         lane: &mut LaneHandle,
@@ -294,7 +306,7 @@ impl<'s> Record<'s> {
         self.look(Some(value))
     }
 
-    #[inline]
+    #[inline(always)]
     fn refuse_if_held(&self, seen: &Seen) -> Result<()> {
         if seen.meta.claim.is_some() && self.live_claim(seen) {
             return Err(Error::Held(Box::new(self.describe_holder(seen))));
@@ -334,7 +346,7 @@ impl<'s> Record<'s> {
     }
 
     /// Enters an error into the segment's table of distinct errors.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| self.segment.inner.note_error(error, self.index))
     }
@@ -347,7 +359,7 @@ impl fmt::Debug for Record<'_> {
 }
 
 /// The public face of what was seen.
-#[inline]
+#[inline(always)]
 pub(crate) fn stamp(seen: &Seen) -> Stamp {
     Stamp {
         version: Version(seen.meta.version),
@@ -357,7 +369,7 @@ pub(crate) fn stamp(seen: &Seen) -> Stamp {
 }
 
 /// The header of the record's next value: under no claim, the intent as it is.
-#[inline]
+#[inline(always)]
 pub(crate) fn next_value<'a>(record: u32, seen: &'a Seen, value: &[u8], kind: u64) -> Next<'a> {
     let meta = &seen.meta;
     Next {
@@ -394,7 +406,7 @@ pub(crate) fn same_value(record: u32, seen: &Seen) -> Next<'_> {
 }
 
 /// The stamp at which the record's incarnation begins, or began.
-#[inline]
+#[inline(always)]
 fn key(seen: &Seen) -> u64 {
     if seen.head.block() == 0 { seen.head.stamp() + 1 } else { seen.meta.key }
 }
@@ -447,7 +459,9 @@ fn copy_by_words(from: &[u8], to: &mut Vec<u8>) {
         // Opaque, or the loop becomes the wide copy again.
         *place = std::hint::black_box(u64::from_ne_bytes(*word)).to_ne_bytes();
     }
-    end.copy_from_slice(rest);
+    if !rest.is_empty() {
+        end.copy_from_slice(rest);
+    }
 }
 
 impl fmt::Debug for Draft<'_> {

@@ -77,17 +77,8 @@ impl Segment {
     /// [`Error::NotFound`], [`Error::NotASegment`], [`Error::NotPermitted`].
     pub fn remove(path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let Some((file, identity)) = file::open(path)? else {
+        if !take_away(path, Which::Any)? {
             return Err(Error::NotFound { path: path.to_path_buf() });
-        };
-        // Only a segment this build can read is marked; of any other we do not know where the mark is.
-        let length = file::length(&file, Some(path))?;
-        if let Ok(geometry) = header::check(&identity, Some(path), length, host::boot()?) {
-            let arena = Arena::new(file::map(&file, &geometry, Some(path))?, geometry);
-            arena.header().retired.word.store(1, SeqCst);
-        }
-        if file::is_still_at(&file, path)? {
-            std::fs::remove_file(path).map_err(|source| file::refused("remove", Some(path), source))?;
         }
         Ok(())
     }
@@ -325,10 +316,9 @@ impl SegmentBuilder {
         let geometry = self.geometry()?;
         let file = file::create_unnamed(path, geometry.size, self.access)?;
         initialise(&file, &geometry, Some(path))?;
-        if !file::publish(&file, path)? {
-            return Ok(None);
-        }
-        attach_at(path, file, geometry).map(Some)
+        // Attached before it has a name: a failure leaves nothing there, and who removes it finds our row taken.
+        let segment = attach(file, geometry, Some(path.to_path_buf()))?;
+        Ok(file::publish(&segment.inner.file, path)?.then_some(segment))
     }
 
     /// The sizes asked for, defaults filled in, as a layout.
@@ -376,6 +366,47 @@ fn initialise(file: &std::fs::File, geometry: &Geometry, path: Option<&Path>) ->
     Ok(())
 }
 
+/// Which segment to take away from a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Any,
+    /// One whose removal was begun and, if nobody is about to, not completed.
+    Retired,
+}
+
+/// Marks the segment at `path` and takes its name away; `false` if there is none. A refusal changes nothing.
+fn take_away(path: &Path, which: Which) -> Result<bool> {
+    let Some((file, identity)) = file::open(path)? else {
+        return Ok(false);
+    };
+    // One remover at a time: another one's name would go to a segment made since this one looked.
+    if !planted("removers do not wait for each other") {
+        file::lock_for_removal(&file, path)?;
+    }
+    // Only a segment this build can read is marked; of any other we do not know where the mark is.
+    let length = file::length(&file, Some(path))?;
+    let geometry = header::check(&identity, Some(path), length, host::boot()?).ok();
+    let arena = geometry.map(|geometry| Ok(Arena::new(file::map(&file, &geometry, Some(path))?, geometry)));
+    let arena = arena.transpose()?;
+    let mark = arena.as_ref().map(|arena| &arena.header().retired.word);
+    let begun = mark.is_some_and(|mark| mark.load(SeqCst) != 0);
+    if !file::is_still_at(&file, path)? || which == Which::Retired && !begun {
+        return Ok(true);
+    }
+    if let Some(mark) = mark {
+        mark.store(1, SeqCst);
+    }
+    if planted("removers do not wait for each other") {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    file::unlink(path).inspect_err(|_| {
+        if let Some(mark) = mark.filter(|_| !begun) {
+            mark.store(0, SeqCst);
+        }
+    })?;
+    Ok(true)
+}
+
 /// Attaches to whatever segment is at `path` now; `None` if there is nothing.
 fn open_any(path: &Path) -> Result<Option<Segment>> {
     for _ in 0..100 {
@@ -385,8 +416,10 @@ fn open_any(path: &Path) -> Result<Option<Segment>> {
         let length = file::length(&file, Some(path))?;
         let geometry = header::check(&identity, Some(path), length, host::boot()?)?;
         match attach_at(path, file, geometry) {
-            // Removed since we opened it: the path names another segment, or nothing.
-            Err(Error::Retired) => {}
+            // Removed since we opened it: the path names another segment, or nothing, or its remover was killed halfway.
+            Err(Error::Retired) => {
+                take_away(path, Which::Retired)?;
+            }
             attached => return attached.map(Some),
         }
     }

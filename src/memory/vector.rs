@@ -1,6 +1,6 @@
 //! The segment's vector clock: who has done how much, and so what happened before what.
 
-use super::atomics::Ordering::{AcqRel, Acquire};
+use super::atomics::Ordering::{AcqRel, Acquire, Release};
 use super::segment::Segment;
 use crate::clock::VectorClock;
 use crate::error::{Error, Result};
@@ -37,7 +37,11 @@ impl<'s> SharedVector<'s> {
     pub fn tick(&self) -> Result<u64> {
         self.segment.inner.check()?;
         let ticks = &self.segment.inner.arena.row(self.participant()).ticks;
-        Ok(ticks.fetch_add(1, AcqRel) + 1)
+        ticks.fetch_add(1, AcqRel).checked_add(1).ok_or_else(|| {
+            // Nobody counts that far; a peer or a merged clock has put it there, and there it stays.
+            ticks.store(u64::MAX, Release);
+            Error::Corrupt { what: "a counter at its end", place: self.participant().into(), found: u64::MAX }
+        })
     }
 
     /// All counters, each read once. Counters that tick meanwhile may or may not be seen.

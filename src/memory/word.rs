@@ -44,6 +44,12 @@ impl Head {
         self.0 & Self::REFERENCE != 0
     }
 
+    /// A value word that names no block.
+    #[inline]
+    pub(crate) fn is_absent(self) -> bool {
+        self.0 & (Self::REFERENCE | BLOCK_MASK) == 0
+    }
+
     #[inline]
     pub(crate) fn stamp(self) -> u64 {
         self.0 >> BLOCK_BITS & STAMP_MASK
