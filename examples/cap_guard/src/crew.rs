@@ -39,6 +39,8 @@ pub struct Plan {
     pub work: Duration,
     /// How many are killed, every other one after its SQL write. Needs two calls a process at least.
     pub kills: u32,
+    /// Kill them wherever they happen to be instead.
+    pub anywhere: bool,
     /// How long a stopped holder is waited for.
     pub lease: Duration,
 }
@@ -53,8 +55,14 @@ impl Plan {
         for kill in 0..self.kills {
             let (round, process) = (kill / self.processes, kill % self.processes);
             let within = span * u64::from(process) / u64::from(self.processes);
+            // Anywhere: spread over the time a call takes when everybody has one turn before it.
+            let after = self.work * self.processes * (kill * 7919 % 1000) / 1000;
             faults[process as usize].push(Fault {
-                point: [Point::BeforeSql, Point::AfterSql][(kill % 2) as usize],
+                point: match kill % 2 {
+                    _ if self.anywhere => Point::Anywhere(after),
+                    0 => Point::BeforeSql,
+                    _ => Point::AfterSql,
+                },
                 blow: Blow::Kill,
                 call: (u64::from(round) * span + within) as u32,
             });
@@ -90,6 +98,8 @@ pub struct Log {
     pub killed_before_sql: HashSet<Call>,
     /// Calls whose process was killed between SQL write and commit.
     pub killed_after_sql: HashSet<Call>,
+    /// Calls whose process was killed wherever it was.
+    pub killed_anywhere: HashSet<Call>,
     /// Open changes somebody met and found done.
     pub found_done: u64,
     /// Open changes somebody met and found not done.
@@ -178,6 +188,7 @@ pub fn run(plan: &Plan) -> Result<Log> {
     }
 
     let mut log = Log::default();
+    let mut next = vec![0; plan.processes as usize];
     let mut ready = 0;
     let mut working = plan.processes;
     let mut begun = Instant::now();
@@ -201,6 +212,7 @@ pub fn run(plan: &Plan) -> Result<Log> {
             }
             Some(Event::Acknowledged { call: number, latency, refused }) => {
                 log.acknowledged.insert(Call { process, number });
+                next[at] = number + 1;
                 log.latencies.push(latency);
                 log.retries += refused;
                 log.elapsed = begun.elapsed();
@@ -211,13 +223,16 @@ pub fn run(plan: &Plan) -> Result<Log> {
                 let status = workers[at].ended()?;
                 match striking[at] {
                     Some(fault) if status.signal() == Some(9) => {
-                        let call = Call { process, number: fault.call };
+                        let call = Call { process, number: next[at] };
                         match fault.point {
                             Point::BeforeSql => log.killed_before_sql.insert(call),
                             Point::AfterSql => log.killed_after_sql.insert(call),
+                            Point::Anywhere(_) => log.killed_anywhere.insert(call),
                         };
-                        striking[at] = faults[at].next();
-                        workers[at] = start(process, fault.call + 1, striking[at])?;
+                        // Nobody repeats the call: whether it took place is for the database to say.
+                        next[at] += 1;
+                        striking[at] = faults[at].find(|fault| fault.call >= next[at]);
+                        workers[at] = start(process, next[at], striking[at])?;
                     }
                     None if status.success() => working -= 1,
                     _ => return Err(format!("process {process} ended with {status}").into()),
@@ -243,6 +258,7 @@ mod tests {
             updates,
             work: Duration::ZERO,
             kills,
+            anywhere: false,
             lease: Duration::from_secs(1),
         }
     }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -18,6 +20,8 @@ pub enum Point {
     BeforeSql,
     /// The SQL write is committed, the record is not.
     AfterSql,
+    /// So long after the call began, wherever the process is by then.
+    Anywhere(Duration),
 }
 
 /// Which signal comes.
@@ -31,7 +35,7 @@ pub enum Blow {
     Disconnect,
 }
 
-/// One planned fault of one process. Written `before-sql:kill@12`.
+/// One planned fault of one process. Written `before-sql:kill@12`, or `1500us:kill@12` for anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Where in the call.
@@ -43,6 +47,17 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Tells the fault that a call begins. A blow that may come anywhere comes from the thread this returns.
+    pub fn call_begins(self, call: u32) -> Option<JoinHandle<Result<()>>> {
+        let Point::Anywhere(after) = self.point else { return None };
+        (call == self.call).then(|| {
+            thread::spawn(move || {
+                thread::sleep(after);
+                self.strike()
+            })
+        })
+    }
+
     fn strike(self) -> Result<()> {
         let signal = match self.blow {
             Blow::Kill => Signal::KILL,
@@ -55,16 +70,17 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let point = match self.point {
-            Point::BeforeSql => "before-sql",
-            Point::AfterSql => "after-sql",
-        };
+        match self.point {
+            Point::BeforeSql => write!(f, "before-sql")?,
+            Point::AfterSql => write!(f, "after-sql")?,
+            Point::Anywhere(after) => write!(f, "{}us", after.as_micros())?,
+        }
         let blow = match self.blow {
             Blow::Kill => "kill",
             Blow::Stop => "stop",
             Blow::Disconnect => "disconnect",
         };
-        write!(f, "{point}:{blow}@{}", self.call)
+        write!(f, ":{blow}@{}", self.call)
     }
 }
 
@@ -79,7 +95,7 @@ impl FromStr for Fault {
                 point: match point {
                     "before-sql" => Point::BeforeSql,
                     "after-sql" => Point::AfterSql,
-                    _ => return None,
+                    after => Point::Anywhere(Duration::from_micros(after.strip_suffix("us")?.parse().ok()?)),
                 },
                 blow: match blow {
                     "kill" => Blow::Kill,
@@ -158,5 +174,20 @@ impl Database for Faulty {
 
     fn audit(&mut self) -> Result<Vec<AuditLine>> {
         self.inner.audit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_read_as_it_is_written() {
+        for text in ["before-sql:kill@12", "after-sql:stop@0", "1500us:kill@3", "after-sql:disconnect@1"] {
+            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+        }
+        for text in ["kill", "before-sql:kill", "later:kill@1", "1500us:faint@1"] {
+            assert!(text.parse::<Fault>().is_err(), "{text}");
+        }
     }
 }

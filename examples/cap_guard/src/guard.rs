@@ -25,6 +25,12 @@ use crate::Result;
 use crate::customer::{Query, Update, Updated};
 use crate::database::{Change, Database, Fence};
 
+/// Told of a change a dead or stopped process left open, and whether the row has it.
+///
+/// If it has not, a statement of the dead one may still be on its way to the database. It and ours ask for the same
+/// version, so one of them fails; if that is ours, we start over from what the other wrote.
+pub type Resolved = Box<dyn Fn(&Intent, bool) + Send + Sync>;
+
 /// Keeps the processes that change customers out of each other's way.
 pub struct CapGuard {
     segment: Segment,
@@ -32,8 +38,8 @@ pub struct CapGuard {
     pub wait: Duration,
     /// How long a stopped process may keep the others waiting. A killed one does not.
     pub lease: Duration,
-    /// Told of each change a dead or stopped process left open, and whether it took place.
-    pub resolved: Box<dyn Fn(&Intent, bool) + Send + Sync>,
+    /// For your metrics and logs; does nothing unless set.
+    pub resolved: Resolved,
 }
 
 impl CapGuard {
@@ -88,7 +94,7 @@ impl CapGuard {
                 in_time(claim.release())?;
                 continue;
             }
-            // Too late to commit is not too late: the row has the change, and the next holder told the record.
+            // Too late to commit is not too late: the row has the change, and the next holder tells the record.
             in_time(claim.commit(&change.new.state()))?;
             return Ok(Updated { updated: true });
         }

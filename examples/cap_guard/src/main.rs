@@ -69,6 +69,7 @@ fn compare(options: &Options) -> Result<bool> {
                 updates: options.updates,
                 work: options.work,
                 kills: if mode == Mode::Guard { options.kills } else { 0 },
+                anywhere: options.anywhere,
                 lease: options.lease,
             })
             .map_err(|error| format!("{} {mode}: {error}", database.product()))?;

@@ -23,7 +23,7 @@ pub enum Mode {
     ForUpdate,
     /// `WHERE version = ?`, and again from the start when it fails.
     Optimistic,
-    /// `flock(2)` on a file around it, and the version beside it.
+    /// `flock(2)` on a file around it, and `WHERE version = ?` beside it.
     Flock,
     /// A claim of this project around it, with intent, version and token.
     Guard,

@@ -21,6 +21,8 @@ Usage: cap_guard [OPTIONS]
       --updates N          calls a process, 2 to 100000        [60]
       --work-us N          microseconds between read and write [1000]
       --kills N            writers killed in mode guard        [one a process]
+      --anywhere           kill them wherever they are, not half of them just
+                           before and half just after their SQL write
       --lease-ms N         how long a stopped holder may keep
                            the others waiting (guard)          [10000]
       --postgres-bin DIR   where initdb and postgres are       [PATH, then /usr/lib/postgresql/*/bin]
@@ -48,6 +50,8 @@ pub struct Options {
     pub work: Duration,
     /// How many are killed in mode guard.
     pub kills: u32,
+    /// Wherever they are.
+    pub anywhere: bool,
     /// How long a stopped holder is waited for.
     pub lease: Duration,
     /// JSON instead of the table.
@@ -68,6 +72,7 @@ impl Options {
             updates: 60,
             work: Duration::from_millis(1),
             kills: 0,
+            anywhere: false,
             lease: Duration::from_secs(10),
             json: false,
             help: false,
@@ -103,6 +108,7 @@ impl Options {
                     options.lease = Duration::from_millis(number(&mut parser, 1, 600_000)?.into());
                 }
                 Long("postgres-bin") => options.postgres_programs = Some(parser.value()?.into()),
+                Long("anywhere") => options.anywhere = true,
                 Long("json") => options.json = true,
                 Long("help") | Short('h') => options.help = true,
                 other => return Err(other.unexpected()),

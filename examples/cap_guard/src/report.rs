@@ -27,7 +27,7 @@ impl Line {
     }
 
     fn kills(&self) -> usize {
-        self.log.killed_before_sql.len() + self.log.killed_after_sql.len()
+        self.log.killed_before_sql.len() + self.log.killed_after_sql.len() + self.log.killed_anywhere.len()
     }
 
     fn updates_a_second(&self) -> f64 {
@@ -124,7 +124,7 @@ fn json_line(line: &Line) -> String {
     let violations: Vec<String> = findings.violations.iter().map(|words| quoted(words)).collect();
     format!(
         "{{\"database\":{},\"mode\":{},\"acknowledged\":{},\"effects\":{},\"lost\":{},\"retries\":{},\
-         \"updates_per_second\":{:.1},\"p50_us\":{},\"p99_us\":{},\"killed_before_sql\":{},\"killed_after_sql\":{},\
+         \"updates_per_second\":{:.1},\"p50_us\":{},\"p99_us\":{},\"killed_before_sql\":{},\"killed_after_sql\":{},\"killed_anywhere\":{},\
          \"found_done\":{},\"found_not_done\":{},\"violations\":[{}]}}",
         quoted(line.database),
         quoted(line.mode.name()),
@@ -137,6 +137,7 @@ fn json_line(line: &Line) -> String {
         microseconds(99),
         log.killed_before_sql.len(),
         log.killed_after_sql.len(),
+        log.killed_anywhere.len(),
         log.found_done,
         log.found_not_done,
         violations.join(",")

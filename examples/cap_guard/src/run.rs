@@ -32,10 +32,18 @@ pub fn run(plan: &Plan) -> Result<Line> {
             let segment = Segment::open(&plan.shared)?;
             let mut state = Vec::new();
             segment.record(CUSTOMER)?.read(&mut state)?;
-            if state != after.state() {
-                let words = "the record in shared memory is not what the row is";
-                findings.violations.push(words.to_owned());
-            }
+            let mut expect = |holds: bool, words: &str| {
+                if !holds {
+                    findings.violations.push(words.to_owned());
+                }
+            };
+            expect(state == after.state(), "the record in shared memory is not what the row is");
+            segment.reap()?;
+            let audit = segment.audit()?;
+            expect(
+                (audit.missing, audit.doubled, audit.pending) == (0, 0, 0),
+                "killed writers leaked memory of the segment",
+            );
             Segment::remove(&plan.shared)?;
         }
         Mode::Flock => match fs::remove_file(&plan.shared) {

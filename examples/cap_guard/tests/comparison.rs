@@ -2,7 +2,8 @@
 
 mod support;
 
-use cap_guard::customer::Updated;
+use cap_guard::crew::Plan;
+use cap_guard::customer::{Query, Updated};
 use cap_guard::modes::{Mode, Protection};
 use cap_guard::run::run;
 use support::{FOR_EVER, Stage, on_both, update};
@@ -33,6 +34,19 @@ fn on_postgresql_only_naive_loses_updates() {
     only_naive_loses_updates(&mut Stage::new(false));
 }
 
+/// Also in the middle of an SQL statement, of a commit, or of a wait for its turn.
+#[test]
+fn writers_killed_wherever_they_are_lose_and_double_nothing() {
+    on_both(|stage| {
+        let plan = Plan { kills: 36, anywhere: true, ..stage.plan(Mode::Guard) };
+        let line = run(&plan).unwrap();
+        assert_eq!(line.findings.violations, Vec::<String>::new());
+        let made = line.log.acknowledged.len() + line.log.killed_anywhere.len();
+        assert_eq!(made, (plan.processes * plan.updates) as usize);
+        assert!(line.log.killed_anywhere.len() > 18, "{} killed", line.log.killed_anywhere.len());
+    });
+}
+
 #[test]
 fn a_customer_that_does_not_exist_is_not_updated() {
     on_both(|stage| {
@@ -41,7 +55,7 @@ fn a_customer_that_does_not_exist_is_not_updated() {
             let protection = Protection::open(mode, &shared, FOR_EVER).unwrap();
             // Twice: the first answer must leave neither a lock nor a claim nor a transaction behind.
             for number in 0..2 {
-                let nobody = cap_guard::customer::Query { customer: 8 };
+                let nobody = Query { customer: 8 };
                 let answer =
                     protection.update_customer_cap_and_access(&mut *stage.database, nobody, &update(1, number));
                 assert_eq!(answer.unwrap(), Updated { updated: false }, "{mode}");

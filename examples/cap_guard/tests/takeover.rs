@@ -2,14 +2,19 @@
 
 mod support;
 
+use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use cap_guard::Result;
 use cap_guard::customer::{Row, Updated};
-use cap_guard::database::{Change, Database, Fence};
+use cap_guard::database::{AuditLine, Change, Database, Fence};
 use cap_guard::fault::Faulty;
+use cap_guard::modes::Mode;
 use cap_guard::run::fresh_row;
 use cap_guard::worker::{CUSTOMER, Event};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use support::{FOR_EVER, QUERY, Stage, call, next, on_both, update};
 
@@ -19,7 +24,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 /// Kills a writer at `point`; the next holder must find out whether its change took place, and add its own.
 fn the_next_holder_resolves_a_kill(stage: &mut Stage, point: &str, took_place: bool) {
-    let (mut victim, heard) = stage.faulty_writer(&format!("{point}:kill@0"), FOR_EVER);
+    let (mut victim, heard) = stage.faulty_writer(Mode::Guard, &format!("{point}:kill@0"), FOR_EVER);
     assert_eq!(next(&heard), None, "the victim acknowledges nothing");
     assert_eq!(victim.ended().unwrap().signal(), Some(9));
 
@@ -53,12 +58,12 @@ fn a_writer_killed_after_its_sql_write_has_its_effect_once() {
 
 /// Stops a writer at `point` past its lease; the next holder goes on without it; then it wakes.
 fn a_stopped_writer_wakes_late(stage: &mut Stage, point: &str, took_place: bool) {
-    let (mut sleeper, heard) = stage.faulty_writer(&format!("{point}:stop@0"), SHORT);
+    let (mut sleeper, heard) = stage.faulty_writer(Mode::Guard, &format!("{point}:stop@0"), SHORT);
     let pid = Pid::from_raw(sleeper.id() as i32).unwrap();
     let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
     assert!(status.stopped());
 
-    let (guard, resolved) = stage.guard(SHORT);
+    let (guard, resolved) = stage.guard(FOR_EVER);
     let answer = guard.update_customer_cap_and_access(&mut *stage.database, QUERY, &update(2, 0));
     assert_eq!(answer.unwrap(), UPDATED);
     assert_eq!(resolved.try_iter().collect::<Vec<_>>(), [took_place]);
@@ -85,6 +90,24 @@ fn a_writer_stopped_before_its_sql_write_is_refused_when_it_wakes_and_starts_ove
 #[test]
 fn a_writer_stopped_after_its_sql_write_is_acknowledged_and_counted_once() {
     on_both(|stage| a_stopped_writer_wakes_late(stage, "after-sql", true));
+}
+
+/// Why a lock alone is not enough, and what a lease is for.
+#[test]
+fn under_flock_a_stopped_writer_keeps_the_others_out_until_somebody_continues_it() {
+    on_both(|stage| {
+        let (mut sleeper, heard) = stage.faulty_writer(Mode::Flock, "before-sql:stop@0", SHORT);
+        let pid = Pid::from_raw(sleeper.id() as i32).unwrap();
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped());
+        let file = File::open(&stage.shared).unwrap();
+        let attempt = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(attempt, Err(Errno::WOULDBLOCK));
+        kill_process(pid, Signal::CONT).unwrap();
+        assert!(matches!(next(&heard), Some(Event::Acknowledged { .. })));
+        assert!(sleeper.ended().unwrap().success());
+        assert_eq!(flock(&file, FlockOperation::NonBlockingLockExclusive), Ok(()));
+    });
 }
 
 /// Breaks the connection at `point`: the caller gets an error, the next call finds out what it meant.
@@ -136,11 +159,11 @@ impl Interrupted {
 }
 
 impl Database for Interrupted {
-    fn read(&mut self, id: u32) -> cap_guard::Result<Option<Row>> {
+    fn read(&mut self, id: u32) -> Result<Option<Row>> {
         self.inner.read(id)
     }
 
-    fn write(&mut self, change: &Change) -> cap_guard::Result<bool> {
+    fn write(&mut self, change: &Change) -> Result<bool> {
         if let Some(mut other) = self.other.take() {
             let row = other.read(CUSTOMER)?.ok_or("no row")?;
             assert!(other.write(&Change::of(&row, &update(9, 0), Fence::Nothing))?);
@@ -148,27 +171,27 @@ impl Database for Interrupted {
         self.inner.write(change)
     }
 
-    fn prepare(&mut self, row: &Row) -> cap_guard::Result<()> {
+    fn prepare(&mut self, row: &Row) -> Result<()> {
         self.inner.prepare(row)
     }
 
-    fn lock(&mut self, id: u32) -> cap_guard::Result<Option<Row>> {
+    fn lock(&mut self, id: u32) -> Result<Option<Row>> {
         self.inner.lock(id)
     }
 
-    fn write_locked(&mut self, change: &Change) -> cap_guard::Result<()> {
+    fn write_locked(&mut self, change: &Change) -> Result<()> {
         self.inner.write_locked(change)
     }
 
-    fn unlock(&mut self) -> cap_guard::Result<()> {
+    fn unlock(&mut self) -> Result<()> {
         self.inner.unlock()
     }
 
-    fn forget_token(&mut self, seen: &Row) -> cap_guard::Result<bool> {
+    fn forget_token(&mut self, seen: &Row) -> Result<bool> {
         self.inner.forget_token(seen)
     }
 
-    fn audit(&mut self) -> cap_guard::Result<Vec<cap_guard::database::AuditLine>> {
+    fn audit(&mut self) -> Result<Vec<AuditLine>> {
         self.inner.audit()
     }
 }

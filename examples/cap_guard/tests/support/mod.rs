@@ -1,7 +1,12 @@
 //! A database, a segment and worker processes for one test, cleared away when it ends.
 
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver};
+use std::process;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::Duration;
 
 use cap_guard::Result;
@@ -39,6 +44,19 @@ pub struct Stage {
     /// Where the segment or lock file goes.
     pub shared: PathBuf,
     _caretaker: Caretaker,
+    _watchdog: Sender<()>,
+}
+
+/// Ends the test process when a call never returns; the caretaker then clears away as ever. Ends with the sender.
+fn watchdog() -> Sender<()> {
+    let (alive, ended) = mpsc::channel();
+    thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(300)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("a test did not end within five minutes");
+            process::abort();
+        }
+    });
+    alive
 }
 
 impl Stage {
@@ -49,7 +67,13 @@ impl Stage {
         let address = caretaker.databases[0].clone();
         let mut database = address.connect().unwrap();
         database.prepare(&fresh_row()).unwrap();
-        Stage { database, address, shared: caretaker.shared.join("shared"), _caretaker: caretaker }
+        Stage {
+            database,
+            address,
+            shared: caretaker.shared.join("shared"),
+            _caretaker: caretaker,
+            _watchdog: watchdog(),
+        }
     }
 
     /// A small run of one mode.
@@ -63,16 +87,17 @@ impl Stage {
             updates: 15,
             work: Duration::from_millis(1),
             kills: if mode == Mode::Guard { 6 } else { 0 },
+            anywhere: false,
             lease: FOR_EVER,
         }
     }
 
-    /// Starts process 1, which makes one guarded call with this fault, and lets it go.
-    pub fn faulty_writer(&self, fault: &str, lease: Duration) -> (Worker, Receiver<Option<Event>>) {
+    /// Starts process 1, which makes one call with this fault, and lets it go.
+    pub fn faulty_writer(&self, mode: Mode, fault: &str, lease: Duration) -> (Worker, Receiver<Option<Event>>) {
         let fault: Fault = fault.parse().unwrap();
         let assignment = Assignment {
             database: self.address.clone(),
-            mode: Mode::Guard,
+            mode,
             shared: self.shared.clone(),
             process: 1,
             first: fault.call,
