@@ -170,6 +170,34 @@ fn of_many_threads_one_holds_the_claim() {
     assert_eq!(entered.load(Ordering::SeqCst), 1600);
 }
 
+/// One sleeper is woken a turn, and one that gives up hands its turn on. A turn that is kept costs a slice, which shows
+/// as a hang under the planted bugs "keep the turn" and "forget the next claimer".
+#[test]
+fn every_claimer_gets_its_turn_though_others_give_up() {
+    let segment = segment();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    segment.record(0).unwrap().claim(Deadline::never(), LONG).unwrap().release().unwrap();
+                }
+            });
+        }
+        for patience in 1..=4 {
+            let segment = &segment;
+            scope.spawn(move || {
+                for _ in 0..100 {
+                    let wait = Deadline::after(Duration::from_micros(patience * 20));
+                    match segment.record(0).unwrap().claim(wait, LONG) {
+                        Ok(claim) => claim.release().unwrap(),
+                        Err(error) => assert_eq!(error.kind(), slotguard::ErrorKind::TimedOut),
+                    }
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_claimer_that_waits_is_woken_by_the_release() {
     let segment = segment();

@@ -37,21 +37,52 @@ impl Arena {
         }
     }
 
+    /// Wakes one of those who wait for the record's claim to end: one look when nobody does.
+    ///
+    /// Whoever is woken and takes the record says that somebody waits before it ends its own claim, and whoever is woken
+    /// and gives up wakes another ([`Arena::pass_turn`]); one that dies in between costs the others their slice.
+    #[inline]
+    pub(crate) fn wake_next(&self, record: u32) {
+        let word = &self.record(record).turn;
+        let event = Event(word.load(edge("wake.look", SeqCst)));
+        if event.somebody_waits() && !planted("forget the next claimer") {
+            self.wake_some(word, event, 1);
+        }
+    }
+
+    /// Hands the turn on: the caller was perhaps woken in place of somebody else who waits for the claim's end.
+    pub(crate) fn pass_turn(&self, record: u32) {
+        let word = &self.record(record).turn;
+        let event = Event(word.fetch_or(Event::WAITING, SeqCst) | Event::WAITING);
+        self.wake_some(word, event, 1);
+    }
+
+    /// Says that somebody may still wait for the claim the caller has just taken.
+    pub(crate) fn expect_others(&self, record: u32) {
+        self.record(record).turn.fetch_or(Event::WAITING, Relaxed);
+    }
+
     #[cold]
     fn wake_sleepers(&self, word: &AtomicU32, event: Event) {
+        self.wake_some(word, event, u32::MAX);
+    }
+
+    #[cold]
+    fn wake_some(&self, word: &AtomicU32, event: Event, most: u32) {
         // Bit and count change together: a sleeper that has not reached the kernel finds another word there. If the
         // swap fails, another waker has taken the bit and with it the duty to wake, or a sleeper came again and looks.
         let next = if planted("wake keeps the count") { event.0 & !Event::WAITING } else { event.woken().0 };
         if word.compare_exchange(event.0, next, SeqCst, Relaxed).is_ok() {
             self.counters().wakes.fetch_add(1, Relaxed);
-            futex::wake_all(word);
+            futex::wake(word, most);
         }
     }
 
-    /// Says that somebody waits for the record, and answers the word to sleep on; `None` if the head is no longer `seen`.
-    pub(crate) fn prepare_sleep(&self, record: u32, seen: Head) -> Option<u32> {
+    /// Says that somebody waits for the record, and answers what is to be found in `word` (the record's `event` or
+    /// `turn`) for as long as nobody wakes; `None` if the head is no longer `seen`.
+    pub(crate) fn prepare_sleep(&self, record: u32, word: &AtomicU32, seen: Head) -> Option<u32> {
         let slot = self.record(record);
-        let word = slot.event.fetch_or(Event::WAITING, edge("sleep.bit", SeqCst)) | Event::WAITING;
+        let word = word.fetch_or(Event::WAITING, edge("sleep.bit", SeqCst)) | Event::WAITING;
         loom_fence("sleep.look");
         let unchanged = planted("sleep without a look") || slot.head.load(edge("sleep.look", SeqCst)) == seen.0;
         unchanged.then_some(word)

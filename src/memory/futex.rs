@@ -7,7 +7,7 @@
 use super::atomics::AtomicU32;
 
 #[cfg(not(loom))]
-pub(crate) use system::{now, sleep, wake_all};
+pub(crate) use system::{now, sleep, wake};
 
 #[cfg(not(loom))]
 mod system {
@@ -39,10 +39,10 @@ mod system {
         }
     }
 
-    /// Wakes everybody who sleeps on `word`.
-    pub(crate) fn wake_all(word: &AtomicU32) {
+    /// Wakes `most` of those who sleep on `word`, those first that have slept longest.
+    pub(crate) fn wake(word: &AtomicU32, most: u32) {
         // The only failure is a word outside the address space, and this one is borrowed.
-        let _ = futex::wake(word, Flags::empty(), i32::MAX as u32);
+        let _ = futex::wake(word, Flags::empty(), most.min(i32::MAX as u32));
     }
 }
 
@@ -66,11 +66,12 @@ pub(crate) mod model {
         }
     }
 
-    pub(crate) fn wake_all(_word: &AtomicU32) {
+    /// Wakes more than it is asked to, which the kernel may do as well; that fewer are enough is shown elsewhere.
+    pub(crate) fn wake(_word: &AtomicU32, _most: u32) {
         drop(QUEUE.0.lock().unwrap());
         QUEUE.1.notify_all();
     }
 }
 
 #[cfg(loom)]
-pub(crate) use model::{sleep as sleep_forever, wake_all};
+pub(crate) use model::{sleep as sleep_forever, wake};

@@ -181,6 +181,9 @@ impl LaneHandle {
         if !planted("forget the wake") {
             arena.wake(next.record);
         }
+        if next.claim.is_none() {
+            arena.wake_next(next.record);
+        }
         arena.wake_watchers(bits);
         Ok(revision)
     }
@@ -295,6 +298,7 @@ impl Arena {
         if new == expected.block() {
             // The displaced block is in the cell already: all but the journal and perhaps the wake was done.
             self.wake(record);
+            self.wake_next(record);
             return Ok(true);
         }
         let block = self.block(new).ok_or(damaged(new.into()))?;
@@ -313,6 +317,7 @@ impl Arena {
             lane.cells[cell].store(Cell::keeping(expected.block()).0, Relaxed);
             let bits = self.mark(record);
             self.wake(record);
+            self.wake_next(record);
             self.wake_watchers(bits);
         }
         Ok(won)

@@ -56,8 +56,8 @@ pub(crate) struct RecordHead {
     pub(crate) head: AtomicU64,
     /// [`Event`](super::word::Event): the word sleepers sleep on.
     pub(crate) event: AtomicU32,
-    /// The lane (plus one) that lost many races and asks the others to let it pass; 0: none.
-    pub(crate) hungry: AtomicU32,
+    /// [`Event`](super::word::Event): the word those sleep on who wait for a claim to end; woken one at a time.
+    pub(crate) turn: AtomicU32,
 }
 
 /// What one block says about the value it holds. Only `fate` is ever changed while others may look.

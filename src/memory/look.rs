@@ -193,6 +193,7 @@ impl Arena {
             self.counters().helped.fetch_add(1, Relaxed);
         }
         self.wake(record);
+        self.wake_next(record);
         self.wake_watchers(bits);
         Ok(())
     }

@@ -20,6 +20,9 @@ use crate::mutant::{edge, planted};
 /// The longest a waiter sleeps without looking for itself.
 pub const WAIT_SLICE: Duration = Duration::from_millis(250);
 
+/// The first slice of a wait for a claim; each is twice the one before, up to [`WAIT_SLICE`].
+const FIRST_PROBE: Duration = Duration::from_millis(2);
+
 /// What a look at the record found.
 pub(crate) enum Look<T> {
     /// What was waited for.
@@ -39,6 +42,13 @@ pub(crate) enum Pace {
     Probing,
 }
 
+/// [`WAIT_SLICE`]; with a wake-up planted to be forgotten it is an hour, so that a test that depends on the wake-up hangs
+/// and is not merely slow.
+fn longest_slice() -> Duration {
+    let forgotten = ["forget the wake", "forget the next claimer", "keep the turn", "forget the mark"];
+    if forgotten.into_iter().any(planted) { Duration::from_secs(3600) } else { WAIT_SLICE }
+}
+
 /// Turns of the spin before sleeping: at least, at most.
 const SPIN: (u32, u32) = (32, 4000);
 
@@ -52,28 +62,35 @@ impl Attachment {
         mut look: impl FnMut() -> Result<Look<T>>,
     ) -> Result<Option<T>> {
         let index = record.index();
+        let slot = self.arena.record(index);
+        let word = if pace == Pace::Probing { &slot.turn } else { &slot.event };
         let mut sleeper = Sleeper::new(self, deadline, pace);
+        let mut turn = Turn { home: self, record: index, slept: false };
         loop {
             self.check()?;
             let (head, until) = match look()? {
-                Look::Done(found) => return Ok(Some(found)),
+                Look::Done(found) => {
+                    turn.taken();
+                    return Ok(Some(found));
+                }
                 Look::Again => continue,
                 Look::Wait { head, until } => (head, until),
             };
             if sleeper.is_over()? {
                 return Ok(None);
             }
-            if self.spin_while(|| self.arena.record(index).head.load(Relaxed) == head.0) {
+            if self.spin_while(|| slot.head.load(Relaxed) == head.0) {
                 continue;
             }
             sleeper.listen(move |home| home.bump(index));
-            let Some(word) = self.arena.prepare_sleep(index, head) else {
+            let Some(expected) = self.arena.prepare_sleep(index, word, head) else {
                 continue;
             };
+            turn.slept = pace == Pace::Probing;
             if sleeper.is_over()? {
                 return Ok(None);
             }
-            sleeper.sleep(&self.arena.record(index).event, word, until);
+            sleeper.sleep(word, expected, until);
         }
     }
 
@@ -156,17 +173,45 @@ impl Attachment {
         false
     }
 
-    /// Changes the word that waiters of the record sleep on and wakes them to look again.
+    /// Changes the words that waiters of the record sleep on and wakes them to look again.
     fn bump(&self, record: u32) {
-        let word = &self.arena.record(record).event;
-        word.fetch_add(Event::WAITING + 1, SeqCst);
-        futex::wake_all(word);
+        let slot = self.arena.record(record);
+        for word in [&slot.event, &slot.turn] {
+            word.fetch_add(Event::WAITING + 1, SeqCst);
+            futex::wake(word, u32::MAX);
+        }
     }
 
     fn bump_watch(&self, bit: u32) {
         let word = self.arena.watch_word(bit);
         word.fetch_add(Event::WAITING + 1, SeqCst);
-        futex::wake_all(word);
+        futex::wake(word, u32::MAX);
+    }
+}
+
+/// A place in the queue for a claim. One sleeper is woken a turn, so whoever was woken owes the others the next one.
+struct Turn<'a> {
+    home: &'a Attachment,
+    record: u32,
+    /// Whether this waiter has been among those who may be woken.
+    slept: bool,
+}
+
+impl Turn<'_> {
+    /// The claim was taken: its end will wake the next.
+    fn taken(&mut self) {
+        if self.slept {
+            self.home.arena.expect_others(self.record);
+            self.slept = false;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.slept && !planted("keep the turn") {
+            self.home.arena.pass_turn(self.record);
+        }
     }
 }
 
@@ -182,7 +227,8 @@ struct Sleeper<'a> {
 
 impl<'a> Sleeper<'a> {
     fn new(home: &'a Arc<Attachment>, deadline: &'a Deadline, pace: Pace) -> Self {
-        let slice = if pace == Pace::Probing { Duration::from_millis(2) } else { WAIT_SLICE };
+        let probing = pace == Pace::Probing && longest_slice() == WAIT_SLICE;
+        let slice = if probing { FIRST_PROBE } else { longest_slice() };
         Self { home, deadline, slice, registration: None, journals: Journals::default(), began: None }
     }
 
@@ -216,7 +262,7 @@ impl<'a> Sleeper<'a> {
         futex::sleep(word, expected, end);
         if futex::now() >= end {
             self.home.end_of_slice(&mut self.journals);
-            self.slice = (self.slice * 2).min(WAIT_SLICE);
+            self.slice = (self.slice * 2).min(longest_slice());
         }
     }
 }
@@ -278,6 +324,7 @@ impl Attachment {
         }
         let bits = arena.mark(record);
         arena.wake(record);
+        arena.wake_next(record);
         arena.wake_watchers(bits);
     }
 }
