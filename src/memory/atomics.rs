@@ -26,7 +26,7 @@ pub(crate) fn pause() {
 #[inline(always)]
 pub(crate) fn loom_fence(_edge: &str) {
     #[cfg(loom)]
-    if modelled::chosen() == modelled::Sequential::Fences && !crate::mutant::planted(_edge) {
-        fence(Ordering::SeqCst);
+    if !crate::mutant::planted(_edge) {
+        modelled::fence_between();
     }
 }

@@ -22,6 +22,7 @@ use super::liveness::{Locks, Recovered};
 use super::look::Seen;
 use super::word::{Life, Owner};
 use crate::error::{Error, Resource, Result, Usage};
+use crate::mutant::planted;
 
 impl Seat {
     fn new(lane: LaneHandle) -> Self {
@@ -82,7 +83,7 @@ impl Drop for ThreadLane {
         LAST.set((0, ptr::null()));
         // SAFETY: `seat` came from `Box::into_raw`, this is its only owner, and the one other pointer to it was reset.
         let seat = unsafe { Box::from_raw(self.seat.as_ptr()) };
-        if let Some(home) = self.home.upgrade() {
+        if let Some(home) = self.home.upgrade().filter(|_| !planted("a thread keeps its lane")) {
             home.release_lane(seat.lane.into_inner().index);
         }
     }
@@ -94,7 +95,7 @@ struct Lent<'a>(&'a Seat);
 impl Drop for Lent<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.0.busy.set(false);
+        self.0.busy.set(planted("a panic keeps the lane") && std::thread::panicking());
     }
 }
 
@@ -139,10 +140,10 @@ impl Attachment {
     /// Refuses what belongs to another process or to a removed segment.
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<()> {
-        if fork::generation() != self.generation {
+        if fork::generation() != self.generation && !planted("do not notice a fork") {
             return Err(Error::Forked);
         }
-        if self.arena.header().retired.word.load(Relaxed) != 0 {
+        if self.arena.header().retired.word.load(Relaxed) != 0 && !planted("overlook the retired mark") {
             return Err(Error::Retired);
         }
         Ok(())
@@ -173,6 +174,7 @@ impl Attachment {
     #[inline(always)]
     fn sit<R>(seat: &Seat, work: impl FnOnce(&mut LaneHandle, &mut Copies) -> Result<R>) -> Result<R> {
         if seat.busy.replace(true) {
+            assert!(!planted("nest without an answer"), "planted");
             return Err(Error::Busy);
         }
         let lent = Lent(seat);

@@ -6,6 +6,7 @@
 use super::arena::Block;
 use super::atomics::Ordering::Relaxed;
 use super::word::Owner;
+use crate::mutant::planted;
 
 /// Who may change the record, and until when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,6 +180,9 @@ impl Block<'_> {
     /// Copies `length` payload bytes, at most the block's capacity. Possibly torn, as [`Block::meta`].
     #[inline(always)]
     pub(crate) fn copy(&self, length: usize, into: &mut Vec<u8>) {
+        if planted("reserve what the length says") {
+            into.reserve(length);
+        }
         let length = length.min(self.capacity());
         let padded = length.next_multiple_of(8);
         // Same length as last time: no byte is written twice.

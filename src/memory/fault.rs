@@ -1,5 +1,7 @@
 //! What can go wrong below the public face, before anybody has put words to it.
 
+use crate::mutant::planted;
+
 /// Why a step of the protocol could not be taken. Nothing has been changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -35,6 +37,9 @@ impl Patience {
     /// One more look that made no sense, at `head`.
     #[cold]
     pub(crate) fn again(&mut self, what: &'static str, record: u32, head: u64, found: u64) -> Result<(), Fault> {
+        if planted("look for ever") {
+            return Ok(());
+        }
         self.rounds += 1;
         self.same = if self.rounds > 1 && head == self.last { self.same + 1 } else { 0 };
         self.last = head;

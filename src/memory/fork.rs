@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Once, OnceLock};
 
+use crate::mutant::planted;
+
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FIRST: AtomicPtr<Node> = AtomicPtr::new(std::ptr::null_mut());
 static OPENING: AtomicBool = AtomicBool::new(false);
@@ -49,8 +51,11 @@ impl LockDescriptor {
     /// Opens the descriptor and puts it on the list, with no fork in between.
     pub(crate) fn open<E>(open: impl FnOnce() -> Result<OwnedFd, E>) -> Result<Self, E> {
         install();
-        let _opening = Opening::enter();
+        let _opening = (!planted("fork while attaching")).then(Opening::enter);
         let descriptor = open()?.into_raw_fd();
+        if planted("fork while attaching") {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         let node = nodes()
             .find(|node| {
                 node.descriptor.compare_exchange(NONE, descriptor, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -142,7 +147,7 @@ extern "C" fn after() {
 
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    if !crate::mutant::planted("child keeps the lock") {
+    if !planted("child keeps the lock") {
         for node in nodes() {
             let descriptor = node.descriptor.swap(NONE, Ordering::AcqRel);
             if descriptor != NONE {

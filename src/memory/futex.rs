@@ -58,10 +58,14 @@ pub(crate) mod model {
         static ref QUEUE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
     }
 
+    /// What no model's word ever holds.
+    const NEVER: u32 = u32::MAX;
+
     pub(crate) fn sleep(word: &AtomicU32, expected: u32) {
         let guard = QUEUE.0.lock().unwrap();
-        // A read-modify-write reads the newest value, as the kernel's load under its bucket lock does.
-        if word.fetch_or(0, Relaxed) == expected {
+        // A read-modify-write reads the newest value, as the kernel's load under its bucket lock does; one that fails
+        // stores nothing, as the kernel does not either.
+        if word.compare_exchange(NEVER, NEVER, Relaxed, Relaxed) == Err(expected) {
             drop(QUEUE.1.wait(guard).unwrap());
         }
     }

@@ -13,6 +13,7 @@ use super::atomics::Ordering::{Relaxed, Release};
 use super::fingerprint::fnv1a64;
 use super::layout::{ENDIAN_TAG, FORMAT, Geometry, IDENTITY, MAGIC, MAX_CLASSES, Shape, layout_hash};
 use crate::error::{Error, Mismatch, Result};
+use crate::mutant::planted;
 
 /// Where each fact stands in the identity words.
 mod at {
@@ -105,10 +106,10 @@ pub(crate) fn check(words: &Identity, path: Option<&Path>, length: u64, boot: [u
         return incompatible(Mismatch::Layout { found: words[at::LAYOUT], ours: layout_hash() });
     }
     let damaged = |what, found| Err(Error::Corrupt { what, place: 0, found });
-    if words[at::CHECKSUM] != checksum(words) {
+    if words[at::CHECKSUM] != checksum(words) && !planted("trust the header") {
         return damaged("the header does not add up to its checksum", words[at::CHECKSUM]);
     }
-    if words[at::BOOT..at::BOOT + 2] != boot {
+    if words[at::BOOT..at::BOOT + 2] != boot && !planted("overlook the boot") {
         return incompatible(Mismatch::Boot);
     }
     if length != words[at::SIZE] {

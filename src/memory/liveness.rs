@@ -67,6 +67,11 @@ impl Locks {
         lock.l_whence = libc::SEEK_SET as libc::c_short;
         lock.l_start = BASE + i64::from(row);
         lock.l_len = 1;
+        let command = match command {
+            libc::F_OFD_SETLK if planted("locks of the process") => libc::F_SETLK,
+            libc::F_OFD_GETLK if planted("locks of the process") => libc::F_GETLK,
+            command => command,
+        };
         loop {
             // SAFETY: `fcntl` with an OFD lock command takes a descriptor (a stale or -1 one is answered with EBADF) and a
             // pointer to a `flock` that lives across the call, with `l_pid` zero as these commands demand.
@@ -101,6 +106,9 @@ impl Arena {
         let life = Life(self.row(owner.row()).life.load(Acquire));
         if !life.is_attached() || life.epoch() != owner.epoch() {
             return false;
+        }
+        if planted("liveness by pid") {
+            return std::fs::exists(format!("/proc/{}", self.row(owner.row()).pid.load(Relaxed))).unwrap_or(false);
         }
         // Our own locks do not show, but a row of ours in this epoch would be `me`, or dead and being recovered by us.
         locks.is_held_by_another(owner.row())

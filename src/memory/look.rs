@@ -114,6 +114,7 @@ impl Arena {
                 return Ok((head, 0));
             }
             let Some(block) = self.block(head.block()).filter(|_| !head.is_reference()) else {
+                assert!(!planted("trust the head"), "planted");
                 // Commits over several records are part of the format; this version neither makes nor meets one.
                 trouble.patience.again("a head that names no block", record, head.0, head.0)?;
                 continue;
@@ -129,7 +130,8 @@ impl Arena {
                 fence(Acquire);
             }
             let same = planted("read without a second look") || block.head.fate.load(Relaxed) == fate.0;
-            if same && of == record && length as usize <= block.capacity() {
+            let fits = length as usize <= block.capacity() || planted("trust the length");
+            if same && fits && (of == record || planted("trust the block")) {
                 return Ok((head, revision));
             }
             let what = "a block of another record, or longer than its class";

@@ -349,7 +349,7 @@ impl SegmentBuilder {
             ("payload bytes", self.classes.as_ref().map(|c| largest(c) as u64), segment.max_payload() as u64),
         ];
         for (what, asked, found) in asked {
-            if let Some(asked) = asked.filter(|asked| *asked > found) {
+            if let Some(asked) = asked.filter(|asked| *asked > found && !planted("take a smaller one")) {
                 let path = segment.inner.path.clone();
                 return Err(Error::Incompatible { path, mismatch: Mismatch::Smaller { what, found, asked } });
             }
@@ -400,7 +400,7 @@ fn take_away(path: &Path, which: Which) -> Result<bool> {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     file::unlink(path).inspect_err(|_| {
-        if let Some(mark) = mark.filter(|_| !begun) {
+        if let Some(mark) = mark.filter(|_| !begun && !planted("retire without removing")) {
             mark.store(0, SeqCst);
         }
     })?;

@@ -12,28 +12,31 @@
 //!   accesses: precise for store-then-look pairs, but too kind to code that needs an ordinary edge and has a `SeqCst`
 //!   access standing there for another reason. ([`Sequential::Accesses`])
 //! * A `SeqCst` fence is modelled in full. With every access an `AcqRel` one and a fence between the halves of each
-//!   store-then-look pair, nothing but the named pair is ordered; but the fence stays where one half is weakened.
-//!   ([`Sequential::Fences`])
+//!   store-then-look pair, nothing but the named pairs is ordered; but a fence stays where one half is weakened, and it
+//!   orders what else is near it. ([`Sequential::Fences`])
 //!
-//! So each sees what the other hides, and models of code with such pairs are explored under both.
+//! So each sees what the other hides, and models of code with such pairs are explored under both. All others do without
+//! any order of `SeqCst` accesses. ([`Sequential::Nothing`])
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 
 use loom::sync::atomic as modelled;
-use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Release, SeqCst};
+use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic as plain;
 
 /// What stands for the order of `SeqCst` accesses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sequential {
+    /// Nothing: the accesses are `AcqRel`.
+    Nothing,
     /// The accesses themselves; [`loom_fence`](super::loom_fence) does nothing.
     Accesses,
     /// [`loom_fence`](super::loom_fence); the accesses are `AcqRel`.
     Fences,
 }
 
-thread_local! {
+std::thread_local! {
     /// loom runs all threads of a model on the thread that explores it.
     static SEQUENTIAL: Cell<Sequential> = const { Cell::new(Sequential::Accesses) };
 }
@@ -43,8 +46,18 @@ pub(crate) fn choose(sequential: Sequential) {
     SEQUENTIAL.set(sequential);
 }
 
-pub(crate) fn chosen() -> Sequential {
-    SEQUENTIAL.get()
+loom::lazy_static! {
+    static ref FENCES: modelled::AtomicU32 = modelled::AtomicU32::new(0);
+}
+
+/// The fence of [`loom_fence`](super::loom_fence).
+pub(crate) fn fence_between() {
+    if SEQUENTIAL.get() == Sequential::Fences {
+        // loom switches threads before accesses and never before a fence. So that fences are explored in every order,
+        // each comes with an access that all of them make.
+        FENCES.fetch_add(1, Relaxed);
+        modelled::fence(SeqCst);
+    }
 }
 
 /// Accesses a thread has left to live; `u32::MAX`: it lives for ever.
@@ -83,7 +96,7 @@ fn step() {
 
 /// `ordering`, or what it is without the order of `SeqCst` accesses: `weaker`.
 fn or_weaker(ordering: Ordering, weaker: Ordering) -> Ordering {
-    if ordering == SeqCst && SEQUENTIAL.get() == Sequential::Fences { weaker } else { ordering }
+    if ordering == SeqCst && SEQUENTIAL.get() != Sequential::Accesses { weaker } else { ordering }
 }
 
 macro_rules! word {

@@ -1,0 +1,87 @@
+//! Every command the README and the example's README show is run here, shortened where it may be.
+//!
+//! A shell line that this file does not know is a failure: add how it is run before showing it to anybody.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A documented command, and what is run for it.
+const COMMANDS: &[(&str, &[&str])] = &[
+    (
+        "cargo run --release -p torture",
+        &["cargo", "run", "--release", "-p", "torture", "--", "--seconds", "2", "--updates", "20"],
+    ),
+    // This test is part of it; running it from here would never end.
+    ("ci/test", &["bash", "-n", "ci/test"]),
+    ("cargo bench --bench throughput", &["cargo", "bench", "--bench", "throughput", "--", "--test"]),
+    (
+        "cargo run --release -p cap_guard",
+        &["cargo", "run", "--release", "-p", "cap_guard", "--", "--processes", "4", "--updates", "20"],
+    ),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The lines of a document's `sh` blocks.
+fn shell_lines(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match line.trim() {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside && !line.is_empty() => lines.push(line.to_owned()),
+            _ => {}
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_command_the_documents_show_works() {
+    let mut shown: Vec<String> = Vec::new();
+    for document in ["README.md", "torture/README.md", "examples/cap_guard/README.md"] {
+        let lines = shell_lines(document);
+        assert!(!lines.is_empty(), "{document} shows no command");
+        shown.extend(lines);
+    }
+    assert_eq!(shown[..2], ["cargo run --release -p torture", "ci/test"], "the README's first two commands");
+    shown.sort();
+    shown.dedup();
+    for line in shown {
+        let Some((_, run)) = COMMANDS.iter().find(|(command, _)| *command == line) else {
+            panic!("`{line}` is documented and not known here");
+        };
+        let output = Command::new(run[0]).args(&run[1..]).current_dir(root()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`{}` for `{line}` failed:\n{said}", run.join(" "));
+    }
+}
+
+#[test]
+fn every_check_is_a_command() {
+    use std::os::unix::fs::PermissionsExt;
+    for name in ["ci/check", "ci/test", "ci/loom", "ci/crash", "ci/mutants", "ci/torture", "ci/bench", ".ci/run"] {
+        let mode = fs::metadata(root().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{name} is not executable");
+        assert!(Command::new("bash").arg("-n").arg(name).current_dir(root()).status().unwrap().success(), "{name}");
+    }
+}
+
+/// Links to files of the repository lead somewhere.
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for document in ["README.md", "torture/README.md", "examples/cap_guard/README.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let folder = root().join(document).parent().unwrap().to_path_buf();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.starts_with("http") && !target.starts_with('#') {
+                assert!(folder.join(target).exists(), "{document} links to {target}");
+            }
+        }
+    }
+}
