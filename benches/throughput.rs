@@ -53,7 +53,9 @@ fn everything(mut criterion: Criterion, options: Options) -> io::Result<()> {
         options,
     };
     if run.options.measures() {
-        println!("{}\n", run.machine.in_a_line());
+        println!("{}", run.machine.in_a_line());
+        let (cost, step) = (figures::time(run.ticks.cost()), figures::time(run.ticks.step()));
+        println!("single operations are timed in steps of {step}; the clock's own {cost} are taken off\n");
     }
     alone::run(&mut criterion, &mut run)?;
     contended::ONE_RECORD.run(&mut run)?;

@@ -1,5 +1,6 @@
 //! Claims: one holder, tokens that grow, and no write by a holder that lost its claim (P2, P7).
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -170,30 +171,45 @@ fn of_many_threads_one_holds_the_claim() {
     assert_eq!(entered.load(Ordering::SeqCst), 1600);
 }
 
-/// One sleeper is woken a turn, and one that gives up hands its turn on. A turn that is kept costs a slice, which shows
-/// as a hang under the planted bugs "keep the turn" and "forget the next claimer".
+/// One sleeper is woken a turn. One that is woken, finds that a newcomer was faster, and gives up, hands its turn on: the
+/// other sleeper would lie there for a slice, which shows as a hang under the planted bugs "keep the turn" and "forget
+/// the next claimer".
 #[test]
 fn every_claimer_gets_its_turn_though_others_give_up() {
+    const ROUNDS: u64 = 2000;
     let segment = segment();
+    let round = Barrier::new(3);
+    let spin = |turns: u64| (0..turns).for_each(|_| std::hint::spin_loop());
+    let claim = |wait: Deadline| segment.record(0).unwrap().claim(wait, LONG);
     thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..500 {
-                    segment.record(0).unwrap().claim(Deadline::never(), LONG).unwrap().release().unwrap();
+        scope.spawn(|| {
+            for i in 0..ROUNDS {
+                round.wait();
+                let impatient = Deadline::after(Duration::from_micros(20 + i * 7 % 300));
+                match claim(impatient) {
+                    Ok(claim) => claim.release().unwrap(),
+                    Err(error) => assert_eq!(error.kind(), slotguard::ErrorKind::TimedOut),
                 }
-            });
-        }
-        for patience in 1..=4 {
-            let segment = &segment;
-            scope.spawn(move || {
-                for _ in 0..100 {
-                    let wait = Deadline::after(Duration::from_micros(patience * 20));
-                    match segment.record(0).unwrap().claim(wait, LONG) {
-                        Ok(claim) => claim.release().unwrap(),
-                        Err(error) => assert_eq!(error.kind(), slotguard::ErrorKind::TimedOut),
-                    }
-                }
-            });
+                round.wait();
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                round.wait();
+                claim(Deadline::never()).unwrap().release().unwrap();
+                round.wait();
+            }
+        });
+        for i in 0..ROUNDS {
+            let held = claim(Deadline::now()).unwrap();
+            round.wait();
+            spin(2000 + i * 31 % 6000);
+            held.release().unwrap();
+            if let Ok(faster) = claim(Deadline::now()) {
+                spin(1000);
+                faster.release().unwrap();
+            }
+            round.wait();
         }
     });
 }

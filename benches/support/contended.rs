@@ -36,6 +36,7 @@ pub const ONE_RECORD: Matrix = Matrix {
     payloads: &[8, 64, 256, 1024],
     workers: &[1, 2, 8, 64],
     systems: &[
+        (System::Word, Kind::Threads),
         (System::Slotguard, Kind::Threads),
         (System::ParkingLot, Kind::Threads),
         (System::Std, Kind::Threads),
@@ -83,11 +84,7 @@ struct Site {
 impl Matrix {
     /// The name of a row.
     pub fn row(&self, payload: usize, workers: usize, kind: Kind, system: System) -> String {
-        let kind = match (workers, kind) {
-            (1, Kind::Threads) => "thread".to_owned(),
-            (1, Kind::Processes) => "process".to_owned(),
-            _ => kind.to_string(),
-        };
+        let kind = kind.of(workers);
         format!("{}/{payload} B/{workers} {kind}/{system}", self.title)
     }
 
@@ -96,7 +93,9 @@ impl Matrix {
         for payload in self.payloads {
             let mut rows: Vec<(String, Job, usize)> = Vec::new();
             let mut sites: Vec<Site> = Vec::new();
-            for (system, kind) in self.systems {
+            // The limit is a word and knows no payload: one size of it is enough.
+            let systems = self.systems.iter().filter(|(system, _)| *system != System::Word || *payload == 8);
+            for (system, kind) in systems {
                 let wanted: Vec<_> = self
                     .workers
                     .iter()
@@ -154,7 +153,7 @@ impl Matrix {
             println!(
                 "{:>3} {:<9} {:<24} {:>10} {:>10} {:>10} {:>10} {:>7.2}",
                 job.workers,
-                job.kind,
+                job.kind.of(job.workers),
                 job.system,
                 rate(of("rate")),
                 time(of("p50")),

@@ -108,12 +108,21 @@ pub enum Kind {
     Processes,
 }
 
+impl Kind {
+    /// The word for so many of them.
+    pub fn of(self, workers: usize) -> &'static str {
+        match (self, workers) {
+            (Self::Threads, 1) => "thread",
+            (Self::Threads, _) => "threads",
+            (Self::Processes, 1) => "process",
+            (Self::Processes, _) => "processes",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(match self {
-            Self::Threads => "threads",
-            Self::Processes => "processes",
-        })
+        out.pad(self.of(2))
     }
 }
 
@@ -234,6 +243,7 @@ impl Job {
             .arg(self.record_of(worker).to_string())
             .arg(self.every().to_string())
             .arg(core.map_or_else(|| "any".to_owned(), |core| core.to_string()))
+            .arg(std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         // SAFETY: between fork and exec only one system call is made, and it is async-signal-safe.
@@ -254,10 +264,14 @@ pub fn work_for_the_parent(words: &[OsString]) -> io::Result<()> {
         return Err(wrong());
     };
     let rest: Vec<&str> = rest.iter().filter_map(|word| word.to_str()).collect();
-    let [system, task, payload, record, every, core] = rest[..] else {
+    let [system, task, payload, record, every, core, parent] = rest[..] else {
         return Err(wrong());
     };
     let number = |word: &str| word.parse::<u32>().map_err(|_| wrong());
+    let parent_now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
+    if parent_now.as_deref() != Some(parent) {
+        return Err(io::Error::other("the run was over before its worker began"));
+    }
     pin::to(core.parse().ok());
     let place = Place::open(System::named(system).ok_or_else(wrong)?, &PathBuf::from(file))?;
     let task = if task == "claim" { Task::Claim } else { Task::Update };

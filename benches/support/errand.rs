@@ -21,14 +21,21 @@ pub enum Errand {
     QuietControl,
 }
 
-const ALL: [(Errand, &str); 4] =
-    [(Errand::Work, "work"), (Errand::Keep, "keep"), (Errand::Quiet, "quiet"), (Errand::QuietControl, "quiet-control")];
+const ALL: [Errand; 4] = [Errand::Work, Errand::Keep, Errand::Quiet, Errand::QuietControl];
 
 impl Errand {
     /// The arguments that start it.
     pub fn words(self) -> [&'static str; 2] {
-        let (_, name) = ALL[ALL.iter().position(|(one, _)| *one == self).unwrap_or(0)];
-        [WORD, name]
+        [WORD, self.name()]
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Keep => "keep",
+            Self::Quiet => "quiet",
+            Self::QuietControl => "quiet-control",
+        }
     }
 }
 
@@ -39,11 +46,11 @@ pub fn run() -> Option<ExitCode> {
         return None;
     }
     let name = words.get(1).and_then(|word| word.to_str()).unwrap_or("");
-    let done = match ALL.iter().find(|(_, known)| *known == name) {
-        Some((Errand::Work, _)) => crew::work_for_the_parent(&words[2..]),
-        Some((Errand::Keep, _)) => scratch::keep(),
-        Some((Errand::Quiet, _)) => quiet::update_in_silence(false),
-        Some((Errand::QuietControl, _)) => quiet::update_in_silence(true),
+    let done = match ALL.into_iter().find(|errand| errand.name() == name) {
+        Some(Errand::Work) => crew::work_for_the_parent(&words[2..]),
+        Some(Errand::Keep) => scratch::keep(),
+        Some(Errand::Quiet) => quiet::update_in_silence(false),
+        Some(Errand::QuietControl) => quiet::update_in_silence(true),
         None => Err(std::io::Error::other(format!("no errand is named {name:?}"))),
     };
     Some(match done {

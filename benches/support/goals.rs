@@ -1,7 +1,7 @@
 //! The goals this bench can judge, each as a ratio to something measured in the same run, and whether it is met.
 
 use super::{
-    Run, alone,
+    Run,
     contended::{CLAIM, DISTINCT_RECORDS, Matrix, ONE_RECORD},
     crew::Kind,
     handover,
@@ -130,7 +130,6 @@ fn one_thread(run: &Run) -> Vec<Goal> {
         for (rival, words) in
             [("parking_lot", "parking_lot, same hash"), ("parking_lot, fnv crate", "parking_lot, byte-serial hash")]
         {
-            debug_assert!(alone::PAYLOADS.contains(&payload));
             let what = format!("update alone, {payload} B : {words}");
             goals.push(at_most(what, most, ratio(payload, "slotguard", rival)));
         }

@@ -2,7 +2,8 @@
 //!
 //! *Asleep*: the turn is passed only when the kernel says that the other side sleeps, and a little later still, so that its
 //! core is idle; the time is from just before the pass to the return of the wait, on the same monotonic clock.
-//! *Awake*: both sides pass the turn on at once, so nobody need sleep; the time is a round trip by two.
+//! *Awake*: both sides pass the turn on at once, so nobody need sleep; the time is a round trip by two,
+//! the middle of many short stretches, so that a stretch in which another program took a core away does not decide.
 
 use std::{
     fs::File,
@@ -140,28 +141,45 @@ fn wake(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
     Ok(median(all))
 }
 
-/// A round trip by two, with both sides awake, as the mean of all.
+/// Round trips that are timed together.
+const STRETCH: usize = 64;
+
+/// A round trip by two, with both sides awake: the middle of all stretches. Each begins with both sides looking for the
+/// other; otherwise two waiters that once slept would be measured asleep ever after, each waking too late for the other.
 fn bounce(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
+    let turns: Vec<u32> = (first..first + passes).collect();
+    let arrived = [AtomicU64::new(0), AtomicU64::new(0)];
+    let meet = |me: usize| {
+        let met = arrived[me].fetch_add(1, Release) + 1;
+        while arrived[1 - me].load(Acquire) < met {}
+    };
     thread::scope(|scope| {
         let answering = scope.spawn(|| {
             pin::to(pin::core_for(1, 2));
-            for turn in first..first + passes {
-                baton.wait(1, turn);
-                baton.pass(0, turn);
+            for stretch in turns.chunks(STRETCH) {
+                meet(1);
+                for turn in stretch {
+                    baton.wait(1, *turn);
+                    baton.pass(0, *turn);
+                }
             }
         });
         let asking = scope.spawn(|| {
             pin::to(pin::core_for(0, 2));
-            let start = Instant::now();
-            for turn in first..first + passes {
-                baton.pass(1, turn);
-                baton.wait(0, turn);
-            }
-            start.elapsed()
+            let stretches = turns.chunks(STRETCH).map(|stretch| {
+                meet(0);
+                let start = Instant::now();
+                for turn in stretch {
+                    baton.pass(1, *turn);
+                    baton.wait(0, *turn);
+                }
+                start.elapsed().as_nanos() as f64 / stretch.len() as f64 / 2.0
+            });
+            median(&stretches.collect::<Vec<_>>())
         });
-        let took = asking.join().expect("the asking side");
+        let middle = asking.join().expect("the asking side");
         answering.join().expect("the answering side");
-        Ok(took.as_nanos() as f64 / f64::from(passes) / 2.0)
+        Ok(middle)
     })
 }
 

@@ -25,13 +25,12 @@ impl Machine {
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
             .map_or("unknown", |(_, name)| name.trim());
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
             cores: super::pin::cores().len(),
             model: model.to_owned(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             architecture: std::env::consts::ARCH,
-            load: load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
+            load: load(),
         }
     }
 
@@ -42,4 +41,10 @@ impl Machine {
             self.cores, self.model, self.architecture, self.kernel, self.load
         )
     }
+}
+
+/// Load averages over 1, 5 and 15 minutes now.
+pub fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }

@@ -4,7 +4,7 @@
 //!
 //! | variable                  | default | meaning                                                        |
 //! |---------------------------|---------|----------------------------------------------------------------|
-//! | `SLOTGUARD_BENCH_MILLIS`  | 100     | one timed window with up to two workers; 8 take 2×, 64 take 4× |
+//! | `SLOTGUARD_BENCH_MILLIS`  | 100     | one timed window with up to two workers; 8 take 2×, 64 take 8× |
 //! | `SLOTGUARD_BENCH_ROUNDS`  | 3       | times every row is repeated, its rivals in between             |
 
 use std::{env, time::Duration};
@@ -133,7 +133,7 @@ impl Options {
         match (self.mode, workers) {
             (Mode::Measure, 0..=2) => self.window,
             (Mode::Measure, 3..=8) => self.window * 2,
-            (Mode::Measure, _) => self.window * 4,
+            (Mode::Measure, _) => self.window * 8,
             _ => Duration::ZERO,
         }
     }

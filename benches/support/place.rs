@@ -12,7 +12,7 @@ use slotguard::{Deadline, Segment, fnv1a64};
 use super::{
     crew::{Board, Tally},
     mapped::Mapped,
-    rivals::{FlockedFile, LARGEST, Robust, Value, ZEROS, one_more},
+    rivals::{FlockedFile, LARGEST, Robust, Value, Word, ZEROS, one_more},
 };
 
 /// How long a claim of this bench would live if its worker died; no row comes near it.
@@ -31,15 +31,18 @@ pub enum System {
     Robust,
     /// `flock` around a mapping.
     Flock,
+    /// One word and a loop around a compare-and-swap: the limit of what several can do to one place.
+    Word,
 }
 
 /// Every system by the name it has in rows and in arguments.
-const NAMES: [(System, &str); 5] = [
+const NAMES: [(System, &str); 6] = [
     (System::Slotguard, "slotguard"),
     (System::ParkingLot, "parking_lot"),
     (System::Std, "std mutex"),
     (System::Robust, "robust mutex"),
     (System::Flock, "flock"),
+    (System::Word, "CAS loop (limit)"),
 ];
 
 impl fmt::Display for System {
@@ -78,6 +81,8 @@ pub enum Place {
     Robust(Mapped<Robust>),
     /// Where the file is; every worker opens it for itself.
     Flock(PathBuf),
+    /// A word in a mapping.
+    Word(Mapped<Word>),
 }
 
 impl Place {
@@ -110,6 +115,7 @@ impl Place {
                 FlockedFile::open(file)?;
                 Self::Flock(file.to_owned())
             }
+            System::Word => Self::Word(Mapped::open(file)?),
         })
     }
 
@@ -119,6 +125,7 @@ impl Place {
             System::Slotguard => Ok(Self::Slotguard(Segment::open(file).map_err(io::Error::other)?)),
             System::Robust => Ok(Self::Robust(Mapped::open(file)?)),
             System::Flock => Ok(Self::Flock(file.to_owned())),
+            System::Word => Ok(Self::Word(Mapped::open(file)?)),
             System::ParkingLot | System::Std => {
                 Err(io::Error::other(format!("{system} is for threads of one process")))
             }
@@ -156,6 +163,10 @@ impl Place {
                 let robust = mapped.get();
                 board.work(every, || robust.locked(|_| ()))
             }
+            (Self::Word(mapped), _) => {
+                let word = mapped.get();
+                board.work(every, || word.one_more())
+            }
             (Self::Flock(path), _) => {
                 let file = FlockedFile::open(path).expect("the run's own file opens");
                 board.work(every, || {
@@ -176,6 +187,7 @@ impl Place {
             Self::ParkingLot(mutex) => mutex.lock().changes(),
             Self::Std(mutex) => mutex.lock().unwrap_or_else(PoisonError::into_inner).changes(),
             Self::Robust(mapped) => mapped.get().locked(|value| value.changes()),
+            Self::Word(mapped) => mapped.get().changes(),
             Self::Flock(path) => {
                 let file = FlockedFile::open(path).expect("the run's own file opens");
                 file.locked(|value| value.changes())

@@ -1,7 +1,8 @@
 //! Reads beside a writer that never rests, and the copy of the same bytes that a read can at best be.
 //!
-//! Reader and writer have a core each. The mean is taken over reads that are not timed one by one; the tail over a second
-//! stretch in which one read in eight is.
+//! Reader and writer have a core each. Stretches of reads take turns: in one they are timed together, which gives the mean;
+//! in the next one read in eight is timed alone, which gives the tail. A stretch during which the writer wrote nothing, as
+//! when another program has its core, is left out. The mean of a row is the middle of the means of its stretches.
 
 use std::{
     hint::black_box,
@@ -21,7 +22,7 @@ use slotguard::{Segment, fnv1a64};
 
 use super::{
     Run,
-    figures::{rate, time},
+    figures::{median, rate, time},
     latency::Histogram,
     pin,
     rivals::{LARGEST, ZEROS, one_more},
@@ -128,9 +129,9 @@ fn measure(system: &str, payload: usize, window: Duration) -> io::Result<Seen> {
     })
 }
 
-/// How many reads share one look at the clock that ends a stretch.
-const STRIDE: u32 = 256;
-/// One read in so many is timed in the second stretch.
+/// Reads in a stretch: some ten microseconds, so that few stretches meet another program.
+const STRETCH: u32 = 2_048;
+/// One read in so many is timed in every other stretch.
 const EVERY: u32 = 8;
 
 fn beside(window: Duration, write: impl Fn() + Sync, mut read: impl FnMut() -> u64 + Send) -> Seen {
@@ -151,39 +152,35 @@ fn beside(window: Duration, write: impl Fn() + Sync, mut read: impl FnMut() -> u
             while written.load(Acquire) == 0 {
                 thread::yield_now();
             }
-            let (before, start) = (written.load(Relaxed), Instant::now());
-            let mut reads = 0;
-            let plain = loop {
-                for _ in 0..STRIDE {
+            let start = Instant::now();
+            let (mut means, mut rates, mut all) = (Vec::new(), Vec::new(), Histogram::new());
+            let mut stretch = Vec::with_capacity((STRETCH / EVERY) as usize);
+            while means.is_empty() || start.elapsed() < window {
+                let (before, began) = (written.load(Relaxed), Instant::now());
+                for _ in 0..STRETCH {
                     black_box(read());
                 }
-                reads += STRIDE;
-                let passed = start.elapsed();
-                if passed >= window / 2 {
-                    break passed;
+                let (took, writes) = (began.elapsed(), written.load(Relaxed) - before);
+                if writes > 0 {
+                    means.push(took.as_nanos() as f64 / f64::from(STRETCH));
+                    rates.push(writes as f64 / took.as_secs_f64());
                 }
-            };
-            let writes = written.load(Relaxed) - before;
-            let (mut timed, start) = (Histogram::new(), Instant::now());
-            loop {
-                for _ in 0..STRIDE / EVERY {
+                let before = written.load(Relaxed);
+                stretch.clear();
+                for _ in 0..STRETCH / EVERY {
                     for _ in 1..EVERY {
                         black_box(read());
                     }
                     let before = ticks::now();
                     black_box(read());
-                    timed.add(ticks::now() - before);
+                    stretch.push(ticks::now() - before);
                 }
-                if start.elapsed() >= window / 2 {
-                    break;
+                if written.load(Relaxed) > before {
+                    stretch.iter().for_each(|ticks| all.add(*ticks));
                 }
             }
             stop.store(true, Relaxed);
-            Seen {
-                mean: plain.as_nanos() as f64 / f64::from(reads),
-                timed,
-                writes_a_second: writes as f64 / plain.as_secs_f64(),
-            }
+            Seen { mean: median(&means), timed: all, writes_a_second: median(&rates) }
         });
         reader.join().expect("the reader")
     })

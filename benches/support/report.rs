@@ -7,14 +7,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Run, goals};
+use super::{Run, goals, machine::load};
 
 /// Prints the goals and writes every number.
 pub fn finish(run: &Run) -> io::Result<()> {
     let goals = goals::all(run);
-    println!("\ngoals, as ratios to rows of this run; {}", run.machine.in_a_line());
+    println!("\ngoals, as ratios to rows of this run; {}, after {}", run.machine.in_a_line(), load());
     println!("{:<64} {:>10} {:>10}  verdict", "", "goal", "measured");
-    for goal in &goals {
+    for goal in goals.iter().filter(|goal| goal.measured.is_some()) {
         println!("{:<64} {:>10} {:>10}  {}", goal.what, goal.goal(), goal.value(), goal.verdict());
     }
     let verdicts = |wanted| goals.iter().filter(|goal| goal.is_met() == wanted).count();
@@ -51,16 +51,18 @@ fn json(run: &Run, goals: &[goals::Goal]) -> String {
         ("architecture", machine.architecture),
         ("kernel", &machine.kernel),
         ("load_before", &machine.load),
+        ("load_after", &load()),
     ] {
         let _ = write!(out, ", \"{name}\": {}", quoted(value));
     }
     let _ = write!(
         out,
-        "}},\n  \"run\": {{\"finished_unix_s\": {}, \"window_ms\": {}, \"rounds\": {}, \"clock_cost_ns\": {}}},\n",
+        "}},\n  \"run\": {{\"finished_unix_s\": {}, \"window_ms\": {}, \"rounds\": {}, \"clock_cost_ns\": {}, \"clock_step_ns\": {}}},\n",
         now.as_secs(),
         run.options.window.as_millis(),
         run.options.rounds,
-        number(run.ticks.cost())
+        number(run.ticks.cost()),
+        number(run.ticks.step())
     );
     let lines: Vec<String> = run
         .figures

@@ -3,24 +3,34 @@
 //! Threads have `parking_lot` and `std`; processes have a robust process-shared pthread mutex and `flock`. All of them change
 //! the value in place and hash it with the function slotguard itself uses.
 
-use std::{cell::UnsafeCell, fs::File, io, mem::MaybeUninit, path::Path};
+use std::{
+    cell::UnsafeCell,
+    fs::File,
+    io,
+    mem::MaybeUninit,
+    path::Path,
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
 
 use super::mapped::{Mapped, Shareable};
 
 /// The largest payload any row uses.
 pub const LARGEST: usize = 1024;
 
-/// A value with what goes with it: what the mutexes guard.
+/// A value with what goes with it: what the mutexes guard. Aligned, or a rival's speed would hang on where it happens to lie.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Value {
+    bytes: [u8; LARGEST],
     version: u64,
     fingerprint: u64,
-    bytes: [u8; LARGEST],
 }
 
 /// A fresh value, all zeros.
-pub const ZEROS: Value = Value { version: 0, fingerprint: 0, bytes: [0; LARGEST] };
+pub const ZEROS: Value = Value { bytes: [0; LARGEST], version: 0, fingerprint: 0 };
 
 /// The change every row makes: one more in the number that the first eight bytes are.
 #[inline]
@@ -138,6 +148,30 @@ impl FlockedFile {
         let done = work(unsafe { &mut *self.mapped.get().value.get() });
         self.file.unlock().expect("flock of the run's own file");
         done
+    }
+}
+
+/// A number that everybody raises with compare-and-swap, trying again when another was first.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct Word(AtomicU64);
+
+// SAFETY: one atomic; every pattern of bytes is a value.
+unsafe impl Shareable for Word {}
+
+impl Word {
+    /// Raises it by one.
+    #[inline]
+    pub fn one_more(&self) {
+        let mut seen = self.0.load(Relaxed);
+        while let Err(now) = self.0.compare_exchange(seen, seen + 1, SeqCst, Relaxed) {
+            seen = now;
+        }
+    }
+
+    /// What it has come to.
+    pub fn changes(&self) -> u64 {
+        self.0.load(SeqCst)
     }
 }
 

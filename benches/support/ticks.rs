@@ -1,7 +1,8 @@
 //! A clock cheap enough to time a single operation of a few nanoseconds: the processor's own counter.
 //!
 //! On x86-64 the counter is read between two fences, so that the operation timed is neither begun before nor ended after.
-//! What the two readings themselves cost is measured once and taken off. Elsewhere the system's monotonic clock does it.
+//! What the two readings themselves cost is measured once and taken off.
+//! A counter may move in steps of several nanoseconds, so the percentiles of very short operations do too. Elsewhere the system's monotonic clock does it.
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ pub fn now() -> u64 {
 pub struct Rate {
     ticks_per_nanosecond: f64,
     cost_of_a_pair: u64,
+    step: u64,
 }
 
 impl Rate {
@@ -50,7 +52,11 @@ impl Rate {
             })
             .collect();
         pairs.sort_unstable();
-        Self { ticks_per_nanosecond, cost_of_a_pair: pairs[pairs.len() / 2] }
+        Self {
+            ticks_per_nanosecond,
+            cost_of_a_pair: pairs[pairs.len() / 2],
+            step: pairs.iter().copied().find(|pair| *pair > 0).unwrap_or(1),
+        }
     }
 
     /// Nanoseconds of an interval that was read with two calls of [`now`], without the cost of the two calls.
@@ -61,5 +67,10 @@ impl Rate {
     /// What two readings cost, in nanoseconds.
     pub fn cost(&self) -> f64 {
         self.cost_of_a_pair as f64 / self.ticks_per_nanosecond
+    }
+
+    /// The smallest interval that could be told from none, in nanoseconds: some processors count in steps.
+    pub fn step(&self) -> f64 {
+        self.step as f64 / self.ticks_per_nanosecond
     }
 }

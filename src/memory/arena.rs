@@ -260,7 +260,7 @@ mod heap {
             let record = || RecordHead {
                 head: AtomicU64::sequential(0),
                 event: AtomicU32::sequential(0),
-                ..RecordHead::default()
+                turn: AtomicU32::sequential(0),
             };
             let block = || BlockHead {
                 fate: AtomicU64::new(0),

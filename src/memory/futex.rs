@@ -46,34 +46,52 @@ mod system {
     }
 }
 
-/// A stand-in for the kernel's queue: the word is compared under the lock a waker takes, as the kernel does.
+/// A stand-in for the kernel's queue: the word is compared under the lock a waker takes, as the kernel does, and those
+/// are woken first that have slept longest.
 #[cfg(loom)]
 pub(crate) mod model {
-    use loom::sync::{Condvar, Mutex};
+    use loom::sync::Mutex;
+    use loom::thread::{self, Thread};
 
     use super::AtomicU32;
     use crate::memory::atomics::Ordering::Relaxed;
 
     loom::lazy_static! {
-        static ref QUEUE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+        /// Who sleeps, and on which word.
+        static ref QUEUE: Mutex<Vec<(usize, Thread)>> = Mutex::new(Vec::new());
     }
 
     /// What no model's word ever holds.
     const NEVER: u32 = u32::MAX;
 
+    /// Sleeps until somebody wakes: a wake-up that is lost is a deadlock of the model.
     pub(crate) fn sleep(word: &AtomicU32, expected: u32) {
-        let guard = QUEUE.0.lock().unwrap();
+        let mut queue = QUEUE.lock().unwrap();
         // A read-modify-write reads the newest value, as the kernel's load under its bucket lock does; one that fails
         // stores nothing, as the kernel does not either.
         if word.compare_exchange(NEVER, NEVER, Relaxed, Relaxed) == Err(expected) {
-            drop(QUEUE.1.wait(guard).unwrap());
+            queue.push((place(word), thread::current()));
+            drop(queue);
+            thread::park();
         }
     }
 
-    /// Wakes more than it is asked to, which the kernel may do as well; that fewer are enough is shown elsewhere.
-    pub(crate) fn wake(_word: &AtomicU32, _most: u32) {
-        drop(QUEUE.0.lock().unwrap());
-        QUEUE.1.notify_all();
+    pub(crate) fn wake(word: &AtomicU32, most: u32) {
+        let mut queue = QUEUE.lock().unwrap();
+        let mut woken = Vec::new();
+        queue.retain(|(at, sleeper)| {
+            let wakes = *at == place(word) && woken.len() < most as usize;
+            if wakes {
+                woken.push(sleeper.clone());
+            }
+            !wakes
+        });
+        drop(queue);
+        woken.iter().for_each(Thread::unpark);
+    }
+
+    fn place(word: &AtomicU32) -> usize {
+        std::ptr::from_ref(word).addr()
     }
 }
 

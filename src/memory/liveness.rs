@@ -108,7 +108,8 @@ impl Arena {
             return false;
         }
         if planted("liveness by pid") {
-            return std::fs::exists(format!("/proc/{}", self.row(owner.row()).pid.load(Relaxed))).unwrap_or(false);
+            let pid = rustix::process::Pid::from_raw(self.row(owner.row()).pid.load(Relaxed) as i32);
+            return pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
         }
         // Our own locks do not show, but a row of ours in this epoch would be `me`, or dead and being recovered by us.
         locks.is_held_by_another(owner.row())

@@ -1,13 +1,14 @@
 //! The fault injector: kills, stops and starts again, as the plan has drawn it.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::history::{History, Layout};
-use crate::plan::Sustained;
+use crate::plan::{Aim, Lives, Role, Stops, Sustained};
 use crate::stage::Process;
 use crate::system;
 
@@ -35,17 +36,22 @@ pub enum FaultKind {
 }
 
 /// How long the injector sleeps when nothing is due.
-const STEP: Duration = Duration::from_micros(200);
+const STEP: Duration = Duration::from_micros(50);
+/// How long before a kill or stop a sprinter is told: longer than its rest.
+const HEAD_START: Duration = Duration::from_micros(150);
 /// How long it looks for somebody who holds a claim before it stops anybody.
 const LOOK_FOR_HOLDER: u64 = 40_000_000;
 /// Processes that die by themselves are started again so many times, then no more.
 const MOST_DEATHS: usize = 20;
+/// So many are stopped at a time, so that somebody is always there to go on.
 const MOST_STOPPED: usize = 3;
 
 struct Place {
     process: Option<Process>,
     /// When it is to be killed.
     kill_at: Option<u64>,
+    /// Whether it has been told that it will be.
+    announced: bool,
     /// Since when it is stopped, and until when.
     stopped: Option<(u64, u64)>,
 }
@@ -58,8 +64,15 @@ pub struct Injector<'a> {
     start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
     places: Vec<Place>,
     faults: Vec<Fault>,
-    stops: u32,
-    next_stop: u64,
+    streams: [Stream; 2],
+}
+
+/// One stream of stops: which is next, and when.
+#[derive(Clone, Copy)]
+struct Stream {
+    stops: Stops,
+    number: u32,
+    due: u64,
 }
 
 impl<'a> Injector<'a> {
@@ -70,13 +83,14 @@ impl<'a> Injector<'a> {
         layout: &'a Layout,
         start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
     ) -> io::Result<Self> {
-        let mut injector =
-            Self { plan, history, layout, start, places: Vec::new(), faults: Vec::new(), stops: 0, next_stop: 0 };
+        let now = system::now();
+        let stream = |stops| Stream { stops, number: 0, due: now + nanoseconds(plan.stop(stops, 0).after) };
+        let streams = [stream(Stops::Brief), stream(Stops::Long)];
+        let mut injector = Self { plan, history, layout, start, places: Vec::new(), faults: Vec::new(), streams };
         for slot in 0..plan.slots.len() as u32 {
             let place = injector.live(slot, 0)?;
             injector.places.push(place);
         }
-        injector.next_stop = system::now() + nanoseconds(plan.stop(0).after);
         Ok(injector)
     }
 
@@ -86,6 +100,7 @@ impl<'a> Injector<'a> {
         Ok(Place {
             kill_at: after.map(|after| process.started + nanoseconds(after)),
             process: Some(process),
+            announced: false,
             stopped: None,
         })
     }
@@ -101,11 +116,13 @@ impl<'a> Injector<'a> {
             for slot in 0..self.places.len() {
                 self.resume_if_due(slot, now)?;
                 if self.places[slot].kill_at.is_some_and(|at| at <= now) {
-                    self.kill(slot)?;
+                    self.announce_or_kill(slot, now)?;
                 }
             }
-            if now >= self.next_stop {
-                self.stop_somebody(now)?;
+            for stream in 0..self.streams.len() {
+                if now >= self.streams[stream].due {
+                    self.stop_somebody(stream, now)?;
+                }
             }
             if now >= look_at {
                 self.look_for_deaths()?;
@@ -142,6 +159,16 @@ impl<'a> Injector<'a> {
         self.faults.push(Fault { kind, slot, life, at, until });
     }
 
+    /// A sprinter is told a little before it is killed; everybody else is killed at once.
+    fn announce_or_kill(&mut self, slot: usize, now: u64) -> io::Result<()> {
+        if !self.places[slot].announced && self.announce(slot) {
+            self.places[slot].announced = true;
+            self.places[slot].kill_at = Some(now + nanoseconds(HEAD_START));
+            return Ok(());
+        }
+        self.kill(slot)
+    }
+
     fn kill(&mut self, slot: usize) -> io::Result<()> {
         let Some(process) = &mut self.places[slot].process else {
             return Ok(());
@@ -165,41 +192,72 @@ impl<'a> Injector<'a> {
             process.resume()?;
             place.stopped = None;
             let life = process.life;
+            for writer in self.writers(slot) {
+                self.history.set_hurried(writer, false);
+            }
             self.note(FaultKind::Stop, slot as u32, life, since, system::now());
         }
         Ok(())
     }
 
-    /// Stops whom the plan means: somebody who holds a claim at this moment, or anybody.
-    fn stop_somebody(&mut self, now: u64) -> io::Result<()> {
-        let stop = self.plan.stop(self.stops);
-        let running: Vec<usize> = (0..self.places.len())
-            .filter(|slot| self.places[*slot].stopped.is_none() && self.places[*slot].process.is_some())
-            .collect();
-        let holders: Vec<usize> =
-            running.iter().copied().filter(|slot| stop.hits_holder && self.is_holding(*slot)).collect();
-        if holders.is_empty() && stop.hits_holder && now < self.next_stop + LOOK_FOR_HOLDER {
-            return Ok(());
+    /// Stops whom the plan means, if one of those is running; a holder is looked for, for a while.
+    fn stop_somebody(&mut self, stream: usize, now: u64) -> io::Result<()> {
+        let Stream { stops, number, due } = self.streams[stream];
+        let stop = self.plan.stop(stops, number);
+        let mut candidates = self.running(stop.aim);
+        if candidates.is_empty() && stop.aim == Aim::Holder {
+            if now < due + LOOK_FOR_HOLDER {
+                return Ok(());
+            }
+            candidates = self.running(Aim::Anybody);
         }
-        let candidates = if holders.is_empty() { running } else { holders };
         let stopped = self.places.iter().filter(|place| place.stopped.is_some()).count();
         if stopped < MOST_STOPPED && !candidates.is_empty() {
             let slot = candidates[(stop.draw % candidates.len() as u64) as usize];
+            if self.announce(slot) {
+                std::thread::sleep(HEAD_START);
+            }
             let place = &mut self.places[slot];
             if let Some(process) = &place.process {
-                process.stop()?;
                 let since = system::now();
-                place.stopped = Some((since, since + nanoseconds(stop.lasts)));
+                process.stop()?;
+                place.stopped = Some((since, system::now() + nanoseconds(stop.lasts)));
             }
         }
-        self.stops += 1;
-        self.next_stop = now + nanoseconds(self.plan.stop(self.stops).after);
+        let next = self.plan.stop(stops, number + 1);
+        self.streams[stream] = Stream { stops, number: number + 1, due: now + nanoseconds(next.after) };
         Ok(())
     }
 
-    fn is_holding(&self, slot: usize) -> bool {
+    /// Has those sprint who do; answers whether somebody does.
+    fn announce(&self, slot: usize) -> bool {
+        let sprints = self.plan.slots[slot].roles.contains(&Role::Sprinter) && self.places[slot].stopped.is_none();
+        for writer in self.writers(slot).filter(|_| sprints) {
+            self.history.set_hurried(writer, true);
+        }
+        sprints
+    }
+
+    fn writers(&self, slot: usize) -> Range<u32> {
         let first = self.layout.first_writer(slot as u32);
-        (first..first + self.layout.threads[slot]).any(|writer| self.history.is_holding(writer))
+        first..first + self.layout.threads[slot]
+    }
+
+    fn running(&self, aim: Aim) -> Vec<usize> {
+        let is_running = |slot: &usize| self.places[*slot].process.is_some() && self.places[*slot].stopped.is_none();
+        (0..self.places.len()).filter(is_running).filter(|slot| self.fits(*slot, aim)).collect()
+    }
+
+    fn fits(&self, slot: usize, aim: Aim) -> bool {
+        match aim {
+            Aim::Anybody => true,
+            Aim::Busy => self.plan.slots[slot].lives == Lives::Short,
+            Aim::Holder => self.is_holding(slot),
+        }
+    }
+
+    fn is_holding(&self, slot: usize) -> bool {
+        self.writers(slot).any(|writer| self.history.is_holding(writer))
     }
 
     fn look_for_deaths(&mut self) -> io::Result<()> {

@@ -14,6 +14,7 @@
 mod check;
 mod claims;
 mod control;
+mod examine;
 mod fault;
 mod history;
 mod options;

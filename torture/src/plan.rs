@@ -75,8 +75,6 @@ pub struct Sustained {
     pub length: Duration,
     pub slots: Vec<Slot>,
     pub records: Records,
-    /// Entries of each writer's region of the history.
-    pub capacity: u64,
     /// What the faults of this round are drawn from.
     pub seed: u64,
 }
@@ -86,6 +84,8 @@ pub struct Sustained {
 pub struct Slot {
     pub roles: Vec<Role>,
     pub lives: Lives,
+    /// Entries of each thread's region of the history.
+    pub capacity: u64,
 }
 
 /// What a thread of the sustained phase does.
@@ -93,6 +93,9 @@ pub struct Slot {
 pub enum Role {
     /// Changes records, by closure and by compare-and-swap, and reads in between.
     Updater,
+    /// Rests, and changes records as fast as it can when somebody is about to come for it: so that a kill at a random
+    /// moment finds it at a random instruction of a change, and not asleep.
+    Sprinter,
     /// Reads and checks.
     Reader,
     /// Waits for changes with a deadline far away.
@@ -153,25 +156,40 @@ impl Sustained {
         match self.slots[slot as usize].lives {
             // Often before or while it attaches.
             Lives::Short if random.one_in(4) => Some(random.between(Duration::ZERO, ms(3))),
-            Lives::Short => Some(random.between(ms(2), ms(25))),
+            Lives::Short => Some(random.between(ms(1), ms(12))),
             Lives::Long => Some(random.between(ms(20), ms(600))),
             Lives::Steady => None,
         }
     }
 
-    /// The stop with this number: how long after the one before, how long it lasts, and whether it is to hit a
-    /// process that holds a claim, past the end of its lease.
-    pub fn stop(&self, number: u32) -> Stop {
-        let mut random = Random::of(self.seed, &[2, u64::from(number)]);
-        let ms = Duration::from_millis;
-        let after = random.between(ms(10), ms(90));
-        let hits_holder = !random.one_in(3);
-        let lasts = match hits_holder {
-            true => ms(self.records.lease_ms) + random.between(ms(10), ms(60)),
-            false => random.between(ms(1), ms(120)),
+    /// Stop `number` of its stream: how long after the one before, how long it lasts, and whom it is to hit.
+    pub fn stop(&self, stream: Stops, number: u32) -> Stop {
+        let mut random = Random::of(self.seed, &[2, stream as u64, u64::from(number)]);
+        let (ms, us) = (Duration::from_millis, Duration::from_micros);
+        let (after, lasts, aim) = match stream {
+            Stops::Brief => (random.between(ms(1), ms(6)), random.between(us(100), ms(2)), Aim::Busy),
+            Stops::Long => {
+                let after = random.between(ms(10), ms(90));
+                match random.one_in(3) {
+                    true => (after, random.between(ms(1), ms(120)), Aim::Anybody),
+                    false => {
+                        let past_the_lease = ms(self.records.lease_ms) + random.between(ms(10), ms(60));
+                        (after, past_the_lease, Aim::Holder)
+                    }
+                }
+            }
         };
-        Stop { after, lasts, hits_holder, draw: random.next() }
+        Stop { after, lasts, aim, draw: random.next() }
     }
+}
+
+/// The two streams of stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stops {
+    /// In the middle of a change, for others to finish it meanwhile.
+    Brief,
+    /// Long enough for leases to end.
+    Long,
 }
 
 /// One SIGSTOP with its SIGCONT.
@@ -179,20 +197,32 @@ impl Sustained {
 pub struct Stop {
     pub after: Duration,
     pub lasts: Duration,
-    pub hits_holder: bool,
+    pub aim: Aim,
     /// Picks the victim among those that are there.
     pub draw: u64,
+}
+
+/// Whom a stop is to hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Somebody who holds a claim at this moment.
+    Holder,
+    /// One of those whose lives are short: they make most of the changes.
+    Busy,
+    Anybody,
 }
 
 /// The phases of a run, in order.
 pub fn phases(options: &Options) -> Vec<Phase> {
     let mut phases = Vec::new();
     let many = Burst { processes: (options.processes / 10).max(2), threads: 1, updates: options.updates };
+    // So many at least that the naive one loses on any machine.
+    let control = Burst { processes: many.processes.max(20), updates: many.updates.max(250), ..many };
     if options.mode.includes(Mode::Naive) {
-        phases.push(phase("naive", many, PhaseWork::Naive));
+        phases.push(phase("naive", control, PhaseWork::Naive));
     }
     if options.mode.includes(Mode::Flock) {
-        phases.push(phase("flock", many, PhaseWork::Flock));
+        phases.push(phase("flock", control, PhaseWork::Flock));
     }
     if options.mode.includes(Mode::Ours) {
         let once = |processes, threads, updates| Burst { processes, threads, updates };
@@ -234,11 +264,23 @@ fn sustained(options: &Options) -> Vec<Phase> {
         .collect()
 }
 
+/// Gives most of the history to those who are killed most: the busier they are, the more often a kill meets a change.
+fn share_entries(slots: &mut [Slot], entries: u64) {
+    let weight = |slot: &Slot| match (slot.lives, slot.roles.as_slice()) {
+        (Lives::Short, [Role::Sprinter]) => 8,
+        _ => 1,
+    };
+    let all: u64 = slots.iter().map(|slot| weight(slot) * slot.roles.len() as u64).sum();
+    for slot in slots {
+        slot.capacity = entries * weight(slot) / all;
+    }
+}
+
 fn round_of(seed: u64, round: u64, length: Duration) -> Sustained {
-    use Role::{Claimer, Reader, Updater, Waiter};
+    use Role::{Claimer, Reader, Sprinter, Updater, Waiter};
     let mut random = Random::of(seed, &[3, round]);
-    let slot = |lives, roles: &[Role]| Slot { roles: roles.to_vec(), lives };
-    let mut slots: Vec<Slot> = (0..4).map(|_| slot(Lives::Short, &[Updater])).collect();
+    let slot = |lives, roles: &[Role]| Slot { roles: roles.to_vec(), lives, capacity: 0 };
+    let mut slots: Vec<Slot> = (0..4).map(|_| slot(Lives::Short, &[Sprinter])).collect();
     slots.push(slot(Lives::Long, &[Updater, Claimer]));
     slots.push(slot(Lives::Long, &[Claimer, Waiter, Reader]));
     slots.push(slot(Lives::Steady, &[Updater, Waiter, Claimer]));
@@ -246,8 +288,7 @@ fn round_of(seed: u64, round: u64, length: Duration) -> Sustained {
     // One of the short-lived ones claims, so that holders are killed often.
     let claims = random.below(4) as usize;
     slots[claims].roles = vec![Claimer];
-    let writers = slots.iter().map(|slot| slot.roles.len() as u64).sum::<u64>();
-    let entries = (ENTRIES_A_SECOND * length.as_secs().max(1)).min(ROUND_ENTRIES);
+    share_entries(&mut slots, (ENTRIES_A_SECOND * length.as_secs().max(1)).min(ROUND_ENTRIES));
     Sustained {
         length,
         slots,
@@ -257,7 +298,6 @@ fn round_of(seed: u64, round: u64, length: Duration) -> Sustained {
             claimed: 1 + random.below(3) as u32,
             lease_ms: 40 + random.below(80),
         },
-        capacity: entries / writers,
         seed: random.next(),
     }
 }
@@ -278,7 +318,8 @@ mod tests {
         let (one, two) = (round_of(5, 0, Duration::from_secs(20)), round_of(5, 0, Duration::from_secs(20)));
         for number in 0..50 {
             assert_eq!(one.killed_after(0, number), two.killed_after(0, number));
-            assert_eq!(one.stop(number), two.stop(number));
+            assert_eq!(one.stop(Stops::Long, number), two.stop(Stops::Long, number));
+            assert_eq!(one.stop(Stops::Brief, number), two.stop(Stops::Brief, number));
         }
     }
 
@@ -287,9 +328,9 @@ mod tests {
         for seed in 0..20 {
             let round = round_of(seed, 0, Duration::from_secs(20));
             let lease = Duration::from_millis(round.records.lease_ms);
-            let stops = (0..100).map(|number| round.stop(number));
-            assert!(stops.clone().any(|stop| stop.hits_holder));
-            assert!(stops.filter(|s| s.hits_holder).all(|s| s.lasts > lease));
+            let stops = (0..100).map(|number| round.stop(Stops::Long, number));
+            assert!(stops.clone().any(|stop| stop.aim == Aim::Holder));
+            assert!(stops.filter(|s| s.aim == Aim::Holder).all(|s| s.lasts > lease));
             let survivors = (0..8).filter(|slot| round.killed_after(*slot, 0).is_none());
             assert_eq!(survivors.count(), 2);
         }

@@ -46,9 +46,10 @@ impl Scratch {
 
     fn inside(place: &Path) -> io::Result<Self> {
         remove_what_dead_runs_left(place);
-        let mut random = Random::of(system::now(), &[std::process::id() as u64]);
+        let me = std::process::id();
+        let mut random = Random::of(system::now(), &[u64::from(me)]);
         loop {
-            let path = place.join(format!("{PREFIX}{:016x}", random.next()));
+            let path = place.join(format!("{PREFIX}{me}-{:016x}", random.next()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
                     ALIVE.lock().unwrap_or_else(|e| e.into_inner()).push(path.clone());
@@ -67,6 +68,11 @@ impl Scratch {
 
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Removes whatever is in the directory.
+    pub fn clear(&self) -> io::Result<()> {
+        self.left_over()?.iter().try_for_each(|name| fs::remove_file(self.path.join(name)))
     }
 
     /// Names of what is in the directory now, apart from its own lock.

@@ -3,6 +3,7 @@
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::fault::{Fault, FaultKind};
@@ -33,13 +34,19 @@ impl Gate {
         Ok(Self { ready, say_ready, go, let_go })
     }
 
-    /// Waits until `count` processes are ready, then lets all go; answers the moment.
-    pub fn open(self, count: u32) -> io::Result<u64> {
+    /// Waits until `count` processes are ready, but not for ever, then lets all go; answers the moment.
+    pub fn open(self, count: u32, patience: Duration) -> io::Result<u64> {
         let Self { mut ready, say_ready, go, let_go } = self;
         // Only the workers hold these ends now, so a worker that dies early ends the wait with an error.
         drop((say_ready, go));
-        ready
-            .read_exact(&mut vec![0; count as usize])
+        let (tell, told) = mpsc::channel();
+        std::thread::Builder::new().name("gate".into()).spawn(move || {
+            // Nobody listens any more if the patience was over; the thread ends with the last worker then.
+            let _ = tell.send(ready.read_exact(&mut vec![0; count as usize]));
+        })?;
+        let answer = told.recv_timeout(patience);
+        answer
+            .map_err(|_| io::Error::other(format!("the workers were not ready within {patience:?}")))?
             .map_err(|error| io::Error::other(format!("a worker ended before it was ready: {error}")))?;
         let moment = system::now();
         drop(let_go);
@@ -100,17 +107,20 @@ impl Process {
     /// Waits for its end, but not for ever; answers what was wrong with it, if anything.
     pub fn end_within(&mut self, patience: Duration) -> io::Result<Option<Fault>> {
         let end = system::now() + patience.as_nanos() as u64;
-        let fault = |kind, at| Fault { kind, slot: self.slot, life: self.life, at, until: at };
-        let (stuck, died) = (fault(FaultKind::Stuck, end), fault(FaultKind::Died, system::now()));
+        let (slot, life) = (self.slot, self.life);
+        let fault = |kind| {
+            let at = system::now();
+            Some(Fault { kind, slot, life, at, until: at })
+        };
         loop {
             match self.has_ended()? {
                 Some(status) if status.success() => return Ok(None),
-                Some(_) => return Ok(Some(died)),
+                Some(_) => return Ok(fault(FaultKind::Died)),
                 None if system::now() >= end => {
                     self.kill()?;
-                    return Ok(Some(stuck));
+                    return Ok(fault(FaultKind::Stuck));
                 }
-                None => std::thread::sleep(Duration::from_millis(1)),
+                None => std::thread::sleep(Duration::from_micros(100)),
             }
         }
     }

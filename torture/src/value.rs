@@ -123,6 +123,8 @@ pub enum Torn {
     Record = 2,
     Digest = 3,
     Filler = 4,
+    /// The engine refused to read it.
+    Unreadable = 5,
 }
 
 /// The digest of a chain of authors with one more at its end.

@@ -22,6 +22,9 @@ pub const SUBCOMMAND: &str = "worker";
 /// Threads have little to keep; a thousand of them should not need a gigabyte of address space.
 const STACK: usize = 256 << 10;
 
+/// How long a thread rests that is ahead of what its log has room for.
+const PAUSE: Duration = Duration::from_micros(50);
+
 /// What a worker process is to do; travels as one argument.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -96,6 +99,10 @@ pub fn main(job: &str) -> i32 {
 
 /// Appends a line to the file of unexpected errors; one write, so that lines do not mix.
 pub fn note(errors: &Path, words: &str) {
+    // Whoever ends a run removes its directories first and its workers next: nobody is left to read a note.
+    if errors.parent().is_some_and(|folder| !folder.exists()) {
+        return;
+    }
     let file = File::options().append(true).create(true).open(errors);
     if let Err(error) = file.and_then(|mut file| file.write_all(format!("{words}\n").as_bytes())) {
         eprintln!("torture {SUBCOMMAND}: {words} (and no place to note it: {error})");
@@ -119,7 +126,10 @@ fn work(job: &Job) -> Result<(), Unable> {
             let segment = Segment::open(&job.target)?;
             all_threads(job, &segment, &history, |mut hand| {
                 for _ in 0..*updates {
-                    hand.update(0, true)?;
+                    // No room: the entries went to values that were broken.
+                    if hand.log.room() > 0 {
+                        hand.update(0, true)?;
+                    }
                 }
                 Ok(())
             })?;
@@ -186,14 +196,9 @@ fn all_threads(
 
 fn sustained(job: &Job, history: &History, roles: &[Role], records: &Records) -> Result<(), Unable> {
     let first = job.layout.first_writer(job.slot);
-    let mut log = history.log(first, job.life);
-    if log.room() == 0 {
+    let Some(segment) = attach(job, history, first)? else {
         return Ok(());
-    }
-    let open = log.begin(Kind::Attach, 0).with_extra(u64::from(std::process::id()));
-    let segment = Segment::open(&job.target)?;
-    open.finish(Outcome::Done, 0, 0);
-    drop(log);
+    };
     std::thread::scope(|scope| {
         for (role, writer) in roles.iter().zip(first..).skip(1) {
             let segment = &segment;
@@ -207,10 +212,23 @@ fn sustained(job: &Job, history: &History, roles: &[Role], records: &Records) ->
     Ok(())
 }
 
+/// Attaches, with an entry that says when; nothing to do if the history has no room.
+fn attach(job: &Job, history: &History, writer: u32) -> Result<Option<Segment>, Unable> {
+    let mut log = history.log(writer, job.life);
+    if log.room() == 0 {
+        return Ok(None);
+    }
+    let open = log.begin(Kind::Attach, 0).with_extra(u64::from(std::process::id()));
+    let segment = Segment::open(&job.target)?;
+    open.finish(Outcome::Done, 0, 0);
+    Ok(Some(segment))
+}
+
 fn act(job: &Job, segment: &Segment, history: &History, writer: u32, role: Role, records: &Records) {
     let mut hand = hand(job, segment, history, writer);
     let ended = match role {
         Role::Updater => update_all_the_time(&mut hand, records),
+        Role::Sprinter => sprint_when_hurried(&mut hand, records),
         Role::Reader => read_all_the_time(&mut hand, records),
         Role::Waiter => wait_all_the_time(&mut hand, records),
         Role::Claimer => claim_all_the_time(&mut hand, records),
@@ -222,22 +240,48 @@ fn act(job: &Job, segment: &Segment, history: &History, writer: u32, role: Role,
 
 fn update_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
     while !hand.is_over() {
-        let index = match hand.random.below(128) {
-            0..4 => records.draw_quiet(&mut hand.random),
-            // Mostly refused: somebody holds it.
-            4 => records.draw_claimed(&mut hand.random),
-            _ => records.draw_hot(&mut hand.random),
-        };
-        if !hand.may_log() {
+        let index = draw_record(hand, records);
+        if hand.may_log() {
+            change(hand, index)?;
+        } else {
             hand.read(index)?;
+            std::thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
+}
+
+fn sprint_when_hurried(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
+    while !hand.is_over() {
+        let index = draw_record(hand, records);
+        if hand.log.is_hurried() && hand.may_log_ahead(30) {
+            change(hand, index)?;
             continue;
         }
-        match hand.random.below(64) {
-            0 => hand.update(index, false)?,
-            1..=8 => hand.swap(index)?,
-            _ => hand.update(index, true)?,
-        };
+        hand.read(index)?;
+        if hand.may_log() {
+            change(hand, index)?;
+        }
+        std::thread::sleep(PAUSE);
     }
+    Ok(())
+}
+
+fn draw_record(hand: &mut Hand<'_>, records: &Records) -> u32 {
+    match hand.random.below(128) {
+        0..4 => records.draw_quiet(&mut hand.random),
+        // Mostly refused: somebody holds it.
+        4 => records.draw_claimed(&mut hand.random),
+        _ => records.draw_hot(&mut hand.random),
+    }
+}
+
+fn change(hand: &mut Hand<'_>, index: u32) -> Result<(), Error> {
+    match hand.random.below(64) {
+        0 => hand.update(index, false)?,
+        1..=8 => hand.swap(index)?,
+        _ => hand.update(index, true)?,
+    };
     Ok(())
 }
 
@@ -247,6 +291,8 @@ fn read_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error
         match hand.random.below(64) {
             0 => hand.verify(index)?,
             1..=4 if hand.may_log() => hand.logged_read(index)?,
+            // Two cores are not for readers alone.
+            5 => std::thread::sleep(PAUSE),
             _ => {
                 hand.read(index)?;
             }
@@ -277,6 +323,7 @@ fn claim_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Erro
             hand.claim_turn(index, lease)?;
         } else {
             hand.read(index)?;
+            std::thread::sleep(PAUSE);
         }
     }
     Ok(())

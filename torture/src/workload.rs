@@ -7,41 +7,41 @@ use slotguard::{Deadline, Draft, Error, ErrorKind, Outcome as Swapped, Record, S
 
 use crate::history::{History, Kind, Log, Open, Outcome};
 use crate::random::Random;
-use crate::value::{self, Evidence, Torn};
+use crate::value::{self, Evidence};
 
 /// In which way a value that was read breaks the promise of whole values in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Broken {
-    /// The bytes are a mix; 1 to 4, see [`Torn`].
+    /// The bytes are a mix of two values, or damaged.
     Mixed = 1,
     /// The stamp's version is not the number of changes the bytes speak of.
-    OtherVersion = 5,
+    OtherVersion = 2,
     /// The stored fingerprint is not the one of the bytes.
-    Fingerprint = 6,
+    Fingerprint = 3,
     /// An older version than this thread had seen.
-    VersionBack = 7,
+    VersionBack = 4,
     /// A newer version with an older revision.
-    RevisionBack = 8,
+    RevisionBack = 5,
     /// The same version with another revision or fingerprint.
-    SameVersion = 9,
+    SameVersion = 6,
     /// `verify` did not agree.
-    Verify = 10,
+    Verify = 7,
     /// A change was given bytes that are a mix.
-    MixedForChange = 11,
+    MixedForChange = 8,
 }
 
 /// What a log's number for a broken value means.
 pub fn describe_broken(how: u64) -> &'static str {
     match how {
-        1..=4 => "the bytes are a mix of two values",
-        5 => "the version is not the number of changes in the value",
-        6 => "the fingerprint is not that of the bytes",
-        7 => "the version ran backwards",
-        8 => "the revision ran backwards",
-        9 => "one version with two revisions or fingerprints",
-        10 => "verify refused the record",
-        11 => "a change was handed a mix of two values",
+        1 => "the bytes are a mix of two values",
+        2 => "the version is not the number of changes in the value",
+        3 => "the fingerprint is not that of the bytes",
+        4 => "the version ran backwards",
+        5 => "the revision ran backwards",
+        6 => "one version with two revisions or fingerprints",
+        7 => "verify refused the record",
+        8 => "a change was handed a mix of two values",
         _ => "broken in an unknown way",
     }
 }
@@ -93,9 +93,14 @@ impl<'a> Hand<'a> {
 
     /// Whether the log has room for another operation *now*: its room is spread over the whole phase.
     pub fn may_log(&self) -> bool {
+        self.may_log_ahead(0)
+    }
+
+    /// As [`may_log`](Self::may_log), with so many thousandths of the room before their time.
+    pub fn may_log_ahead(&self, thousandths: u64) -> bool {
         let (begin, end) = self.history.time();
         let passed = crate::system::now().saturating_sub(begin) * 1_000 / (end - begin).max(1);
-        self.log.room() > 16 && self.log.filled() <= passed
+        self.log.room() > 16 && self.log.filled() <= passed + thousandths
     }
 
     pub fn record(&self, index: u32) -> Result<Record<'a>, Error> {
@@ -235,8 +240,7 @@ impl<'a> Hand<'a> {
     pub fn check(&mut self, index: u32, stamp: Stamp, bytes: &[u8]) -> Option<Evidence> {
         self.log.count_read();
         let broken = match Evidence::of(index, bytes) {
-            Err(Torn::Length) => Torn::Length as u64,
-            Err(torn) => torn as u64,
+            Err(_) => Broken::Mixed as u64,
             Ok(evidence) if evidence.count != stamp.version.0 => Broken::OtherVersion as u64,
             Ok(_) if !bytes.is_empty() && value::fingerprint(bytes) != stamp.fingerprint => Broken::Fingerprint as u64,
             Ok(evidence) => {

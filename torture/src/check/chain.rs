@@ -100,8 +100,8 @@ fn walk_record(history: &Recorded, record: u16, last: &Final, changes: &[Author]
     let end = evidence.and_then(|evidence| Author::unpack(evidence.author));
     walk.authors = way_back(history, record, last.version, end, &acknowledged, &mut walk);
     if let Some(evidence) = evidence {
-        let authors = walk.authors.iter();
-        let chain = authors.fold(Some(0), |chain, author| Some(value::chained(chain?, (*author)?)));
+        let mut authors = walk.authors.iter();
+        let chain = authors.try_fold(0, |chain, author| Some(value::chained(chain, (*author)?)));
         walk.findings.expect(chain == Some(evidence.chain), || {
             format!("record {record}: the digest over all authors is not that of the way found")
         });

@@ -24,7 +24,6 @@ pub struct Claims {
 /// One grant with what its holder did under it.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    pub author: Author,
     pub slot: u32,
     pub life: u32,
     pub record: u16,
@@ -37,8 +36,12 @@ pub struct Grant {
     pub abandoned: Option<u64>,
     /// Before this moment the lease cannot have ended.
     pub holds_until: u64,
+    /// After this moment the lease has ended for certain.
+    pub expired_by: u64,
     /// When the holder began to end it: commit, release or drop.
     pub ending: Option<u64>,
+    /// When it was told that it had.
+    pub ended: Option<u64>,
     /// What was done under the token, in order.
     pub done: Vec<UnderClaim>,
 }
@@ -75,7 +78,7 @@ pub fn grants(scene: &Scene<'_>, chains: &Chains) -> BTreeMap<u16, Vec<Grant>> {
                 current.take().into_iter().for_each(|grant| {
                     grants.entry(grant.record).or_default().push(grant);
                 });
-                current = entry.is_granted().then(|| granted(author, slot, entry));
+                current = entry.is_granted().then(|| granted(slot, entry));
             } else if let Some(grant) = &mut current {
                 under(grant, author, entry, chains);
             }
@@ -90,9 +93,8 @@ pub fn grants(scene: &Scene<'_>, chains: &Chains) -> BTreeMap<u16, Vec<Grant>> {
     grants
 }
 
-fn granted(author: Author, slot: u32, entry: &Entry) -> Grant {
+fn granted(slot: u32, entry: &Entry) -> Grant {
     Grant {
-        author,
         slot,
         life: entry.life,
         record: entry.record,
@@ -102,7 +104,9 @@ fn granted(author: Author, slot: u32, entry: &Entry) -> Grant {
         found: (entry.version != Entry::UNKNOWN).then_some(entry.version),
         abandoned: (entry.extra != 0).then_some(entry.extra),
         holds_until: entry.begin.saturating_add(entry.count),
+        expired_by: entry.end.saturating_add(entry.count),
         ending: None,
+        ended: None,
         done: Vec::new(),
     }
 }
@@ -116,8 +120,14 @@ fn under(grant: &mut Grant, author: Author, entry: &Entry, chains: &Chains) {
     match entry.kind {
         Kind::Renew if entry.outcome == Outcome::Done => {
             grant.holds_until = entry.begin.saturating_add(entry.count);
+            grant.expired_by = entry.end.saturating_add(entry.count);
         }
-        Kind::Commit | Kind::Release | Kind::Drop => grant.ending = Some(entry.begin),
+        // A renewal in doubt may have made the lease longer.
+        Kind::Renew if entry.outcome == Outcome::InDoubt => grant.expired_by = u64::MAX,
+        Kind::Commit | Kind::Release | Kind::Drop => {
+            grant.ending = Some(entry.begin);
+            grant.ended = (entry.outcome == Outcome::Done).then_some(entry.end);
+        }
         _ => {}
     }
     grant.done.push(UnderClaim {

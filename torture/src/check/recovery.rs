@@ -32,16 +32,24 @@ pub enum Next {
     AnyRecord,
     /// A grant of the claim the victim held.
     Grant,
+    /// A grant to somebody who waited, of a claim whose holder ended it or let its lease run out.
+    HandOver,
     /// The end of a wait for a version that had been made; nobody needs to have been killed.
     Wake,
 }
 
-/// From a kill (or, for [`Next::Wake`], from a change) to the next success of somebody else.
+/// From a kill, or from what else others were waiting for, to the next success of somebody else.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Recovery {
     pub at: u64,
     pub took: u64,
     pub next: Next,
+}
+
+impl Next {
+    pub fn follows_a_kill(self) -> bool {
+        !matches!(self, Self::HandOver | Self::Wake)
+    }
 }
 
 /// What was found, and every recovery that was measured.
@@ -58,7 +66,7 @@ pub fn check(scene: &Scene<'_>, chains: &Chains) -> Recoveries {
     everything_ended(scene, &mut found.findings);
     every_answer_is_explained(scene, &mut found.findings);
     successes_after_kills(scene, &mut found);
-    grants_after_kills(scene, &grants, &mut found);
+    grants_after_claims(scene, &grants, &mut found);
     wakes_after_changes(scene, chains, &mut found);
     intents_are_handed_on(&grants, &mut found.findings);
     found
@@ -158,7 +166,7 @@ fn successes_after_kills(scene: &Scene<'_>, found: &mut Recoveries) {
     let claimed = claimed_records(scene);
     for kill in scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill) {
         let victims = in_doubt.get(&(kill.slot, kill.life));
-        // A claimed record is changed by its next holder; `grants_after_kills` looks at those.
+        // A claimed record is changed by its next holder; `grants_after_claims` looks at those.
         let records = victims.into_iter().flatten().filter(|record| !claimed.contains(record));
         let records: Vec<u16> = records.copied().collect();
         let mut expect = |list: &[(u64, u32)], next: Next, what: &str| match next_by_another(list, kill.at, kill.slot) {
@@ -192,20 +200,25 @@ fn next_by_another(sorted: &[(u64, u32)], after: u64, slot: u32) -> Option<u64> 
     others.map(|(end, _)| *end)
 }
 
-/// From the kill of a holder (or the beginning of the next claim, if that came later) to the next grant.
-fn grants_after_kills(scene: &Scene<'_>, grants: &BTreeMap<u16, Vec<Grant>>, found: &mut Recoveries) {
+/// From the end of a claim to its next grant: the holder was killed, ended it, or let its lease run out.
+fn grants_after_claims(scene: &Scene<'_>, grants: &BTreeMap<u16, Vec<Grant>>, found: &mut Recoveries) {
     let kills = scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill);
     let kills: BTreeMap<(u32, u32), u64> = kills.map(|kill| ((kill.slot, kill.life), kill.at)).collect();
     for (record, list) in grants {
         for pair in list.windows(2) {
-            let Some(killed) = kills.get(&(pair[0].slot, pair[0].life)) else {
-                continue;
+            let killed = kills.get(&(pair[0].slot, pair[0].life)).copied();
+            // Killed later than it ended the claim, or after the next one had it, does not count.
+            let killed = killed.filter(|killed| pair[0].ending.is_none() && *killed < pair[1].end);
+            let (over, next) = match (killed, pair[0].ended) {
+                (Some(killed), _) => (killed, Next::Grant),
+                (None, Some(ended)) => (ended.min(pair[0].expired_by), Next::HandOver),
+                (None, None) => (pair[0].expired_by, Next::HandOver),
             };
-            let held = pair[0].ending.is_none() && pair[1].end > *killed;
-            let from = (*killed).max(pair[1].begin);
-            if held && !was_stopped(scene, pair[1].slot, from, pair[1].end) {
-                let recovery = Recovery { at: from, took: pair[1].end.saturating_sub(from), next: Next::Grant };
-                let what = || format!("the grant of record {record} after its holder was killed");
+            let somebody_waited = next == Next::Grant || pair[1].begin < over && over < pair[1].end;
+            let from = over.max(pair[1].begin);
+            if somebody_waited && !was_stopped(scene, pair[1].slot, from, pair[1].end) {
+                let recovery = Recovery { at: from, took: pair[1].end.saturating_sub(from), next };
+                let what = || format!("the grant of record {record} after its last claim was over ({next:?})");
                 judge(scene, recovery, what, found);
             }
         }
@@ -236,6 +249,23 @@ fn wakes_after_changes(scene: &Scene<'_>, chains: &Chains, found: &mut Recoverie
             judge(scene, recovery, what, found);
         }
     }
+    most_waits_are_woken(found);
+}
+
+/// One wait in two that lasts most of a slice is not the scheduler's doing: the wake-ups are missing, and the slices
+/// end the waits.
+fn most_waits_are_woken(found: &mut Recoveries) {
+    const ENOUGH: usize = 16;
+    let waits = found.recoveries.iter().filter(|one| one.next == Next::Wake);
+    let mut took: Vec<u64> = waits.map(|one| one.took).collect();
+    if took.len() < ENOUGH {
+        return;
+    }
+    took.sort_unstable();
+    let median = took[took.len() / 2];
+    found.findings.expect(median < BOUND / 4, || {
+        format!("half of {} waits took more than {} ms: they are not woken", took.len(), median / 1_000_000)
+    });
 }
 
 /// When the first version newer than the one a wait had seen was acknowledged to its author.

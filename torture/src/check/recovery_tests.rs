@@ -122,6 +122,23 @@ fn a_wake_that_comes_too_late_is_seen_unless_the_waiter_was_stopped() {
 }
 
 #[test]
+fn waits_that_are_ended_by_their_slices_are_seen() {
+    let story_with = |late: u64| {
+        let mut story = Story::new(2, 1);
+        for seen in 0..20 {
+            let change = story.change(0, 0);
+            let wait = story.wait(1, 0, seen);
+            story.entry(wait).begin = story.entry(change).begin;
+            story.entry(wait).end += late;
+            story.now += late;
+        }
+        story
+    };
+    assert_eq!(found(&story_with(BOUND / 10)).findings.violations, 0);
+    assert!(says(&story_with(BOUND / 3), "they are not woken"));
+}
+
+#[test]
 fn a_wait_that_ends_without_a_newer_version_is_seen() {
     let mut story = Story::new(2, 1);
     story.change(0, 0);
@@ -143,7 +160,25 @@ fn a_claim_that_is_not_taken_over_in_time_is_seen() {
     let prompt = found(&story_with(0));
     assert_eq!(prompt.findings.violations, 0, "{:?}", prompt.findings.examples);
     assert!(prompt.recoveries.iter().any(|one| one.next == Next::Grant));
-    assert!(says(&story_with(BOUND + ALLOWANCE + 100), "after its holder was killed"));
+    assert!(says(&story_with(BOUND + ALLOWANCE + 100), "was over (Grant)"));
+}
+
+#[test]
+fn a_claim_that_was_given_back_and_is_not_handed_over_in_time_is_seen() {
+    let story_with = |late: u64| {
+        let mut story = Story::new(2, 1);
+        story.grant(0, 0);
+        let waits_since = story.now;
+        story.under_claim(0, 0, Kind::Release, Outcome::Done);
+        let grant = story.grant(1, 0);
+        story.entry(grant).begin = waits_since;
+        story.entry(grant).end += late;
+        story
+    };
+    let prompt = found(&story_with(0));
+    assert_eq!(prompt.findings.violations, 0, "{:?}", prompt.findings.examples);
+    assert_eq!(prompt.recoveries[0].next, Next::HandOver);
+    assert!(says(&story_with(BOUND + ALLOWANCE + 100), "was over (HandOver)"));
 }
 
 /// A holder announces a write and is killed; the next one is handed the announcement, or not.

@@ -12,6 +12,7 @@ pub(super) const READS: usize = 1;
 pub(super) const TORN: usize = 2;
 pub(super) const HOLDING: usize = 3;
 pub(super) const ACKNOWLEDGED: usize = 4;
+pub(super) const HURRIED: usize = 5;
 
 /// The pen of one writer. A process slot's next life goes on where the killed one stopped.
 pub struct Log<'h> {
@@ -24,22 +25,24 @@ pub struct Log<'h> {
 impl<'h> Log<'h> {
     pub(super) fn resume(history: &'h History, writer: u32, life: u32) -> Self {
         history.region_word(writer, HOLDING).store(0, Relaxed);
+        history.set_hurried(writer, false);
         let next = history.region_word(writer, COUNT).load(Acquire);
         Self { history, writer, life, next }
     }
 
-    pub fn writer(&self) -> u32 {
-        self.writer
+    /// Whether somebody is about to come for this process.
+    pub fn is_hurried(&self) -> bool {
+        self.history.region_word(self.writer, HURRIED).load(Relaxed) != 0
     }
 
     /// Entries that still fit.
     pub fn room(&self) -> u64 {
-        self.history.layout.capacity - self.next
+        self.history.capacity(self.writer) - self.next
     }
 
     /// The part of the region in use, in thousandths.
     pub fn filled(&self) -> u64 {
-        self.next * 1_000 / self.history.layout.capacity.max(1)
+        self.next * 1_000 / self.history.capacity(self.writer).max(1)
     }
 
     /// The name of the entry that will be begun after `others` more.
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn a_second_life_goes_on_where_the_first_was_killed_and_what_was_open_stays_in_doubt() {
         let scratch = Scratch::for_histories().expect("a temporary directory");
-        let layout = Layout { threads: vec![1, 2], capacity: 8 };
+        let layout = Layout { threads: vec![1, 2], capacity: vec![4, 8] };
         let path = scratch.file("history");
         let history = History::create(&path, &layout).expect("a history");
         let mut first = history.log(2, 0);
@@ -203,6 +206,6 @@ mod tests {
         assert_eq!((entries[1].previous, entries[1].count), (77, 2));
         assert_eq!((entries[2].kind, entries[2].extra), (Kind::Commit, 40));
         assert_eq!((entries[2].life, entries[2].record), (1, 6));
-        assert_eq!(recorded.acknowledged(), 1);
+        assert_eq!(recorded.all().filter(|(_, entry)| entry.is_acknowledged_change()).count(), 1);
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! file:   512 B of words all share (stop, begin, end) │ region of writer 0 │ region of writer 1 │ …
-//! region: count · reads · reads that failed · holding · acknowledged · (3 unused) │ entry 0 │ entry 1 │ …
+//! region: count · reads · reads that failed · holding · acknowledged · hurried · (2 unused) │ entry 0 │ entry 1 │ …
 //! ```
 
 mod entry;
@@ -40,8 +40,8 @@ const END: usize = 2;
 pub struct Layout {
     /// Threads of each process slot; a slot is one process at a time, started again after a kill.
     pub threads: Vec<u32>,
-    /// Entries of each writer's region.
-    pub capacity: u64,
+    /// Entries of the region of each of a slot's threads, by slot.
+    pub capacity: Vec<u64>,
 }
 
 impl Layout {
@@ -60,29 +60,41 @@ impl Layout {
         slots.flat_map(|(slot, threads)| (0..*threads).map(move |_| slot as u32)).collect()
     }
 
-    fn region(&self, writer: u32) -> usize {
-        let words = REGION_WORDS + self.capacity as usize * ENTRY_WORDS;
-        SHARED_WORDS + writer as usize * words
+    /// Where each writer's region is, and how many words there are in all.
+    fn places(&self) -> (Vec<Place>, usize) {
+        let mut start = SHARED_WORDS;
+        let place = |slot: u32| {
+            let capacity = self.capacity[slot as usize];
+            let place = Place { start, capacity };
+            start += REGION_WORDS + capacity as usize * ENTRY_WORDS;
+            place
+        };
+        let places = self.slots().into_iter().map(place).collect();
+        (places, start)
     }
+}
 
-    /// Bytes of the file.
-    pub fn bytes(&self) -> u64 {
-        self.region(self.writers()) as u64 * 8
-    }
+/// One writer's region: its first word, and the entries it can hold.
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    capacity: u64,
 }
 
 /// The mapped file.
 pub struct History {
     words: Words,
     layout: Layout,
+    places: Vec<Place>,
 }
 
 impl History {
     /// Makes the file, with all the room it can ever need.
     pub fn create(path: &Path, layout: &Layout) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        system::reserve(&file, layout.bytes()).map_err(|error| {
-            let needed = layout.bytes() >> 20;
+        let bytes = layout.places().1 as u64 * 8;
+        system::reserve(&file, bytes).map_err(|error| {
+            let needed = bytes.div_ceil(1 << 20);
             io::Error::new(
                 error.kind(),
                 format!(
@@ -100,8 +112,9 @@ impl History {
     }
 
     fn map(file: &File, layout: &Layout) -> io::Result<Self> {
-        let words = Words::map(file, layout.region(layout.writers()))?;
-        Ok(Self { words, layout: layout.clone() })
+        let (places, words) = layout.places();
+        let words = Words::map(file, words)?;
+        Ok(Self { words, layout: layout.clone(), places })
     }
 
     /// Sets the time in which the workers are to work: from now for so many nanoseconds.
@@ -135,6 +148,11 @@ impl History {
         self.region_word(writer, log::HOLDING).load(Relaxed) != 0
     }
 
+    /// Tells a writer that somebody is about to come for its process, or that it is over.
+    pub fn set_hurried(&self, writer: u32, hurried: bool) {
+        self.region_word(writer, log::HURRIED).store(u64::from(hurried), Relaxed);
+    }
+
     /// Changes acknowledged so far by all writers.
     pub fn acknowledged(&self) -> u64 {
         (0..self.layout.writers()).map(|writer| self.region_word(writer, log::ACKNOWLEDGED).load(Relaxed)).sum()
@@ -156,14 +174,18 @@ impl History {
         Recorded { regions, slots: self.layout.slots(), begin, end }
     }
 
+    fn capacity(&self, writer: u32) -> u64 {
+        self.places[writer as usize].capacity
+    }
+
     fn region_word(&self, writer: u32, word: usize) -> &std::sync::atomic::AtomicU64 {
-        self.words.word(self.layout.region(writer) + word)
+        self.words.word(self.places[writer as usize].start + word)
     }
 
     fn entry_word(&self, writer: u32, sequence: u64, word: usize) -> &std::sync::atomic::AtomicU64 {
-        assert!(sequence < self.layout.capacity, "an entry past its region");
-        let entry = REGION_WORDS + sequence as usize * ENTRY_WORDS;
-        self.words.word(self.layout.region(writer) + entry + word)
+        let place = self.places[writer as usize];
+        assert!(sequence < place.capacity, "an entry past its region");
+        self.words.word(place.start + REGION_WORDS + sequence as usize * ENTRY_WORDS + word)
     }
 }
 
@@ -207,11 +229,5 @@ impl Recorded {
                 (author, entry)
             })
         })
-    }
-
-    /// Changes that were acknowledged as made.
-    pub fn acknowledged(&self) -> u64 {
-        let regions = self.regions.par_iter();
-        regions.map(|region| region.entries.iter().filter(|e| e.is_acknowledged_change()).count() as u64).sum()
     }
 }

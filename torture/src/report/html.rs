@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::chart::escape;
 use super::summary::Summary;
 use super::{lanes, thousands};
-use crate::run::Phased;
+use crate::examine::Phased;
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1c1f23;--soft:#5b636e;--paper:#fff;--line:#d9dee4;--good:#18794e;--bad:#c62828;
@@ -24,7 +24,7 @@ text{fill:var(--ink);font:11px system-ui,sans-serif}.tick{fill:var(--soft)}.midd
 .line{fill:none;stroke-width:1.4}.line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c3{stroke:var(--c3)}
 .c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}.c4{fill:var(--c4)}.c5{fill:var(--c5)}
 .c6{fill:var(--c6)}.c7{fill:var(--c7)}.line.c0,.line.c1,.line.c3{fill:none}.dot{opacity:.7}
-.kill,.killed{stroke:var(--bad);fill:var(--bad);stroke-width:1.2}.stop{fill:var(--soft)}.bound{stroke:var(--bad);stroke-dasharray:6 4}
+.kill,.killed{stroke:var(--bad);fill:var(--bad);stroke-width:1.2}.faint{opacity:.35;stroke-width:.6}.stop{fill:var(--soft)}.bound{stroke:var(--bad);stroke-dasharray:6 4}
 .wrote{fill:var(--c2)}.gave{fill:var(--c0)}.refused{fill:var(--c1)}
 .key span{display:inline-block;margin-right:1.2rem}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em;border-radius:2px}
 ";
@@ -171,7 +171,11 @@ fn pictures(phase: &Phased, body: &mut String) {
     let _ = writeln!(body, "<h2>{}</h2>", escape(&phase.name));
     section(
         "One lane a process: operations, kills and stops",
-        &[("c0", "operations, darker is more"), ("kill", "SIGKILL, started again at once"), ("stop", "stopped")],
+        &[
+            ("c0", "operations, darker is more"),
+            ("kill", "SIGKILL, started again at once"),
+            ("stop", "stopped for 10 ms or longer"),
+        ],
         &lanes::overview(picture),
         body,
     );
@@ -201,10 +205,7 @@ fn pictures(phase: &Phased, body: &mut String) {
         &lanes::recovery(picture, &phase.recoveries, picture.begin),
         body,
     );
-    let slots: Vec<(String, String)> =
-        (0..picture.slots.len()).map(|slot| (format!("c{}", slot % 8), format!("process {slot}"))).collect();
-    let key: Vec<(&str, &str)> = slots.iter().map(|(class, name)| (class.as_str(), name.as_str())).collect();
-    section("Versions of record 0 by the process that made them", &key, &lanes::versions(picture), body);
+    section("Versions of record 0 by the process that made them", &[], &lanes::versions(picture), body);
 }
 
 fn section(title: &str, key: &[(&str, &str)], drawing: &str, body: &mut String) {

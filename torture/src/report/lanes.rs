@@ -6,6 +6,8 @@ use crate::check::recovery::{BOUND, Next, Recovery};
 use crate::fault::FaultKind;
 
 const SECOND: f64 = 1e9;
+/// Stops shorter than this, in nanoseconds, would cover the overview.
+const BRIEF: u64 = 10_000_000;
 
 fn seconds(picture: &Picture) -> Scale {
     Scale::Linear { low: 0.0, high: picture.length as f64 / SECOND }
@@ -43,10 +45,13 @@ pub fn overview(picture: &Picture) -> String {
         let (top, height) = chart.row(fault.slot as usize, rows.len());
         let x = chart.place_x(fault.at as f64 / SECOND);
         if fault.kind == FaultKind::Stop {
+            if fault.until - fault.at < BRIEF {
+                continue;
+            }
             let until = chart.place_x(fault.until as f64 / SECOND);
             chart.bar("stop", (x, top + 8.0), (until - x, height - 12.0), 0.8, "stopped");
         } else {
-            chart.line("kill", (x, top + 2.0), (x, top + 9.0));
+            chart.line("kill faint", (x, top + 2.0), (x, top + 9.0));
         }
     }
     chart.svg("One lane a process: operations, kills and stops")
@@ -113,15 +118,16 @@ pub fn latency(picture: &Picture) -> String {
 /// Time from each kill to the next success of somebody else.
 pub fn recovery(picture: &Picture, recoveries: &[Recovery], begin: u64) -> String {
     let bound = BOUND as f64 / 1e6;
-    let slowest = recoveries.iter().map(|one| one.took).max().unwrap_or(0) as f64 / 1e6;
+    let after_kills = || recoveries.iter().filter(|one| one.next.follows_a_kill());
+    let slowest = after_kills().map(|one| one.took).max().unwrap_or(0) as f64 / 1e6;
     let scale = Scale::Log { low: 0.0005, high: slowest.max(bound) * 2.0 };
     let axis = (seconds(picture), "time of the kill since the phase began (s)");
     let mut chart = Chart::new(300.0, axis, (scale, "until the next success (ms)"), &[]);
-    for one in recoveries.iter().filter(|one| one.next != Next::Wake) {
+    for one in after_kills() {
         let class = match one.next {
             Next::SameRecord => "dot c1",
             Next::Grant => "dot c3",
-            Next::AnyRecord | Next::Wake => "dot c0",
+            _ => "dot c0",
         };
         let time = one.at.saturating_sub(begin) as f64 / SECOND;
         chart.dot(class, (time, one.took as f64 / 1e6));
@@ -130,15 +136,25 @@ pub fn recovery(picture: &Picture, recoveries: &[Recovery], begin: u64) -> Strin
     chart.svg("Time from a kill to the next success")
 }
 
-/// The versions of record 0, each in the colour of the process that made it.
+/// The versions of record 0: each in the row of the process that made it, in the stretch with the most turns.
 pub fn versions(picture: &Picture) -> String {
-    let last = picture.versions.last().map_or(1, |(_, version, _)| *version) as f64;
-    let scale = Scale::Linear { low: 0.0, high: last };
-    let axis = (seconds(picture), "time since the phase began (s)");
-    let mut chart = Chart::new(300.0, axis, (scale, "version of record 0"), &[]);
-    for (time, version, slot) in &picture.versions {
-        let class = format!("dot {}", colour(*slot));
-        chart.dot(&class, (*time as f64 / SECOND, *version as f64));
+    let versions = &picture.versions;
+    let total = versions.made.iter().sum::<u64>().max(1);
+    let name = |(slot, made): (usize, &u64)| format!("{slot}: {:.1} %", 100.0 * *made as f64 / total as f64);
+    let rows: Vec<String> = versions.made.iter().enumerate().map(name).collect();
+    let last = versions.first + versions.by.len() as u64;
+    let x = Scale::Linear { low: versions.first as f64, high: last as f64 };
+    let scale = Scale::Linear { low: 0.0, high: 1.0 };
+    let height = 60.0 + 26.0 * rows.len() as f64;
+    let mut chart = Chart::new(height, (x, "version of record 0"), (scale, "process: its share"), &rows);
+    for (slot, version) in versions.by.iter().zip(versions.first..) {
+        let Some(slot) = slot.filter(|slot| (*slot as usize) < rows.len()) else {
+            continue;
+        };
+        let (top, height) = chart.row(slot as usize, rows.len());
+        let left = chart.place_x(version as f64);
+        let size = (chart.place_x(version as f64 + 1.0) - left - 0.3, height - 6.0);
+        chart.bar(&colour(slot), (left, top + 3.0), size, 0.9, &format!("version {version} by process {slot}"));
     }
     chart.svg("Versions of record 0 by the process that made them")
 }

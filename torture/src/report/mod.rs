@@ -13,7 +13,7 @@ pub mod table;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::run::Phased;
+use crate::examine::Phased;
 use summary::Summary;
 
 /// Writes `torture/summary.json` and `torture/report.html` under the target directory; answers where.
@@ -49,7 +49,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

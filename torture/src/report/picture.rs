@@ -1,15 +1,19 @@
 //! What is kept of a sustained phase for drawing: counts per bin, marks, samples; never a whole history.
 
+use std::collections::BTreeSet;
+
 use crate::check::claims::{self, Grant};
 use crate::check::{Checked, Scene};
 use crate::fault::{Fault, FaultKind};
 use crate::history::{Kind, Outcome};
 use crate::plan::Sustained;
+use crate::value::Author;
 
 /// Bins of the overview.
 pub const BINS: usize = 240;
 const LATENCY_BINS: usize = 120;
-const SAMPLES: usize = 3_000;
+/// Versions that are drawn one by one.
+const STRETCH: usize = 400;
 /// Length of the window that shows hand-overs one by one, in nanoseconds.
 const WINDOW: u64 = 400_000_000;
 
@@ -20,8 +24,7 @@ pub struct Picture {
     pub length: u64,
     pub slots: Vec<SlotPicture>,
     pub latencies: Vec<Latency>,
-    /// Of record 0: when, version, slot.
-    pub versions: Vec<(u64, u64, u32)>,
+    pub versions: Versions,
     pub faults: Vec<Fault>,
     pub window: Option<Window>,
 }
@@ -39,6 +42,16 @@ pub struct Latency {
     pub median: u64,
     pub p99: u64,
     pub slowest: u64,
+}
+
+/// The versions of record 0 by the process that made them.
+pub struct Versions {
+    /// How many each process made, by slot.
+    pub made: Vec<u64>,
+    /// The first version of the stretch that is drawn one by one.
+    pub first: u64,
+    /// Who made each version of the stretch.
+    pub by: Vec<Option<u32>>,
 }
 
 /// A short stretch in which holds of claims are drawn one by one.
@@ -81,7 +94,7 @@ impl Picture {
             length,
             slots: slots(scene, plan, length),
             latencies: latencies(scene, length),
-            versions: versions(scene, checked),
+            versions: versions(scene, checked, plan.slots.len()),
             window: window(scene, checked, &faults),
             faults,
         }
@@ -134,21 +147,26 @@ fn latencies(scene: &Scene<'_>, length: u64) -> Vec<Latency> {
         .collect()
 }
 
-fn versions(scene: &Scene<'_>, checked: &Checked) -> Vec<(u64, u64, u32)> {
-    let Some(authors) = checked.chains.authors.first() else {
-        return Vec::new();
+/// Who made which version of record 0, and the stretch with the most writers and turns.
+fn versions(scene: &Scene<'_>, checked: &Checked, slots: usize) -> Versions {
+    let authors = checked.chains.authors.first().map_or(&[][..], Vec::as_slice);
+    let slot = |author: &Option<Author>| author.map(|author| scene.history.slot(author.writer));
+    let mut made = vec![0; slots];
+    for slot in authors.iter().filter_map(slot) {
+        // The last change is made by a process that is not drawn.
+        if let Some(count) = made.get_mut(slot as usize) {
+            *count += 1;
+        }
+    }
+    // Most writers first, then most turns.
+    let lively = |stretch: &[Option<Author>]| {
+        let writers: BTreeSet<u32> = stretch.iter().filter_map(slot).collect();
+        let turns = stretch.windows(2).filter(|pair| slot(&pair[0]) != slot(&pair[1]));
+        (writers.len(), turns.count())
     };
-    let step = authors.len().div_ceil(SAMPLES).max(1);
-    let sampled = authors.iter().zip(1u64..).step_by(step);
-    sampled
-        .filter_map(|(author, version)| {
-            let author = (*author)?;
-            let entry = scene.history.entry(author)?;
-            let moment = if entry.end == 0 { entry.begin } else { entry.end };
-            let since = moment.saturating_sub(scene.history.begin);
-            Some((since, version, scene.history.slot(author.writer)))
-        })
-        .collect()
+    let stretches = authors.chunks(STRETCH).zip((1u64..).step_by(STRETCH));
+    let (stretch, first) = stretches.max_by_key(|(stretch, _)| lively(stretch)).unwrap_or((&[], 1));
+    Versions { made, first, by: stretch.iter().map(slot).collect() }
 }
 
 /// The stretch around a late write that was refused, or else around a holder that was killed.
@@ -218,7 +236,7 @@ mod tests {
             let window = picture.window.expect("a window");
             let ends: Vec<_> = window.holds.iter().map(|hold| (hold.token, hold.end)).collect();
             assert_eq!(ends, [(1, HoldEnd::Refused), (2, HoldEnd::Wrote)]);
-            assert_eq!(picture.versions.len(), 1);
+            assert_eq!((picture.versions.made[1], picture.versions.by.as_slice()), (1, &[Some(1)][..]));
             assert_eq!(picture.latencies.len(), 1);
             let drawn: u64 = picture.slots.iter().flat_map(|slot| &slot.operations).sum();
             assert_eq!(drawn, story.history.all().count() as u64);

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery};
 use crate::check::{Counted, Findings, Promise, Verdicts};
+use crate::examine::{EngineCounts, Phased};
 use crate::fault::FaultKind;
 use crate::options::{Mode, Options};
 use crate::plan::{Phase, PhaseWork};
-use crate::run::Phased;
 
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -56,6 +56,7 @@ pub struct PhaseSummary {
     pub kills: u64,
     pub stops: u64,
     pub counted: Option<Counted>,
+    pub engine: Option<EngineCounts>,
 }
 
 /// Times from a kill to the next success of others, and from a change to the end of a wait for it.
@@ -102,6 +103,7 @@ impl Next {
             Self::SameRecord => "killed while changing a record → its next change by another",
             Self::AnyRecord => "killed while changing none → the next change by another",
             Self::Grant => "killed while holding a claim → its next grant",
+            Self::HandOver => "a claim was given back or ran out → its next grant",
             Self::Wake => "a change → the end of a wait for it",
         }
     }
@@ -171,6 +173,9 @@ fn reason(plan: &Phase, phase: &Phased) -> Option<String> {
         return None;
     }
     let name = &phase.name;
+    if let Some(trouble) = &phase.trouble {
+        return Some(format!("{name}: {trouble}"));
+    }
     Some(match &plan.work {
         PhaseWork::Naive(_) if phase.lost == 0 => {
             format!("{name}: lost nothing, so this harness would not see a loss either")
@@ -193,13 +198,13 @@ fn recovered(recoveries: &[&Recovery]) -> Recovered {
     for one in recoveries {
         by_kind.entry(one.next).or_default().push(one);
     }
-    let mut after_kills: Vec<&&Recovery> = recoveries.iter().filter(|one| one.next != Next::Wake).collect();
+    let mut after_kills: Vec<&&Recovery> = recoveries.iter().filter(|one| one.next.follows_a_kill()).collect();
     after_kills.sort_by_key(|one| one.at);
     Recovered {
         bound_ms: BOUND as f64 / 1e6,
         allowance_ms: ALLOWANCE as f64 / 1e6,
         by_kind: by_kind.iter().map(|(next, list)| (*next, Times::of(list))).collect(),
-        times_ms: after_kills.iter().map(|one| one.took as f64 / 1e6).collect(),
+        times_ms: after_kills.iter().map(|one| (one.took / 1_000) as f64 / 1e3).collect(),
     }
 }
 
@@ -217,6 +222,7 @@ impl PhaseSummary {
             kills: phase.count(FaultKind::Kill),
             stops: phase.count(FaultKind::Stop),
             counted: phase.counted,
+            engine: phase.engine,
         }
     }
 }

@@ -10,7 +10,9 @@ use crate::check::Promise;
 pub fn words(summary: &Summary) -> String {
     let mut text = phases(summary);
     // Writing to a String cannot fail, here and below.
-    let _ = writeln!(text);
+    if !summary.promises.is_empty() {
+        let _ = writeln!(text);
+    }
     for (promise, found) in &summary.promises {
         let _ = writeln!(
             text,
@@ -26,6 +28,7 @@ pub fn words(summary: &Summary) -> String {
     if summary.promises.contains_key(&Promise::P4) {
         let _ = writeln!(text);
         faults(summary, &mut text);
+        counts(summary, &mut text);
     }
     for reason in &summary.reasons {
         let _ = writeln!(text, "\nnot as it must be: {reason}");
@@ -60,6 +63,36 @@ fn phases(summary: &Summary) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What was counted in each segment that somebody was killed in.
+fn counts(summary: &Summary, text: &mut String) {
+    for phase in summary.phases.iter().filter(|phase| phase.kills > 0) {
+        if let Some(counted) = &phase.counted {
+            let _ = writeln!(
+                text,
+                "left after {} kills: {} of {} blocks in their place, {} missing, {} doubled; {} lanes, {} rows, {} files",
+                thousands(phase.kills),
+                counted.placed,
+                counted.blocks,
+                counted.missing,
+                counted.doubled,
+                counted.lanes_taken,
+                counted.rows_taken,
+                counted.files_left
+            );
+        }
+        if let Some(engine) = &phase.engine {
+            let _ = writeln!(
+                text,
+                "the segment says: {} dead recovered, {} changes finished for others, {} races lost, {} late writes fenced",
+                thousands(engine.recoveries),
+                thousands(engine.helped),
+                thousands(engine.conflicts),
+                thousands(engine.fenced)
+            );
+        }
+    }
 }
 
 fn faults(summary: &Summary, text: &mut String) {

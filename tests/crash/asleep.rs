@@ -1,0 +1,178 @@
+//! Waiters whose waker dies on the way: between the change and the wake nobody is left to wake them, and they return all
+//! the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use slotguard::{Deadline, WAIT_SLICE};
+
+use super::alone::{alone, stay_on_one_processor};
+use super::board::OWN;
+use super::deed::{self, Deed};
+use super::puppet::Puppet;
+use super::scale::{Dice, kills};
+use super::scene::Scene;
+use super::sweep::{Spot, walk};
+use super::walk::Walk;
+
+/// What the waiter was woken with.
+const FOUND: usize = OWN;
+/// How often it had been put to sleep by then.
+const SLEPT: usize = OWN + 1;
+
+/// A child that waits for a change of the record, and sleeps.
+fn sleeper(scene: &Scene) -> Puppet {
+    let seen = scene.look().version;
+    scene.board.word(FOUND).store(0, SeqCst);
+    let waiter = Puppet::free(&scene.board, |cue| {
+        let mine = scene.own();
+        let record = mine.record(0).expect("record 0");
+        let found = record.wait_newer(seen, Deadline::never()).expect("a wait").expect("a wait without an end");
+        cue.board.word(SLEPT).store(naps(std::process::id()), SeqCst);
+        cue.board.word(FOUND).store(found.0, SeqCst);
+    });
+    until_asleep(&waiter);
+    waiter
+}
+
+/// Returns once the child is in the kernel, asleep on a futex.
+fn until_asleep(child: &Puppet) {
+    let place = format!("/proc/{}/syscall", child.pid());
+    let futex = format!("{} ", libc::SYS_futex);
+    child.until(|| fs::read_to_string(&place).expect("a child's state").starts_with(&futex));
+}
+
+/// How often a process has gone to sleep by itself.
+fn naps(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process's state");
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.expect("the kernel counts sleeps").trim().parse().expect("a number")
+}
+
+/// The first point at which a killed deed is found done.
+fn published(folder: &Path, deed: Deed, walk: &Walk) -> usize {
+    let is_done = |point: &&usize| {
+        let scene = Scene::of(folder, deed);
+        let mut puppet = scene.puppet(deed.part);
+        let before = scene.look();
+        walk.lead(&mut puppet, **point);
+        puppet.kill();
+        scene.look() != before
+    };
+    *walk.changes.iter().find(is_done).expect("the change can be seen some time")
+}
+
+/// A waker killed after its change and before its wake costs the waiter two slices at most. One killed before its change
+/// leaves the waiter to whoever makes the next; one that has come to its end has woken it.
+#[test]
+fn a_waiter_whose_waker_is_killed_between_change_and_wake_returns() {
+    alone(|folder| {
+        stay_on_one_processor();
+        let mut dice = Dice::new();
+        let deed = deed::UPDATE;
+        let walk = {
+            let scene = Scene::of(folder, deed);
+            let waker = scene.puppet(deed.part);
+            let mut waiter = sleeper(&scene);
+            let wakes = scene.segment.stats().wakes;
+            let walk = Walk::of(waker, scene.eye());
+            assert!(scene.segment.stats().wakes > wakes, "a change that is done has woken who waits for it");
+            waiter.join();
+            walk
+        };
+        let published = published(folder, deed, &walk);
+        let some = dice.some_of(published..walk.length(), kills().div_ceil(50).min(40));
+        let points: BTreeSet<usize> = walk.changes.iter().copied().chain(some).chain([walk.last()]).collect();
+        let (mut longest, mut sleeps, mut alone) = (Duration::ZERO, 0, 0);
+        for &point in &points {
+            let _spot = Spot::new(format!("waker killed after {point} instructions, change after {published}"));
+            let scene = Scene::of(folder, deed);
+            let mut waker = scene.puppet(deed.part);
+            let before = scene.look().version;
+            let mut waiter = sleeper(&scene);
+            let wakes = scene.segment.stats().wakes;
+            let on_its_way = walk.lead(&mut waker, point);
+            waker.kill();
+            let (killed, slept) = (Instant::now(), naps(waiter.pid()));
+            if scene.board.is_acknowledged() {
+                assert!(scene.segment.stats().wakes > wakes, "a change that is done has woken who waits for it");
+            }
+            // To look at the record would be to finish the dead one's change and wake the waiter.
+            if on_its_way && point >= published {
+                waiter.join();
+                longest = longest.max(killed.elapsed());
+                // It may have been awake already when it was counted.
+                let more = scene.board.word(SLEPT).load(SeqCst).saturating_sub(slept);
+                assert!(more <= 2, "the waiter slept {more} more slices");
+                sleeps = sleeps.max(more);
+                alone += 1;
+            } else {
+                scene.survivor_updates();
+                waiter.join();
+            }
+            assert!(scene.board.word(FOUND).load(SeqCst) > before.0, "the waiter was told of something newer");
+            scene.survivor_updates();
+            scene.all_is_recovered();
+        }
+        println!(
+            "wakers killed at {} points, {alone} of them after the change: the waiter slept {sleeps} more slices at most \
+             and returned after {longest:.1?} at most",
+            points.len()
+        );
+    });
+}
+
+/// Who waits for something else altogether recovers the dead all the same.
+#[test]
+fn a_waiter_recovers_the_dead_at_the_end_of_a_slice() {
+    alone(|folder| {
+        stay_on_one_processor();
+        let deed = deed::LARGER;
+        let walk = walk(folder, deed);
+        for &point in &walk.changes {
+            let _spot = Spot::new(format!("killed after {point} instructions"));
+            let scene = Scene::of(folder, deed);
+            let mut puppet = scene.puppet(deed.part);
+            walk.lead(&mut puppet, point);
+            puppet.kill();
+            wait_elsewhere(&scene, Duration::from_millis(2));
+            scene.nothing_is_amiss(1);
+        }
+    });
+}
+
+/// Who waits for something else altogether numbers a change whose author has not moved for a whole slice.
+#[test]
+fn a_waiter_finishes_what_a_stopped_author_has_published() {
+    alone(|folder| {
+        stay_on_one_processor();
+        let deed = deed::UPDATE;
+        let walk = walk(folder, deed);
+        let published = published(folder, deed, &walk);
+        let scene = Scene::of(folder, deed);
+        let mut author = scene.puppet(deed.part);
+        let before = scene.look();
+        assert!(walk.lead(&mut author, published), "the author goes the way it went before");
+        assert_eq!(scene.segment.revision(), before.revision, "the change has no number yet");
+        // The end of one slice notes what is under way, the end of the next finds it as it was.
+        wait_elsewhere(&scene, WAIT_SLICE + Duration::from_millis(2));
+        assert_eq!(scene.segment.stats().helped, 1, "the change has been finished for its author");
+        let found = scene.look();
+        assert_eq!(found.version.0, before.version.0 + 1, "the stopped author's change");
+        author.finish();
+        assert_eq!(scene.board.revision(), found.revision.0, "the author is told the same number");
+        scene.survivor_updates();
+        scene.all_is_recovered();
+    });
+}
+
+/// Waits for a change of record 1, which nobody makes.
+fn wait_elsewhere(scene: &Scene, for_as_long_as: Duration) {
+    let record = scene.segment.record(1).expect("record 1");
+    let seen = scene.sizes.read(record).version;
+    let found = record.wait_newer(seen, Deadline::after(for_as_long_as)).expect("a wait");
+    assert_eq!(found, None, "nobody changes record 1");
+}

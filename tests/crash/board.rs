@@ -1,0 +1,50 @@
+//! A page that a test and its children share and no segment knows of: what was acknowledged stands here.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+/// Words of zeros at first, shared with every child forked later.
+pub struct Board {
+    map: MmapRaw,
+}
+
+/// The first word for a test's own use.
+pub const OWN: usize = 8;
+const BYTES: usize = 1 << 16;
+
+impl Board {
+    pub fn new() -> Self {
+        let memory = rustix::fs::memfd_create("crash-board", rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");
+        rustix::fs::ftruncate(&memory, BYTES as u64).expect("a board of zeros");
+        Self { map: MmapOptions::new().len(BYTES).map_raw(&memory).expect("the board mapped") }
+    }
+
+    /// A word for the test's own use, from [`OWN`] on; those before are the acknowledgement.
+    pub fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index < BYTES / 8, "a word of the board");
+        // SAFETY: the index is within the mapping, which lives as long as `self`.
+        let place = unsafe { self.map.as_mut_ptr().cast::<AtomicU64>().add(index) };
+        // SAFETY: the mapping begins at a page, so the word is aligned; any bits are an `AtomicU64`, and every process
+        // reaches it as one.
+        unsafe { &*place }
+    }
+
+    /// The deed is done, as a change with this revision; 0 if it changed no value.
+    pub fn acknowledge(&self, revision: u64) {
+        self.word(1).store(revision, SeqCst);
+        self.word(0).store(1, SeqCst);
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.word(1).load(SeqCst)
+    }
+
+    pub fn is_acknowledged(&self) -> bool {
+        self.word(0).load(SeqCst) == 1
+    }
+
+    pub fn clear(&self) {
+        self.word(0).store(0, SeqCst);
+    }
+}

@@ -1,0 +1,155 @@
+//! Recovery itself, killed after each of its instructions, and followed by another.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::alone::{alone, stay_on_one_processor};
+use super::deed::{self, Deed};
+use super::puppet::{Cue, Puppet};
+use super::scale::{Dice, kills};
+use super::scene::{ROWS, Scene};
+use super::sweep::{Order, Spot, Tally, judge, walk};
+use super::walk::Walk;
+
+/// By asking for it.
+fn by_request(scene: &Scene, cue: &Cue<'_>) {
+    let mine = scene.own();
+    cue.ready();
+    mine.reap().expect("a recovery");
+}
+
+/// By attaching when no row is free but the dead one's.
+fn by_attaching(scene: &Scene, cue: &Cue<'_>) {
+    for _ in 0..ROWS - 2 {
+        scene.own();
+    }
+    cue.ready();
+    scene.own();
+}
+
+/// What becomes of the first recoverer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Recoverer {
+    Killed,
+    /// And goes on when others have used the record for a while.
+    Stopped,
+}
+
+/// Somebody dies at one of those points of the deed, and its recoverer meets its fate at each of its own points that makes
+/// a difference, and at some others.
+fn sweep(folder: &Path, deed: Deed, deaths: Deaths, recover: fn(&Scene, &Cue<'_>), fate: Recoverer) {
+    stay_on_one_processor();
+    let mut dice = Dice::new();
+    let began = Instant::now();
+    let first = walk(folder, deed);
+    let deaths = deaths(&first, &mut dice);
+    let (mut tally, mut length, mut points) = (Tally::default(), 0, 0);
+    for &death in &deaths {
+        let murder = |scene: &Scene| {
+            let mut puppet = scene.puppet(deed.part);
+            let before = scene.look();
+            let strayed = !first.lead(&mut puppet, death);
+            puppet.kill();
+            (before, strayed)
+        };
+        let second = {
+            let scene = Scene::of(folder, deed);
+            murder(&scene);
+            Walk::of(scene.another_puppet(recover), scene.eye())
+        };
+        length = length.max(second.last());
+        for point in second.points(&mut dice, kills() / deaths.len()) {
+            points += 1;
+            for &order in Order::at(point, &second) {
+                let _spot = Spot::new(format!(
+                    "{}, killed after {death} instructions, its recoverer {fate:?} after {point}, survivor: {order:?}",
+                    deed.name
+                ));
+                let scene = Scene::of(folder, deed);
+                let (before, strayed) = murder(&scene);
+                let mut recoverer = scene.another_puppet(recover);
+                tally.strayed += u64::from(!second.lead(&mut recoverer, point) || strayed);
+                match fate {
+                    Recoverer::Killed => {
+                        recoverer.kill();
+                        judge(&scene, deed, before, order, &mut tally);
+                    }
+                    Recoverer::Stopped => others_go_on(&scene, recoverer),
+                }
+            }
+        }
+    }
+    println!(
+        "{}, killed at {} points, and its recovery of up to {length} instructions, {fate:?} at {points} points in all; \
+         {tally}; {:.1} s",
+        deed.name,
+        deaths.len(),
+        began.elapsed().as_secs_f64()
+    );
+}
+
+/// Every block in play changes hands before the recoverer goes on.
+fn others_go_on(scene: &Scene, recoverer: Puppet) {
+    for _ in 0..3 {
+        scene.survivor_updates();
+    }
+    scene.survivor_claims();
+    let before = scene.look();
+    recoverer.finish();
+    assert_eq!(scene.look(), before, "recovery changes no value that others have seen");
+    scene.survivor_updates();
+    scene.all_is_recovered();
+}
+
+/// At which points of its deed the first one dies.
+type Deaths = fn(&Walk, &mut Dice) -> Vec<usize>;
+
+/// Points of the deed that others can tell from the one before: all of them in a release build.
+fn anywhere(walk: &Walk, dice: &mut Dice) -> Vec<usize> {
+    dice.some_of(0..walk.changes.len(), kills().div_ceil(25)).map(|i| walk.changes[i]).collect()
+}
+
+/// One of them.
+fn somewhere(walk: &Walk, dice: &mut Dice) -> Vec<usize> {
+    vec![walk.changes[dice.below(walk.changes.len() as u64) as usize]]
+}
+
+/// When the deed is done.
+fn afterwards(walk: &Walk, _: &mut Dice) -> Vec<usize> {
+    vec![walk.last()]
+}
+
+#[test]
+fn a_recoverer_killed_at_any_instruction_is_followed_by_another() {
+    alone(|folder| sweep(folder, deed::UPDATE, anywhere, by_request, Recoverer::Killed));
+}
+
+#[test]
+fn a_recoverer_of_blocks_killed_at_any_instruction_is_followed_by_another() {
+    alone(|folder| sweep(folder, deed::LARGER, anywhere, by_request, Recoverer::Killed));
+}
+
+#[test]
+fn a_recoverer_of_a_first_lane_killed_at_any_instruction_is_followed_by_another() {
+    alone(|folder| sweep(folder, deed::FIRST_LANE, anywhere, by_request, Recoverer::Killed));
+}
+
+#[test]
+fn a_recoverer_stopped_at_any_instruction_is_in_nobodys_way() {
+    alone(|folder| sweep(folder, deed::UPDATE, anywhere, by_request, Recoverer::Stopped));
+}
+
+#[test]
+fn a_recoverer_stopped_at_any_instruction_does_not_keep_a_dead_holders_claim() {
+    alone(|folder| sweep(folder, deed::CLAIM, afterwards, by_request, Recoverer::Stopped));
+}
+
+#[test]
+fn a_newcomer_killed_while_it_takes_a_dead_ones_row_is_followed_by_another() {
+    alone(|folder| sweep(folder, deed::UPDATE, somewhere, by_attaching, Recoverer::Killed));
+}
+
+#[test]
+fn a_newcomer_stopped_while_it_takes_a_dead_holders_row_does_not_keep_the_claim() {
+    alone(|folder| sweep(folder, deed::CLAIM, afterwards, by_attaching, Recoverer::Stopped));
+}

@@ -1,0 +1,186 @@
+//! What every model begins with, what everybody in it writes down, and what must be true of it at the end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::memory::arena::Arena;
+use crate::memory::atomics::Ordering::{Acquire, Relaxed};
+use crate::memory::block::{ClaimWords, Next};
+use crate::memory::lane::{LaneHandle, Published};
+use crate::memory::look::Seen;
+use crate::memory::word::{Cell, Fate, FateKind, Head};
+
+/// How often an update is tried: a loss is another's success, and no model has so many.
+const ATTEMPTS: u32 = 6;
+
+/// A small segment and its history. Cheap to clone into a thread.
+#[derive(Clone)]
+pub(crate) struct Stage {
+    pub(crate) arena: Arc<Arena>,
+    /// Everybody's notes, agreed upon outside of what is modelled: (record, version) → what it was.
+    history: Arc<Mutex<HashMap<(u32, u64), Change>>>,
+}
+
+/// One version of a record, as everybody who met it must have met it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Change {
+    pub(crate) revision: u64,
+    /// The payload: who wrote which version.
+    pub(crate) value: u64,
+}
+
+/// The payload of `version` as the lane `author` writes it.
+fn value(version: u64, author: u32) -> u64 {
+    version << 8 | u64::from(author)
+}
+
+impl Stage {
+    /// Every record at version 1, and lanes that each keep a block.
+    pub(crate) fn new(records: u32, lanes: u32) -> (Self, Vec<LaneHandle>) {
+        let (stage, mut lanes) = Self::empty(records, lanes, records + lanes);
+        for record in 0..records {
+            stage.update(&mut lanes[0], record);
+        }
+        for lane in &mut lanes {
+            lane.stock(&stage.arena).expect("a block for each lane");
+        }
+        (stage, lanes)
+    }
+
+    /// Records never written, and lanes that keep nothing.
+    pub(crate) fn empty(records: u32, lanes: u32, blocks: u32) -> (Self, Vec<LaneHandle>) {
+        let arena = Arc::new(Arena::new(records, lanes, blocks, 1));
+        let lanes = (0..lanes).map(|index| LaneHandle::inherit(&arena, index).expect("an unused lane")).collect();
+        (Self { arena, history: Arc::default() }, lanes)
+    }
+
+    /// Reads a record and checks that it is whole, and the same that everybody else has met.
+    pub(crate) fn read(&self, record: u32) -> Seen {
+        let mut payload = Vec::new();
+        let seen = self.arena.look(record, Some(&mut payload)).expect("a look finds the record");
+        if seen.head.block() != 0 {
+            let value = u64::from_ne_bytes(payload.try_into().expect("a payload of one word"));
+            assert_eq!(value >> 8, seen.meta.version, "a torn value");
+            if seen.meta.modified == 0 {
+                self.note(record, seen.meta.version, Change { revision: seen.revision, value });
+            }
+        }
+        seen
+    }
+
+    /// Adds one version to a record; answers its revision.
+    pub(crate) fn update(&self, lane: &mut LaneHandle, record: u32) -> u64 {
+        for _ in 0..ATTEMPTS {
+            let seen = self.read(record);
+            if let Some(revision) = self.publish(lane, record, &seen) {
+                assert!(revision > seen.revision, "a change numbered before the one it replaced");
+                return revision;
+            }
+        }
+        panic!("an update lost {ATTEMPTS} times");
+    }
+
+    /// Publishes the version after what was seen; `None` if somebody else was first.
+    pub(crate) fn publish(&self, lane: &mut LaneHandle, record: u32, seen: &Seen) -> Option<u64> {
+        let next = next_value(record, seen);
+        let value = value(next.version, lane.index);
+        match lane.publish(&self.arena, seen, &next, &value.to_ne_bytes()).expect("a publication") {
+            Published::Won(revision) => {
+                self.note(record, next.version, Change { revision, value });
+                Some(revision)
+            }
+            Published::Lost => None,
+        }
+    }
+
+    /// Publishes a block that changes no value, under `claim` or nobody's; answers its revision, `None` if lost.
+    pub(crate) fn publish_same(
+        &self,
+        lane: &mut LaneHandle,
+        record: u32,
+        seen: &Seen,
+        claim: Option<&ClaimWords>,
+    ) -> Option<u64> {
+        let next = Next { version: seen.meta.version, modified: seen.modified(), claim, ..next_value(record, seen) };
+        let value = self.history.lock().unwrap()[&(record, next.version)].value;
+        match lane.publish(&self.arena, seen, &next, &value.to_ne_bytes()).expect("a publication") {
+            Published::Won(revision) => Some(revision),
+            Published::Lost => None,
+        }
+    }
+
+    /// Writes down what a version was, or checks it against what others wrote down.
+    fn note(&self, record: u32, version: u64, change: Change) {
+        let mut history = self.history.lock().unwrap();
+        let known = *history.entry((record, version)).or_insert(change);
+        assert_eq!(known, change, "version {version} of record {record} is two different changes");
+        let revision_of = |version: u64| history.get(&(record, version)).map(|other| other.revision);
+        assert!(
+            revision_of(version - 1).is_none_or(|before| before < change.revision)
+                && revision_of(version + 1).is_none_or(|after| after > change.revision),
+            "revisions of record {record} do not grow with its versions"
+        );
+    }
+
+    /// That a revision somebody was given has been drawn, as far as they can tell from the clock.
+    pub(crate) fn assert_drawn(&self, revision: u64) {
+        assert!(self.arena.clock().load(Relaxed) >= revision, "revision {revision} is known before it is drawn");
+    }
+
+    /// The version a record had when the clock stood at `revision`: for the end, when all changes are known.
+    pub(crate) fn version_at(&self, record: u32, revision: u64) -> u64 {
+        let history = self.history.lock().unwrap();
+        let versions = history.iter().filter(|((r, _), change)| *r == record && change.revision <= revision);
+        versions.map(|((_, version), _)| *version).max().unwrap_or(0)
+    }
+
+    /// At the end, with all threads joined: the record has had `versions`, each of them known and numbered, and every
+    /// block is in one place.
+    pub(crate) fn assert_settled(&self, record: u32, versions: u64) {
+        let last = self.read(record);
+        assert_eq!(last.meta.version, versions, "a change was lost, or made twice");
+        let history = self.history.lock().unwrap();
+        for version in 1..=versions {
+            assert!(history.contains_key(&(record, version)), "nobody made version {version}");
+        }
+        drop(history);
+        self.assert_one_place_each();
+    }
+
+    /// Every block is under one head, in one cell, or free.
+    pub(crate) fn assert_one_place_each(&self) {
+        let arena = &self.arena;
+        let heads = (0..arena.records()).map(|record| Head(arena.record(record).head.load(Acquire)).block());
+        let cells = (0..arena.lanes()).flat_map(|lane| {
+            let cells = &arena.lane(lane).expect("a lane of the table").cells;
+            cells.iter().map(|cell| Cell(cell.load(Acquire)))
+        });
+        let cells = cells.map(|cell| {
+            assert!(!cell.is_unsettled(), "a cell left unsettled");
+            cell.block()
+        });
+        let places: Vec<u32> = heads.chain(cells).collect();
+        for index in 1..=arena.blocks() {
+            let fate = Fate(arena.block(index).expect("a block of the table").head.fate.load(Acquire));
+            let free = u32::from(fate.kind() == FateKind::Free);
+            let found = places.iter().filter(|place| **place == index).count() as u32;
+            assert_eq!(found + free, 1, "block {index} is in {found} places and its fate is {fate:?}");
+        }
+    }
+}
+
+/// The header of the version after what was seen.
+pub(crate) fn next_value(record: u32, seen: &Seen) -> Next<'_> {
+    Next {
+        record,
+        key: 0,
+        version: seen.meta.version + 1,
+        modified: 0,
+        created: 0,
+        lease: 0,
+        fingerprint: 0,
+        kind: 0,
+        claim: None,
+        intent: None,
+    }
+}

@@ -1,0 +1,114 @@
+//! Watching a group of records: what a watcher has seen by a revision is all that happened up to it, and no wake-up is
+//! lost.
+
+use loom::thread;
+
+use crate::explore::explore_both;
+use crate::memory::atomics::Ordering::{Acquire, SeqCst};
+use crate::memory::atomics::loom_fence;
+use crate::memory::futex;
+use crate::memory::word::{Event, Group};
+use crate::mutant::edge;
+use crate::stage::Stage;
+
+/// What a pass over the records found: the version of each, and a revision at which these were the versions.
+struct View {
+    versions: Vec<u64>,
+    revision: u64,
+}
+
+/// Arms the group, looks at every record, reads the clock, and begins again if the group was marked meanwhile. Answers
+/// the group's count too.
+fn pass(stage: &Stage) -> (View, u64) {
+    let arena = &stage.arena;
+    'again: loop {
+        let count = Group(arena.group(0).fetch_or(1, edge("mark.bit", SeqCst))).count();
+        loom_fence("mark.bit");
+        let mut versions = Vec::new();
+        for record in 0..arena.records() {
+            let seen = stage.read(record);
+            // A look acquires, but only a `SeqCst` load is ordered after the arming.
+            if arena.record(record).head.load(SeqCst) != seen.head.0 {
+                continue 'again;
+            }
+            versions.push(seen.meta.version);
+        }
+        let revision = arena.clock().load(Acquire);
+        if Group(arena.group(0).load(SeqCst)).count() == count {
+            return (View { versions, revision }, count);
+        }
+    }
+}
+
+/// Watches until the records have had `changes` changes in all since version 1; answers every view on the way.
+fn watch(stage: &Stage, changes: u64) -> Vec<View> {
+    let arena = &stage.arena;
+    let mut views = Vec::new();
+    loop {
+        let (view, count) = pass(stage);
+        let seen: u64 = view.versions.iter().map(|version| version - 1).sum();
+        views.push(view);
+        if seen == changes {
+            return views;
+        }
+        let watch = arena.watch_word(0);
+        let word = watch.fetch_or(Event::WAITING, edge("watch.bit", SeqCst)) | Event::WAITING;
+        loom_fence("watch.bit");
+        if Group(arena.group(0).load(edge("watch.look", SeqCst))).count() == count {
+            futex::sleep_forever(watch, word);
+        }
+    }
+}
+
+fn watcher_and_writers(records: u32, writers: u32, readers: u32) {
+    explore_both(move || {
+        let (stage, lanes) = Stage::new(records, writers);
+        let watching = stage.clone();
+        let watcher = thread::spawn(move || watch(&watching, writers.into()));
+        let writers: Vec<_> = lanes
+            .into_iter()
+            .map(|mut lane| {
+                let author = stage.clone();
+                thread::spawn(move || {
+                    let record = lane.index % records;
+                    author.update(&mut lane, record);
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..readers)
+            .map(|_| {
+                let reader = stage.clone();
+                thread::spawn(move || reader.read(0))
+            })
+            .collect();
+        let views = watcher.join().unwrap();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        for view in views {
+            for (record, version) in (0..).zip(&view.versions) {
+                let then = stage.version_at(record, view.revision);
+                assert_eq!(*version, then, "record {record} at revision {}", view.revision);
+            }
+        }
+        stage.assert_one_place_each();
+    });
+}
+
+#[test]
+fn a_watchers_view_is_the_record_at_its_revision() {
+    watcher_and_writers(1, 1, 0);
+}
+
+#[test]
+fn a_watchers_view_is_right_when_a_reader_finishes_the_change() {
+    watcher_and_writers(1, 1, 1);
+}
+
+#[test]
+fn a_watchers_view_of_two_records_is_right_beside_two_writers() {
+    watcher_and_writers(2, 2, 0);
+}

@@ -1,0 +1,174 @@
+//! When everybody has left: what is in the segment, what is missing, and what the history says to it.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use slotguard::Segment;
+
+use crate::check::recovery::Recovery;
+use crate::check::{self, Counted, Final, Findings, Promise, Scene, Verdicts};
+use crate::fault::{Fault, FaultKind};
+use crate::history::History;
+use crate::plan::Sustained;
+use crate::report::picture::Picture;
+use crate::scratch::Scratch;
+use crate::value::{self, Evidence, Torn};
+
+/// What one phase came to.
+#[derive(Default)]
+pub struct Phased {
+    pub name: String,
+    pub workers: u64,
+    pub acknowledged: u64,
+    /// Effects found at the end: acknowledged changes in the records' histories, or the controls' number.
+    pub found: u64,
+    pub lost: u64,
+    pub milliseconds: f64,
+    /// Whether this phase, taken alone, is as it must be: the naive control loses, everybody else does not.
+    pub as_it_must_be: bool,
+    pub in_doubt: u64,
+    pub took_effect: u64,
+    pub verdicts: Verdicts,
+    pub faults: Vec<Fault>,
+    pub recoveries: Vec<Recovery>,
+    pub refused_late: u64,
+    pub counted: Option<Counted>,
+    pub engine: Option<EngineCounts>,
+    pub picture: Option<Picture>,
+    /// Why it could not be made, if it could not.
+    pub trouble: Option<String>,
+}
+
+/// What the segment counted about itself.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct EngineCounts {
+    pub conflicts: u64,
+    pub waits: u64,
+    pub wakes: u64,
+    pub recoveries: u64,
+    pub helped: u64,
+    pub fenced: u64,
+}
+
+impl EngineCounts {
+    fn of(segment: &Segment) -> Self {
+        let stats = segment.stats();
+        Self {
+            conflicts: stats.conflicts,
+            waits: stats.waits,
+            wakes: stats.wakes,
+            recoveries: stats.recoveries,
+            helped: stats.helped,
+            fenced: stats.fenced,
+        }
+    }
+}
+
+impl Phased {
+    pub fn count(&self, kind: FaultKind) -> u64 {
+        self.faults.iter().filter(|fault| fault.kind == kind).count() as u64
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.acknowledged as f64 / (self.milliseconds / 1_000.0).max(1e-9)
+    }
+}
+
+/// A segment that everybody but this process has left, and what was written down meanwhile.
+pub struct Left<'a> {
+    pub segment: Segment,
+    pub path: &'a Path,
+    /// The directory in which nothing is to be left.
+    pub folder: &'a Scratch,
+    pub history: &'a History,
+    pub errors: &'a Path,
+    pub faults: Vec<Fault>,
+    pub lateness: Vec<(u64, u64)>,
+}
+
+impl Left<'_> {
+    /// Counts the segment, reads the last values, removes it, and checks the history; draws what `plan` was about.
+    pub fn examine(self, plan: Option<&Sustained>) -> io::Result<Phased> {
+        let segment = self.segment;
+        let mut refused = unexplained(self.errors)?;
+        let mut hold = |answer: Result<(), slotguard::Error>, what: &str| {
+            let error = answer.err();
+            refused.expect(error.is_none(), || format!("{what} when all had left: {error:?}"));
+        };
+        hold(segment.reap().map(drop), "reap");
+        let mut counted = Counted::default();
+        hold(count(&segment).map(|all| counted = all), "audit");
+        let mut finals = Vec::new();
+        for record in 0..segment.records() {
+            let mut last = Final { version: 0, evidence: Err(Torn::Unreadable), fingerprint_agrees: false };
+            let read = last_value(&segment, record).map(|value| last = value);
+            hold(read, &format!("the last read of record {record}"));
+            finals.push(last);
+        }
+        let engine = EngineCounts::of(&segment);
+        drop(segment);
+        hold(Segment::remove(self.path), "remove");
+        counted.files_left = self.folder.left_over()?.len() as u64;
+
+        let recorded = self.history.recorded();
+        let (faults, lateness) = (self.faults, self.lateness);
+        let scene = Scene { history: &recorded, finals: &finals, faults: &faults, lateness: &lateness, counted };
+        let mut checked = check::check(&scene);
+        checked.verdicts.add(Promise::P4, refused);
+        let picture = plan.map(|plan| Picture::of(&scene, &checked, plan));
+        let lost = checked.chains.acknowledged - checked.chains.found;
+        Ok(Phased {
+            acknowledged: checked.chains.acknowledged,
+            found: checked.chains.found,
+            lost,
+            as_it_must_be: lost == 0 && checked.verdicts.violations() == 0,
+            in_doubt: checked.chains.in_doubt,
+            took_effect: checked.chains.took_effect,
+            verdicts: checked.verdicts,
+            recoveries: checked.recoveries,
+            refused_late: checked.refused_late,
+            counted: Some(counted),
+            engine: Some(engine),
+            picture,
+            faults,
+            ..Phased::default()
+        })
+    }
+}
+
+/// Errors that the workers wrote down because nothing in the workload explains them.
+fn unexplained(errors: &Path) -> io::Result<Findings> {
+    let mut findings = Findings::default();
+    match std::fs::read_to_string(errors) {
+        Ok(text) => text.lines().for_each(|line| findings.expect(false, || line.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(findings)
+}
+
+fn count(segment: &Segment) -> Result<Counted, slotguard::Error> {
+    let audit = segment.audit()?;
+    let others = segment.members()?.iter().filter(|member| !member.me).count() as u64;
+    Ok(Counted {
+        blocks: audit.blocks,
+        placed: audit.under_heads + audit.in_cells + audit.free,
+        missing: audit.missing,
+        doubled: audit.doubled,
+        lanes_taken: u64::from(audit.lanes_taken),
+        // One row is ours.
+        rows_taken: others.max(u64::from(audit.rows_taken).saturating_sub(1)),
+        pending: u64::from(audit.pending),
+        files_left: 0,
+    })
+}
+
+fn last_value(segment: &Segment, index: u32) -> Result<Final, slotguard::Error> {
+    let record = segment.record(index)?;
+    let mut bytes = Vec::new();
+    let stamp = record.read(&mut bytes)?;
+    let verified = record.verify().is_ok_and(|again| again == stamp);
+    let ours = bytes.is_empty() || value::fingerprint(&bytes) == stamp.fingerprint;
+    Ok(Final { version: stamp.version.0, evidence: Evidence::of(index, &bytes), fingerprint_agrees: verified && ours })
+}
