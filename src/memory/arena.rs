@@ -257,11 +257,7 @@ mod heap {
     impl Arena {
         pub(crate) fn new(records: u32, lanes: u32, blocks: u32, words: usize) -> Self {
             let zeros = |n: u32| (0..n).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
-            let record = || RecordHead {
-                head: AtomicU64::sequential(0),
-                event: AtomicU32::sequential(0),
-                turn: AtomicU32::sequential(0),
-            };
+            let record = || RecordHead { head: AtomicU64::new(0), event: AtomicU32::new(0), turn: AtomicU32::new(0) };
             let block = || BlockHead {
                 fate: AtomicU64::new(0),
                 place: AtomicU64::new(0),
@@ -282,9 +278,9 @@ mod heap {
                 records: (0..records).map(|_| record()).collect(),
                 blocks: (0..blocks).map(|_| (block(), zeros(words as u32))).collect(),
                 lanes: (0..lanes).map(|_| lane()).collect(),
-                groups: (0..records.div_ceil(GROUP)).map(|_| AtomicU64::sequential(0)).collect(),
+                groups: (0..records.div_ceil(GROUP)).map(|_| AtomicU64::new(0)).collect(),
                 taken: zeros(blocks.div_ceil(64)),
-                watch: vec![AtomicU32::sequential(0)],
+                watch: vec![AtomicU32::new(0)],
                 clock: AtomicU64::new(0),
                 counters: Counters::default(),
             }

@@ -80,10 +80,10 @@ fn sweep(folder: &Path, deed: Deed, deaths: Deaths, recover: fn(&Scene, &Cue<'_>
         }
     }
     println!(
-        "{}, killed at {} points, and its recovery of up to {length} instructions, {fate:?} at {points} points in all; \
-         {tally}; {:.1} s",
+        "{}, killed at {} points; its recovery of up to {length} instructions {fate:?} at {points}; {}{:.1} s",
         deed.name,
         deaths.len(),
+        if fate == Recoverer::Killed { format!("{tally}; ") } else { String::new() },
         began.elapsed().as_secs_f64()
     );
 }

@@ -96,12 +96,17 @@ impl Scene {
     /// The survivor takes over the record from a dead holder, at once; answers what that one had announced.
     pub fn survivor_claims(&self) -> Option<Intent> {
         let before = self.look();
-        let mut claim = self.record().claim(Deadline::now(), LONG).expect("a dead holder's claim is free at once");
-        let abandoned = claim.abandoned().copied();
+        let claim = || self.record().claim(Deadline::now(), LONG).expect("a dead holder's claim is free at once");
+        let first = claim();
+        let abandoned = first.abandoned().copied();
+        first.release().expect("a claim that is ours");
+        // The report stays until somebody says that it has been dealt with.
+        let mut second = claim();
+        assert_eq!(second.abandoned(), abandoned.as_ref(), "what was announced is found by every holder");
         if abandoned.is_some() {
-            claim.dismiss().expect("a claim that is ours");
+            second.dismiss().expect("a claim that is ours");
         }
-        claim.release().expect("a claim that is ours");
+        second.release().expect("a claim that is ours");
         assert_eq!(self.look(), before, "claims change no value");
         abandoned
     }

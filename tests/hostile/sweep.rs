@@ -15,7 +15,7 @@ use crate::measure::Watchdog;
 use crate::memory::Bytes;
 
 /// Far longer than any operation takes on the slowest machine; none waits for it.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(30);
 /// Rounds for each region and way, unless another number is asked for.
 const ROUNDS: u64 = 4;
 const MORE: &str = "SLOTGUARD_HOSTILE_ROUNDS";

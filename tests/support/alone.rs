@@ -22,8 +22,8 @@ use tempfile::TempDir;
 const FOLDER: &str = "SLOTGUARD_TEST_FOLDER";
 /// Set in a process that a second one starts beside itself.
 const PEER: &str = "SLOTGUARD_TEST_PEER";
-/// What a test that never ends is ended after. No test waits for it.
-const WATCHDOG: Duration = Duration::from_secs(240);
+/// Seconds after which a test that never ends is ended, unless 240. No test waits for it.
+const WATCHDOG: &str = "SLOTGUARD_TEST_SECONDS";
 /// What a peer's answers begin with, so that they are told from what the harness prints.
 const ANSWER: &str = "@ ";
 
@@ -95,12 +95,13 @@ fn supervise(namespaces: &[&str], test: &str) {
         .spawn()
         .expect("the test's own process (unshare needs root, or a kernel that lets users make namespaces)");
     let group = pid_of(&child);
-    let ended = ends(&pidfd_open(group, PidfdFlags::empty()).expect("a process of ours"), WATCHDOG);
+    let seconds = env::var(WATCHDOG).map_or(240, |seconds| seconds.parse().expect("a number of seconds"));
+    let ended = ends(&pidfd_open(group, PidfdFlags::empty()).expect("a process of ours"), Duration::from_secs(seconds));
     // Whatever it started and left running goes with it.
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait().expect("a process of ours");
     let printed = read_back(&mut log);
-    assert!(ended, "{test} did not end in {WATCHDOG:?}; it printed:\n{printed}");
+    assert!(ended, "{test} did not end in {seconds} s; it printed:\n{printed}");
     assert!(
         status.success() && printed.contains("test result: ok. 1 passed"),
         "{test} in a process of its own: {status}; it printed:\n{printed}"

@@ -5,21 +5,22 @@
 //! any value the orderings allow. A word made with `default` is a plain one that no thread ever sees stale: for what no
 //! model asserts anything about, since every modelled word multiplies the executions to explore.
 //!
-//! loom 0.7 handles `SeqCst` in two parts, and neither is the whole:
+//! loom 0.7 takes a `SeqCst` access for little more than an `AcqRel` one, and models `SeqCst` fences in full. So there are
+//! two ways to have the order that code which stores and then looks depends on:
 //!
-//! * An access synchronizes as `AcqRel` does, and a `SeqCst` load never answers a `SeqCst` store that a later one has
-//!   replaced. That is the standard's rule for single accesses, if the order of execution is the order of `SeqCst`
-//!   accesses: precise for store-then-look pairs, but too kind to code that needs an ordinary edge and has a `SeqCst`
-//!   access standing there for another reason. ([`Sequential::Accesses`])
-//! * A `SeqCst` fence is modelled in full. With every access an `AcqRel` one and a fence between the halves of each
-//!   store-then-look pair, nothing but the named pairs is ordered; but a fence stays where one half is weakened, and it
-//!   orders what else is near it. ([`Sequential::Fences`])
+//! * Here a `SeqCst` load answers nothing that a `SeqCst` store has replaced: the standard's rule, with the order of
+//!   execution for the order of `SeqCst` accesses. Precise for store-then-look pairs, each half of which counts; but too
+//!   kind to code that needs an ordinary edge and has a `SeqCst` access standing there for another reason.
+//!   ([`Sequential::Accesses`])
+//! * Every access is an `AcqRel` one, and a fence stands between the halves of each pair: what is not a pair is not
+//!   ordered; but a fence stays where one half is weakened, and it orders what else is near it. ([`Sequential::Fences`])
 //!
-//! So each sees what the other hides, and models of code with such pairs are explored under both. All others do without
-//! any order of `SeqCst` accesses. ([`Sequential::Nothing`])
+//! Each sees what the other hides, and models of code with such pairs are explored under both. All others do without any
+//! order of `SeqCst` accesses. ([`Sequential::Nothing`])
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
 
 use loom::sync::atomic as modelled;
 use loom::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -96,14 +97,36 @@ fn step() {
 
 /// `ordering`, or what it is without the order of `SeqCst` accesses: `weaker`.
 fn or_weaker(ordering: Ordering, weaker: Ordering) -> Ordering {
-    if ordering == SeqCst && SEQUENTIAL.get() != Sequential::Accesses { weaker } else { ordering }
+    if ordering == SeqCst { weaker } else { ordering }
+}
+
+/// What a `SeqCst` load may answer: the last value stored by a `SeqCst` access, and those stored since.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(Mutex<Vec<u64>>);
+
+impl Recent {
+    fn stored(&self, value: u64, ordering: Ordering) {
+        let mut values = self.0.lock().unwrap();
+        if ordering == SeqCst {
+            values.clear();
+        }
+        // Until the first such store any value will do.
+        if ordering == SeqCst || !values.is_empty() {
+            values.push(value);
+        }
+    }
+
+    fn may_answer(&self, value: u64, ordering: Ordering) -> bool {
+        let values = self.0.lock().unwrap();
+        ordering != SeqCst || SEQUENTIAL.get() != Sequential::Accesses || values.is_empty() || values.contains(&value)
+    }
 }
 
 macro_rules! word {
     ($name:ident, $value:ty) => {
         #[derive(Debug)]
         pub(crate) enum $name {
-            Modelled(modelled::$name),
+            Modelled(modelled::$name, Recent),
             Plain(plain::$name),
         }
 
@@ -115,22 +138,20 @@ macro_rules! word {
 
         impl $name {
             pub(crate) fn new(value: $value) -> Self {
-                Self::Modelled(modelled::$name::new(value))
-            }
-
-            /// A modelled word whose first value counts as stored by a `SeqCst` access: the standard orders it before
-            /// all others anyway, but loom only knows `SeqCst` stores to be replaced by `SeqCst` stores.
-            pub(crate) fn sequential(value: $value) -> Self {
-                let word = modelled::$name::new(value);
-                word.store(value, SeqCst);
-                Self::Modelled(word)
+                Self::Modelled(modelled::$name::new(value), Recent::default())
             }
 
             pub(crate) fn load(&self, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word) => {
+                    Self::Modelled(word, recent) => {
                         step();
-                        word.load(or_weaker(ordering, Acquire))
+                        let value = word.load(or_weaker(ordering, Acquire));
+                        if recent.may_answer(value.into(), ordering) {
+                            return value;
+                        }
+                        // The newest, which a read-modify-write meets; this one never finds what it would replace.
+                        word.compare_exchange(<$value>::MAX, <$value>::MAX, Acquire, Acquire)
+                            .unwrap_or_else(|newest| newest)
                     }
                     Self::Plain(word) => word.load(SeqCst),
                 }
@@ -138,9 +159,10 @@ macro_rules! word {
 
             pub(crate) fn store(&self, value: $value, ordering: Ordering) {
                 match self {
-                    Self::Modelled(word) => {
+                    Self::Modelled(word, recent) => {
                         step();
                         word.store(value, or_weaker(ordering, Release));
+                        recent.stored(value.into(), ordering);
                     }
                     Self::Plain(word) => word.store(value, SeqCst),
                 }
@@ -154,9 +176,14 @@ macro_rules! word {
                 failure: Ordering,
             ) -> Result<$value, $value> {
                 match self {
-                    Self::Modelled(word) => {
+                    Self::Modelled(word, recent) => {
                         step();
-                        word.compare_exchange(current, new, or_weaker(success, AcqRel), or_weaker(failure, Acquire))
+                        let (success_here, failure_here) = (or_weaker(success, AcqRel), or_weaker(failure, Acquire));
+                        let done = word.compare_exchange(current, new, success_here, failure_here);
+                        if done.is_ok() {
+                            recent.stored(new.into(), success);
+                        }
+                        done
                     }
                     Self::Plain(word) => word.compare_exchange(current, new, SeqCst, SeqCst),
                 }
@@ -164,9 +191,11 @@ macro_rules! word {
 
             pub(crate) fn fetch_add(&self, value: $value, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word) => {
+                    Self::Modelled(word, recent) => {
                         step();
-                        word.fetch_add(value, or_weaker(ordering, AcqRel))
+                        let old = word.fetch_add(value, or_weaker(ordering, AcqRel));
+                        recent.stored(old.wrapping_add(value).into(), ordering);
+                        old
                     }
                     Self::Plain(word) => word.fetch_add(value, SeqCst),
                 }
@@ -174,9 +203,11 @@ macro_rules! word {
 
             pub(crate) fn fetch_or(&self, value: $value, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word) => {
+                    Self::Modelled(word, recent) => {
                         step();
-                        word.fetch_or(value, or_weaker(ordering, AcqRel))
+                        let old = word.fetch_or(value, or_weaker(ordering, AcqRel));
+                        recent.stored((old | value).into(), ordering);
+                        old
                     }
                     Self::Plain(word) => word.fetch_or(value, SeqCst),
                 }
@@ -184,9 +215,11 @@ macro_rules! word {
 
             pub(crate) fn fetch_and(&self, value: $value, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word) => {
+                    Self::Modelled(word, recent) => {
                         step();
-                        word.fetch_and(value, or_weaker(ordering, AcqRel))
+                        let old = word.fetch_and(value, or_weaker(ordering, AcqRel));
+                        recent.stored((old & value).into(), ordering);
+                        old
                     }
                     Self::Plain(word) => word.fetch_and(value, SeqCst),
                 }
