@@ -43,6 +43,7 @@ fn main() -> ExitCode {
 fn everything(mut criterion: Criterion, options: Options) -> io::Result<()> {
     let mut run = Run {
         machine: machine::Machine::here(),
+        usage: machine::Usage::now(),
         scratch: match options.mode {
             Mode::List => None,
             _ => Some(scratch::Scratch::new()?),

@@ -122,7 +122,7 @@ fn an_abandoned_intent_reaches_the_next_holder_and_stays_until_it_is_dealt_with(
     record.update(|_, draft| draft.write(b"old")).unwrap();
     let mut claim = record.claim(Deadline::now(), LONG).unwrap();
     let intent = claim.intend(b"new").unwrap();
-    assert_eq!((intent.token, intent.version), (claim.token(), Version(2)));
+    assert_eq!(intent.token, claim.token());
     assert_eq!((intent.before, intent.after), (fnv1a64(b"old"), fnv1a64(b"new")));
     drop(claim);
 

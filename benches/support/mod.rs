@@ -45,6 +45,8 @@ pub struct Run {
     pub options: options::Options,
     /// Where it runs.
     pub machine: machine::Machine,
+    /// What the kernel had counted when it began.
+    pub usage: Option<machine::Usage>,
     /// Its folder; none when rows are only listed.
     pub scratch: Option<scratch::Scratch>,
     /// How long a tick of the processor's counter is.

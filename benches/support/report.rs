@@ -7,7 +7,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Run, goals, machine::load};
+use super::{
+    Run, goals,
+    machine::{Usage, load},
+};
 
 /// Prints the goals and writes every number.
 pub fn finish(run: &Run) -> io::Result<()> {
@@ -25,10 +28,25 @@ pub fn finish(run: &Run) -> io::Result<()> {
         verdicts(None),
         goals::ELSEWHERE
     );
+    let others = others(run);
+    if let Some(others) = others {
+        let much =
+            if others > QUIET { ", too much for the rows with several workers: they need every core" } else { "" };
+        println!("other programs used {:.0} % of the cores meanwhile{much}", others * 100.0);
+    }
     let path = folder()?.join("throughput.json");
-    fs::write(&path, json(run, &goals))?;
+    fs::write(&path, json(run, &goals, others))?;
     println!("every number: {}", path.display());
     Ok(())
+}
+
+/// Up to this part of the cores used by others, rows with several workers say what they seem to say. Beyond, workers that
+/// should race are seldom on a core together, so rates, tails and shares are those of another experiment.
+const QUIET: f64 = 0.1;
+
+/// The part of the cores that other programs used since the run began.
+fn others(run: &Run) -> Option<f64> {
+    Some(Usage::now()?.others_since(run.usage.as_ref()?))
 }
 
 /// `bench` in the build's own target folder, which cargo marks with a file.
@@ -40,7 +58,7 @@ fn folder() -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn json(run: &Run, goals: &[goals::Goal]) -> String {
+fn json(run: &Run, goals: &[goals::Goal], others: Option<f64>) -> String {
     let machine = &run.machine;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut out = String::new();
@@ -57,12 +75,14 @@ fn json(run: &Run, goals: &[goals::Goal]) -> String {
     }
     let _ = write!(
         out,
-        "}},\n  \"run\": {{\"finished_unix_s\": {}, \"window_ms\": {}, \"rounds\": {}, \"clock_cost_ns\": {}, \"clock_step_ns\": {}}},\n",
+        "}},\n  \"run\": {{\"finished_unix_s\": {}, \"window_ms\": {}, \"rounds\": {}, \"clock_cost_ns\": {}, \"clock_step_ns\": {}, \
+         \"used_by_others\": {}}},\n",
         now.as_secs(),
         run.options.window.as_millis(),
         run.options.rounds,
         number(run.ticks.cost()),
-        number(run.ticks.step())
+        number(run.ticks.step()),
+        others.map_or_else(|| "null".to_owned(), number)
     );
     let lines: Vec<String> = run
         .figures

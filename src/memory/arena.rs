@@ -241,8 +241,9 @@ mod heap {
 
     /// The same places on the heap, one payload class, for model-checking.
     ///
-    /// Modelled are the words the protocol hangs on; what a block says beside its place, version, claim and payload is
-    /// written and read with them and in the same way, and is plain.
+    /// Modelled are the words the protocol hangs on. Of what a block says, its place, version, claim and payload are,
+    /// since the rest is written and read with them and in the same way; and not even they in an arena whose blocks have
+    /// no payload, which is for models of other things.
     pub(crate) struct Arena {
         records: Vec<RecordHead>,
         blocks: Vec<(BlockHead, Vec<AtomicU64>)>,
@@ -258,12 +259,13 @@ mod heap {
         pub(crate) fn new(records: u32, lanes: u32, blocks: u32, words: usize) -> Self {
             let zeros = |n: u32| (0..n).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
             let record = || RecordHead { head: AtomicU64::new(0), event: AtomicU32::new(0), turn: AtomicU32::new(0) };
+            let content = || if words == 0 { AtomicU64::default() } else { AtomicU64::new(0) };
             let block = || BlockHead {
                 fate: AtomicU64::new(0),
-                place: AtomicU64::new(0),
-                version: AtomicU64::new(0),
-                modified: AtomicU64::new(0),
-                claim_owner: AtomicU64::new(0),
+                place: content(),
+                version: content(),
+                modified: content(),
+                claim_owner: content(),
                 ..BlockHead::default()
             };
             let lane = || {

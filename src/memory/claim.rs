@@ -26,8 +26,6 @@ use crate::mutant::planted;
 pub struct Intent {
     /// The holder's token; the row it wrote outside should bear it.
     pub token: Token,
-    /// The version its commit would have made.
-    pub version: Version,
     /// Fingerprint of the value before.
     pub before: u64,
     /// Fingerprint of the value it was about to write.
@@ -55,33 +53,28 @@ impl<'s> Claim<'s> {
     pub(crate) fn acquire(record: Record<'s>, wait: &Deadline, lease: Duration) -> Result<Self> {
         let lease = nanoseconds(lease)?;
         let home = &record.segment.inner;
-        let began = Instant::now();
-        let mut value = Vec::new();
-        let mut last = None;
+        let mut met: Option<(Instant, Seen)> = None;
         let claimed = home.wait_until(record, wait, Pace::Probing, || {
-            let seen = record.look_at_all(&mut value)?;
-            if record.live_claim(&seen) {
-                last = Some(seen);
-                return Ok(Look::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
-            }
-            let now = home.host.now();
-            let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
-            let next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
-            let published = home.with_lane(|lane, _| record.publish(lane, &seen, &next, &value))?;
-            Ok(published.map_or(Look::Again, |revision| Look::Done((seen, revision))))
+            home.with_lane(|lane, copies| {
+                let seen = record.look_at_all(&mut copies.old)?;
+                if record.live_claim(&seen) {
+                    met = Some((met.map_or_else(Instant::now, |(began, _)| began), seen));
+                    return Ok(Look::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
+                }
+                let now = home.host.now();
+                let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
+                let next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
+                let published = record.publish(lane, &seen, &next, &copies.old)?;
+                Ok(published.map_or(Look::Again, |revision| Look::Done((seen.meta.intent, revision))))
+            })
         })?;
-        let Some((seen, revision)) = claimed else {
-            let holder = last.map(|seen| Box::new(record.describe_holder(&seen)));
-            let holder = holder.expect("a wait that ends in vain has seen a holder");
+        let Some((left, revision)) = claimed else {
+            let (began, seen) = met.expect("a wait that ends in vain has met a holder");
+            let holder = Box::new(record.describe_holder(&seen));
             return Err(Error::TimedOut { waited: began.elapsed(), holder });
         };
-        let left = seen.meta.intent;
-        let abandoned = (left.token != 0).then_some(Intent {
-            token: Token(left.token),
-            version: Version(seen.meta.version + 1),
-            before: left.before,
-            after: left.after,
-        });
+        let abandoned =
+            left.announced().map(|left| Intent { token: Token(left.token), before: left.before, after: left.after });
         Ok(Self { record, token: Token(revision), abandoned, ended: false, intending: false })
     }
 
@@ -130,8 +123,7 @@ impl<'s> Claim<'s> {
         })?;
         self.intending = true;
         self.abandoned = None;
-        let version = Version(seen.meta.version + 1);
-        Ok(Intent { token: self.token, version, before: seen.meta.fingerprint, after })
+        Ok(Intent { token: self.token, before: seen.meta.fingerprint, after })
     }
 
     /// Drops the report of an abandoned intent, having found that nothing needs to be done about it.
@@ -202,17 +194,16 @@ impl<'s> Claim<'s> {
         change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords),
     ) -> Result<(Seen, u64)> {
         let record = self.record;
-        let done = record.segment.inner.with_lane(|lane, _| {
-            let mut value = Vec::new();
+        let done = record.segment.inner.with_lane(|lane, copies| {
             loop {
-                let seen = record.look_at_all(&mut value)?;
+                let seen = record.look_at_all(&mut copies.old)?;
                 self.still_ours(&seen)?;
                 let (mut claim, mut intent) = (seen.meta.claim, seen.meta.intent);
                 claim.token = self.token.0;
                 change(&seen, &mut claim, &mut intent);
                 let (next, value) = match new {
                     Some(new) => (next_value(record.index(), &seen, new, seen.meta.kind), new),
-                    None => (same_value(record.index(), &seen), value.as_slice()),
+                    None => (same_value(record.index(), &seen), copies.old.as_slice()),
                 };
                 let claim = claim.is_some().then_some(&claim);
                 let next = Next { claim, intent: intent.announced(), ..next };

@@ -74,8 +74,8 @@ fn whoever_sleeps_when_the_segment_is_removed_is_told() {
             let any = scope.spawn(|| segment.wait_any(&[(1, Version(0)), (2, Version(0))], Deadline::never()));
             let holder = scope.spawn(|| segment.record(3).unwrap().claim(Deadline::never(), LEASE).map(drop));
             // All three have said that they wait.
-            let waits = |offset: usize| bytes.word(offset) as u32 & 1 != 0;
-            while !waits(bytes.event(0)) || !waits(bytes.event(3)) || bytes.word(bytes.group(1)) & 0xffff == 0 {
+            let waits = |offset: usize| bytes.read(offset..offset + 1)[0] & 1 != 0;
+            while !waits(bytes.event(0)) || !waits(bytes.turn(3)) || bytes.word(bytes.group(1)) & 0xffff == 0 {
                 std::thread::yield_now();
             }
             Segment::remove(&path).unwrap();

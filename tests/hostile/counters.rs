@@ -180,6 +180,31 @@ fn a_count_of_wake_ups_that_wraps_keeps_nobody_asleep() {
 }
 
 #[test]
+fn a_count_of_turns_that_wraps_keeps_no_claimer_asleep() {
+    alone(|folder| {
+        let (segment, bytes) = made(folder);
+        let turn = || Event(bytes.word(bytes.turn(0)) as u32);
+        bytes.write(bytes.turn(0), &(u32::MAX - 7).to_ne_bytes());
+        for version in 0..12 {
+            let claim = segment.record(0).unwrap().claim(Deadline::never(), LEASE).unwrap();
+            bytes.write(bytes.turn(0), &(turn().0 & !Event::WAITING).to_ne_bytes());
+            scope(|scope| {
+                let claimer = scope.spawn(|| {
+                    let claim = segment.record(0).unwrap().claim(Deadline::never(), LEASE).unwrap();
+                    claim.commit(b"next").unwrap().version
+                });
+                while !turn().somebody_waits() {
+                    std::thread::yield_now();
+                }
+                claim.release().unwrap();
+                assert_eq!(claimer.join().unwrap(), Version(version + 1));
+            });
+        }
+        assert!(turn().0 < 100, "the count has wrapped: {:?}", turn());
+    });
+}
+
+#[test]
 fn a_count_of_a_groups_changes_that_wraps_keeps_nobody_asleep() {
     alone(|folder| {
         let (segment, bytes) = made(folder);

@@ -85,7 +85,7 @@ fn end(stage: &Stage, lane: &mut LaneHandle) {
 #[test]
 fn everybody_who_waits_for_a_claim_gets_it() {
     explore_both(|| {
-        let (stage, mut lanes) = Stage::new(1, 3);
+        let (stage, mut lanes) = Stage::hollow(1, 3);
         let mut holder = lanes.pop().unwrap();
         assert!(claim_if_free(&stage, &mut holder, &stage.read(0)), "nobody else is here");
         let claimers: Vec<_> = lanes
@@ -109,7 +109,7 @@ fn everybody_who_waits_for_a_claim_gets_it() {
 #[test]
 fn who_is_woken_and_gives_up_passes_the_turn_on() {
     explore_both(|| {
-        let (stage, mut lanes) = Stage::new(1, 2);
+        let (stage, mut lanes) = Stage::hollow(1, 2);
         let (mut holder, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
         assert!(claim_if_free(&stage, &mut holder, &stage.read(0)), "nobody else is here");
         let patient = stage.clone();

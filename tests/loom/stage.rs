@@ -37,7 +37,15 @@ fn value(version: u64, author: u32) -> u64 {
 impl Stage {
     /// Every record at version 1, and lanes that each keep a block.
     pub(crate) fn new(records: u32, lanes: u32) -> (Self, Vec<LaneHandle>) {
-        let (stage, mut lanes) = Self::empty(records, lanes, records + lanes);
+        Self::written(Self::empty(records, lanes, records + lanes), records)
+    }
+
+    /// The same with blocks whose content is not modelled: for models of waiting, which are large without it.
+    pub(crate) fn hollow(records: u32, lanes: u32) -> (Self, Vec<LaneHandle>) {
+        Self::written(Self::of(Arena::new(records, lanes, records + lanes, 0)), records)
+    }
+
+    fn written((stage, mut lanes): (Self, Vec<LaneHandle>), records: u32) -> (Self, Vec<LaneHandle>) {
         for record in 0..records {
             stage.update(&mut lanes[0], record);
         }
@@ -49,9 +57,13 @@ impl Stage {
 
     /// Records never written, and lanes that keep nothing.
     pub(crate) fn empty(records: u32, lanes: u32, blocks: u32) -> (Self, Vec<LaneHandle>) {
-        let arena = Arc::new(Arena::new(records, lanes, blocks, 1));
-        let lanes = (0..lanes).map(|index| LaneHandle::inherit(&arena, index).expect("an unused lane")).collect();
-        (Self { arena, history: Arc::default() }, lanes)
+        Self::of(Arena::new(records, lanes, blocks, 1))
+    }
+
+    fn of(arena: Arena) -> (Self, Vec<LaneHandle>) {
+        let lanes =
+            (0..arena.lanes()).map(|index| LaneHandle::inherit(&arena, index).expect("an unused lane")).collect();
+        (Self { arena: Arc::new(arena), history: Arc::default() }, lanes)
     }
 
     /// Reads a record and checks that it is whole, and the same that everybody else has met.
@@ -59,7 +71,8 @@ impl Stage {
         let mut payload = Vec::new();
         let seen = self.arena.look(record, Some(&mut payload)).expect("a look finds the record");
         if seen.head.block() != 0 {
-            let value = u64::from_ne_bytes(payload.try_into().expect("a payload of one word"));
+            let value = seen.meta.fingerprint;
+            assert_eq!(payload, self.payload(&value.to_ne_bytes()), "a torn value");
             assert_eq!(value >> 8, seen.meta.version, "a torn value");
             if seen.meta.modified == 0 {
                 self.note(record, seen.meta.version, Change { revision: seen.revision, value });
@@ -82,11 +95,12 @@ impl Stage {
 
     /// Publishes the version after what was seen; `None` if somebody else was first.
     pub(crate) fn publish(&self, lane: &mut LaneHandle, record: u32, seen: &Seen) -> Option<u64> {
-        let next = next_value(record, seen);
-        let value = value(next.version, lane.index);
-        match lane.publish(&self.arena, seen, &next, &value.to_ne_bytes()).expect("a publication") {
+        let version = seen.meta.version + 1;
+        let value = value(version, lane.index);
+        let next = Next { version, fingerprint: value, ..same(record, seen) };
+        match lane.publish(&self.arena, seen, &next, self.payload(&value.to_ne_bytes())).expect("a publication") {
             Published::Won(revision) => {
-                self.note(record, next.version, Change { revision, value });
+                self.note(record, version, Change { revision, value });
                 Some(revision)
             }
             Published::Lost => None,
@@ -101,12 +115,18 @@ impl Stage {
         seen: &Seen,
         claim: Option<&ClaimWords>,
     ) -> Option<u64> {
-        let next = Next { version: seen.meta.version, modified: seen.modified(), claim, ..next_value(record, seen) };
-        let value = self.history.lock().unwrap()[&(record, next.version)].value;
-        match lane.publish(&self.arena, seen, &next, &value.to_ne_bytes()).expect("a publication") {
+        let next = Next { modified: seen.modified(), claim, ..same(record, seen) };
+        let value = next.fingerprint.to_ne_bytes();
+        match lane.publish(&self.arena, seen, &next, self.payload(&value)).expect("a publication") {
             Published::Won(revision) => Some(revision),
             Published::Lost => None,
         }
+    }
+
+    /// As much of a value as the blocks have room for: all or nothing.
+    fn payload<'a>(&self, value: &'a [u8]) -> &'a [u8] {
+        let room = self.arena.block(1).expect("a first block").capacity();
+        &value[..room]
     }
 
     /// Writes down what a version was, or checks it against what others wrote down.
@@ -169,16 +189,17 @@ impl Stage {
     }
 }
 
-/// The header of the version after what was seen.
-pub(crate) fn next_value(record: u32, seen: &Seen) -> Next<'_> {
+/// The header of a block like the one seen, without a claim.
+fn same(record: u32, seen: &Seen) -> Next<'_> {
+    let meta = &seen.meta;
     Next {
         record,
         key: 0,
-        version: seen.meta.version + 1,
+        version: meta.version,
         modified: 0,
         created: 0,
         lease: 0,
-        fingerprint: 0,
+        fingerprint: meta.fingerprint,
         kind: 0,
         claim: None,
         intent: None,

@@ -26,7 +26,7 @@ fn wait_for_a_change(stage: &Stage, before: Head) {
 
 fn waiters_and_one_change(waiters: u32, change: fn(&Stage, &mut LaneHandle)) {
     explore_both(move || {
-        let (stage, mut lanes) = Stage::new(1, 1);
+        let (stage, mut lanes) = Stage::hollow(1, 1);
         let mut lane = lanes.remove(0);
         let before = stage.read(0).head;
         let waiters: Vec<_> = (0..waiters)
@@ -75,7 +75,7 @@ fn a_waiter_is_woken_by_who_finishes_a_dead_authors_change() {
     let explorer = Explorer::both();
     explorer.at_every_access(|accesses, killed| {
         explorer.run(move || {
-            let (stage, mut lanes) = Stage::new(1, 2);
+            let (stage, mut lanes) = Stage::hollow(1, 2);
             let before = stage.read(0).head;
             let waiting = stage.clone();
             let waiter = thread::spawn(move || wait_for_a_change(&waiting, before));

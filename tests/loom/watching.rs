@@ -62,7 +62,7 @@ fn watch(stage: &Stage, changes: u64) -> Vec<View> {
 
 fn watcher_and_writers(records: u32, writers: u32, readers: u32) {
     explore_both(move || {
-        let (stage, lanes) = Stage::new(records, writers);
+        let (stage, lanes) = Stage::hollow(records, writers);
         let watching = stage.clone();
         let watcher = thread::spawn(move || watch(&watching, writers.into()));
         let writers: Vec<_> = lanes

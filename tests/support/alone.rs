@@ -10,6 +10,7 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -101,12 +102,23 @@ fn supervise(namespaces: &[&str], test: &str) {
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait().expect("a process of ours");
     let printed = read_back(&mut log);
+    open_up(folder.path());
     assert!(ended, "{test} did not end in {seconds} s; it printed:\n{printed}");
     assert!(
         status.success() && printed.contains("test result: ok. 1 passed"),
         "{test} in a process of its own: {status}; it printed:\n{printed}"
     );
     print!("{printed}");
+}
+
+/// Lets a folder be deleted that the test has closed to its owner.
+fn open_up(folder: &Path) {
+    let _ = std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
 }
 
 /// Waits for the process to end, at most that long.

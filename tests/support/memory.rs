@@ -103,6 +103,10 @@ impl Bytes {
         self.geometry.heads + record as usize * size_of::<RecordHead>() + offset_of!(RecordHead, event)
     }
 
+    pub fn turn(&self, record: u32) -> usize {
+        self.geometry.heads + record as usize * size_of::<RecordHead>() + offset_of!(RecordHead, turn)
+    }
+
     pub fn group(&self, record: u32) -> usize {
         self.geometry.groups + (record / layout::GROUP) as usize * 8
     }

@@ -66,7 +66,7 @@ impl Hand<'_> {
             let open = self.log.begin(Kind::Intend, index).with_extra(token);
             open.attempt(before.author, before.count + 1);
             match claim.intend(&value) {
-                Ok(intent) => open.finish(Outcome::Done, intent.version.0, intent.token.0),
+                Ok(intent) => open.finish(Outcome::Done, 0, intent.token.0),
                 Err(error) => {
                     self.refused(open, &error);
                 }

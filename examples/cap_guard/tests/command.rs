@@ -64,7 +64,9 @@ struct Interrupted {
 impl Interrupted {
     fn begin() -> Self {
         let temporary = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir_in("/tmp").unwrap();
-        let mut program = Command::new(PROGRAM)
+        // A test run in the background may have been started with SIGINT ignored, which children inherit.
+        let mut program = Command::new("env")
+            .args(["--default-signal=INT", PROGRAM])
             .args("--database postgres --processes 4 --updates 20000".split(' '))
             .env("TMPDIR", temporary.path())
             .stdout(Stdio::piped())
