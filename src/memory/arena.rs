@@ -242,8 +242,8 @@ mod heap {
     /// The same places on the heap, one payload class, for model-checking.
     ///
     /// Modelled are the words the protocol hangs on. Of what a block says, its place, version, claim and payload are,
-    /// since the rest is written and read with them and in the same way; and not even they in an arena whose blocks have
-    /// no payload, which is for models of other things.
+    /// since the rest is written and read with them and in the same way; in an arena whose blocks have no payload, for
+    /// models of other things, only the claim is.
     pub(crate) struct Arena {
         records: Vec<RecordHead>,
         blocks: Vec<(BlockHead, Vec<AtomicU64>)>,
@@ -265,7 +265,7 @@ mod heap {
                 place: content(),
                 version: content(),
                 modified: content(),
-                claim_owner: content(),
+                claim_owner: AtomicU64::new(0),
                 ..BlockHead::default()
             };
             let lane = || {

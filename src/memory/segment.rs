@@ -428,6 +428,9 @@ fn open_any(path: &Path) -> Result<Option<Segment>> {
 
 /// Attaches to `file`, which was found at `path`, and makes sure that it is still what the path names.
 fn attach_at(path: &Path, file: std::fs::File, geometry: Geometry) -> Result<Segment> {
+    if planted("attach to a renamed inode") {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     let segment = attach(file, geometry, Some(path.to_path_buf()))?;
     if !planted("attach to a renamed inode") && !file::is_still_at(&segment.inner.file, path)? {
         return Err(Error::Retired);

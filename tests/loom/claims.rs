@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use crate::explore::{explore, explore_both};
+use crate::explore::{explore, explore_accesses};
 use crate::memory::block::ClaimWords;
 use crate::memory::futex;
 use crate::memory::lane::LaneHandle;
@@ -84,7 +84,7 @@ fn end(stage: &Stage, lane: &mut LaneHandle) {
 /// The end of a claim wakes one of those who wait for it; that one's wakes the next.
 #[test]
 fn everybody_who_waits_for_a_claim_gets_it() {
-    explore_both(|| {
+    explore_accesses(|| {
         let (stage, mut lanes) = Stage::hollow(1, 3);
         let mut holder = lanes.pop().unwrap();
         assert!(claim_if_free(&stage, &mut holder, &stage.read(0)), "nobody else is here");
@@ -108,7 +108,7 @@ fn everybody_who_waits_for_a_claim_gets_it() {
 /// One waits for a claim and gives up when it is woken; the other waits for as long as it takes.
 #[test]
 fn who_is_woken_and_gives_up_passes_the_turn_on() {
-    explore_both(|| {
+    explore_accesses(|| {
         let (stage, mut lanes) = Stage::hollow(1, 2);
         let (mut holder, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
         assert!(claim_if_free(&stage, &mut holder, &stage.read(0)), "nobody else is here");

@@ -22,6 +22,11 @@ pub(crate) fn explore_both(model: impl Fn() + Send + Sync + 'static) {
     Explorer::both().run(model);
 }
 
+/// Explores a large model under the more precise of the two readings only.
+pub(crate) fn explore_accesses(model: impl Fn() + Send + Sync + 'static) {
+    Explorer::new(&[Sequential::Accesses]).run(model);
+}
+
 /// Counts the executions of one test's models, and says how many there were.
 pub(crate) struct Explorer {
     modes: &'static [Sequential],
