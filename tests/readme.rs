@@ -85,3 +85,31 @@ fn links_between_documents_lead_somewhere() {
         }
     }
 }
+
+/// Every test the README cites exists.
+#[test]
+fn every_test_the_readme_cites_exists() {
+    fn rust_files(folder: &Path, found: &mut String) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                rust_files(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut tests = String::new();
+    rust_files(&root().join("tests"), &mut tests);
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let cited: Vec<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.matches('_').count() >= 3 && code.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()))
+        .collect();
+    assert!(cited.len() > 8, "{cited:?}");
+    for name in cited {
+        assert!(tests.contains(&format!("fn {name}()")), "the README cites {name}, which is no test");
+    }
+}

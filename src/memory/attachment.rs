@@ -109,7 +109,7 @@ impl Attachment {
         let all = (0..rows).map(|i| (start + i) % rows);
         let looks_free = |row: &u32| !Life(arena.row(*row).life.load(Relaxed)).is_attached();
         for row in all.clone().filter(looks_free).chain(all) {
-            if !locks.try_lock(row)? {
+            if !locks.try_take_over(row)? {
                 continue;
             }
             let life = &arena.row(row).life;
@@ -119,7 +119,13 @@ impl Attachment {
             }
             let now = Life(life.load(Acquire)).attach();
             introduce(&arena, row);
+            // The epoch before the lock: whoever finds the row locked must not take it for its last owner.
             life.store(now.0, Release);
+            let locked = locks.try_lock(row)?;
+            locks.give_up(row);
+            if !locked {
+                continue;
+            }
             return Ok(Self {
                 arena,
                 file,
@@ -295,14 +301,17 @@ impl Attachment {
         }
         // Another thread of ours is at it: what it does is as good.
         let _one = self.recovering.try_lock().ok()?;
-        if !self.locks.try_lock(row).unwrap_or(false) {
+        if !self.locks.try_take_over(row).unwrap_or(false) {
             return None;
         }
         let recovered = Life(life.load(Acquire)).is_attached().then(|| {
             self.arena.counters().recoveries.fetch_add(1, Relaxed);
             self.arena.recover_row(row)
         });
-        self.locks.unlock(row);
+        self.locks.give_up(row);
+        if planted("recover under the row's own lock") {
+            self.locks.unlock(row);
+        }
         recovered
     }
 

@@ -63,7 +63,10 @@ impl<'s> Claim<'s> {
                 }
                 let now = home.host.now();
                 let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
-                let next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
+                let mut next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
+                if planted("take-over forgets the intent") {
+                    next.intent = None;
+                }
                 let published = record.publish(lane, &seen, &next, &copies.old)?;
                 Ok(published.map_or(Look::Again, |revision| Look::Done((seen.meta.intent, revision))))
             })

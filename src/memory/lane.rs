@@ -114,7 +114,8 @@ impl LaneHandle {
         lane.expected.store(seen.head.0, Relaxed);
         // Release: a journal that is seen set is seen whole. A kill keeps the program's order of stores, which this
         // also forbids the compiler to change.
-        lane.op.store(Op::publishing(next.record, cell).0, Release);
+        let op = if planted("publish without the journal") { Op::NONE } else { Op::publishing(next.record, cell) };
+        lane.op.store(op.0, Release);
         let slot = arena.record(next.record);
         let head = seen.head.next(index);
         if planted("load and store for the swap") {
@@ -131,6 +132,9 @@ impl LaneHandle {
         }
         let revision = self.number(arena, lane, next, block, owned);
         let displaced = seen.head.block();
+        if planted("clear the journal before the cell") {
+            lane.op.store(Op::NONE.0, Release);
+        }
         lane.cells[cell].store(Cell::keeping(displaced).0, Relaxed);
         // Release: the displaced block is in the cell before the journal forgets where it came from.
         lane.op.store(Op::NONE.0, Release);
@@ -169,7 +173,8 @@ impl LaneHandle {
             Ok(_) => drawn,
             // Not from the fate: the block may already have been displaced and live again elsewhere.
             Err(_) => {
-                let number = lane.number.load(edge("number.word", Acquire));
+                let told = if planted("the author asks the fate") { fate } else { &lane.number };
+                let number = told.load(edge("number.word", Acquire));
                 Fate(number).revision().ok_or(Fault::Corrupt {
                     what: "a change that was numbered with something else",
                     place: next.record.into(),
@@ -280,6 +285,9 @@ impl Arena {
         let op = Op(lane.op.load(Acquire));
         let mut finished = false;
         if op.is_set() {
+            if planted("recovery clears the journal first") {
+                lane.op.store(Op::NONE.0, Release);
+            }
             finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, op)?;
             lane.op.store(Op::NONE.0, Release);
         }
@@ -308,7 +316,7 @@ impl Arena {
         // The head before the fate: if the swap was won and the block displaced since, it was numbered before that.
         let head = Head(self.record(record).head.load(SeqCst));
         let fate = Fate(block.head.fate.load(Acquire));
-        let won = if head == expected.next(new) {
+        let won = if head == expected.next(new) && !planted("recovery forgets the head") {
             if fate.is_owned_by(index) {
                 self.finish_for(record, head, fate)?;
             }
@@ -329,7 +337,7 @@ impl Arena {
     /// An unsettled cell holds its block exactly if the block's fate says so.
     fn settle_cell(&self, index: u32, lane: &Lane, cell: usize) {
         let word = Cell(lane.cells[cell].load(Relaxed));
-        if !word.is_unsettled() {
+        if !word.is_unsettled() || planted("recovery leaves cells unsettled") {
             return;
         }
         let ours = self.block(word.block()).is_some_and(

@@ -3,8 +3,12 @@
 //! Row *i* is an open-file-description write lock on byte [`BASE`]` + i` of the segment's file. Taking the lock is
 //! taking the row. The kernel drops it when the process is gone and only then: across PID namespaces, zombies and PID
 //! reuse; and since it does so after the address space is gone, a free lock proves that no store of the owner can
-//! follow. The right to recover a dead row is that row's lock, so recovery is exclusive, and whoever is killed while
-//! recovering is followed by the next.
+//! follow.
+//!
+//! A second byte a row is the *right* to the row: to recover what a dead owner left, and to take the row. It is held for
+//! as long as that takes, so recovery is exclusive, and whoever is killed while recovering is followed by the next. It is
+//! not the row's own lock, because a recoverer that is stopped with that in its hands would make the dead look alive and
+//! keep their claims; and a newcomer locks the row only after it has changed the epoch, for the same reason.
 //!
 //! Pid, command and time are stored for people to read and decide nothing.
 
@@ -20,6 +24,8 @@ use crate::mutant::planted;
 
 /// Where the lock bytes begin: past any byte a segment can have, so that no lock of other software is in the way.
 const BASE: i64 = 1 << 46;
+/// Where the bytes of the rights begin, counted from [`BASE`].
+const RIGHTS: u32 = 1 << 16;
 /// The byte a region is locked by while a segment is being placed into it.
 #[cfg(feature = "shared_memory")]
 pub(crate) const PLACING: u32 = 1 << 20;
@@ -49,6 +55,26 @@ impl Locks {
         // An unlock of a byte we hold can only fail for want of memory to split a range; the lock then goes with the
         // descriptor.
         let _ = self.control(libc::F_OFD_SETLK, libc::F_UNLCK, row);
+    }
+
+    /// Takes the right to `row` if its owner is gone; `false` if it lives or another has the right.
+    pub(crate) fn try_take_over(&self, row: u32) -> Result<bool> {
+        if !self.try_lock(right_to(row))? {
+            return Ok(false);
+        }
+        // Only now: who takes a row has the right to it until it holds the lock.
+        let free = !self.is_held_by_another(row);
+        if !free {
+            self.give_up(row);
+        }
+        Ok(free)
+    }
+
+    /// Gives back the right to `row`.
+    pub(crate) fn give_up(&self, row: u32) {
+        if right_to(row) != row {
+            self.unlock(right_to(row));
+        }
     }
 
     /// Whether another attachment holds the lock of `row`. Our own locks do not show.
@@ -87,6 +113,11 @@ impl Locks {
     }
 }
 
+/// The byte that stands for the right to `row`.
+fn right_to(row: u32) -> u32 {
+    if planted("recover under the row's own lock") { row } else { RIGHTS + row }
+}
+
 /// What [`Arena::recover_row`] did.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Recovered {
@@ -97,7 +128,7 @@ pub(crate) struct Recovered {
 impl Arena {
     /// Whether `owner` may still store into the segment, as `me`, which holds `locks`, can tell.
     pub(crate) fn is_alive(&self, owner: Owner, me: Owner, locks: &Locks) -> bool {
-        if owner == me {
+        if owner == me || planted("nobody ever dies") {
             return true;
         }
         if owner.row() >= self.rows() {
@@ -111,16 +142,20 @@ impl Arena {
             let pid = rustix::process::Pid::from_raw(self.row(owner.row()).pid.load(Relaxed) as i32);
             return pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
         }
-        // Our own locks do not show, but a row of ours in this epoch would be `me`, or dead and being recovered by us.
+        // Our own locks do not show, but a row of ours in this epoch would be `me`.
         locks.is_held_by_another(owner.row())
     }
 
-    /// Settles and frees every lane of a row whose lock the caller holds and whose owner is gone.
+    /// Settles and frees every lane of a row whose owner is gone or the caller, who has the right to the row or is it.
     ///
     /// Repeatable from the start at any point. A lane whose journal is damaged is freed as it is: it then keeps what it
     /// has, and the damage is reported by whoever takes it.
     pub(crate) fn recover_row(&self, row: u32) -> Recovered {
         let mut recovered = Recovered::default();
+        let life = &self.row(row).life;
+        if planted("recovery leaves the row before its lanes") {
+            life.store(Life(life.load(Relaxed)).detach().0, Release);
+        }
         for index in 0..self.lanes() {
             let lane = self.lane(index).expect("a lane of the table");
             let owner = Owner(lane.owner.load(Acquire));
@@ -134,7 +169,6 @@ impl Arena {
             lane.owner.store(Owner::NOBODY.0, Release);
             recovered.lanes += 1;
         }
-        let life = &self.row(row).life;
         life.store(Life(life.load(Relaxed)).detach().0, Release);
         recovered
     }

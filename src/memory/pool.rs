@@ -58,7 +58,9 @@ impl Arena {
         let tag = Fate(block.head.fate.load(Relaxed)).tag();
         let owned = Fate::owned(lane, tag);
         block.head.fate.store(owned.0, Release);
-        cells[cell].store(Cell::unsettled(index).0, Release);
+        if !planted("give without the cell") {
+            cells[cell].store(Cell::unsettled(index).0, Release);
+        }
         // Release: edge `pool`, to the next owner; and the cell is marked before the block is free.
         let _ = block.head.fate.compare_exchange(owned.0, Fate::free(tag).0, AcqRel, Relaxed);
         cells[cell].store(Cell::EMPTY.0, Release);

@@ -315,10 +315,14 @@ impl SegmentBuilder {
     fn create_new(&self, path: &Path) -> Result<Option<Segment>> {
         let geometry = self.geometry()?;
         let file = file::create_unnamed(path, geometry.size, self.access)?;
+        let early = planted("name the file before its header");
+        if early && !file::publish(&file, path)? {
+            return Ok(None);
+        }
         initialise(&file, &geometry, Some(path))?;
         // Attached before it has a name: a failure leaves nothing there, and who removes it finds our row taken.
         let segment = attach(file, geometry, Some(path.to_path_buf()))?;
-        Ok(file::publish(&segment.inner.file, path)?.then_some(segment))
+        Ok((early || file::publish(&segment.inner.file, path)?).then_some(segment))
     }
 
     /// The sizes asked for, defaults filled in, as a layout.

@@ -7,35 +7,45 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use slotguard::{Deadline, WAIT_SLICE};
+use slotguard::{Deadline, Record, Version, WAIT_SLICE};
 
 use super::alone::{alone, stay_on_one_processor};
 use super::board::OWN;
 use super::deed::{self, Deed};
 use super::puppet::Puppet;
 use super::scale::{Dice, kills};
-use super::scene::Scene;
+use super::scene::{LONG, Scene};
 use super::sweep::{Spot, walk};
 use super::walk::Walk;
 
-/// What the waiter was woken with.
+/// The version or token that the waiter returned with.
 const FOUND: usize = OWN;
 /// How often it had been put to sleep by then.
 const SLEPT: usize = OWN + 1;
 
-/// A child that waits for a change of the record, and sleeps.
-fn sleeper(scene: &Scene) -> Puppet {
-    let seen = scene.look().version;
-    scene.board.word(FOUND).store(0, SeqCst);
-    let waiter = Puppet::free(&scene.board, |cue| {
-        let mine = scene.own();
-        let record = mine.record(0).expect("record 0");
-        let found = record.wait_newer(seen, Deadline::never()).expect("a wait").expect("a wait without an end");
-        cue.board.word(SLEPT).store(naps(std::process::id()), SeqCst);
-        cue.board.word(FOUND).store(found.0, SeqCst);
-    });
-    until_asleep(&waiter);
-    waiter
+/// Waiting for what a deed brings about.
+#[derive(Clone, Copy)]
+struct Wait {
+    deed: Deed,
+    /// Waits for as long as it takes.
+    wait: fn(&Record<'_>, Version) -> u64,
+    /// The first point of the deed from which on its death is all that the waiter waits for.
+    from: fn(&Path, Deed, &Walk) -> usize,
+}
+
+impl Wait {
+    /// A child that waits and sleeps.
+    fn sleeper(&self, scene: &Scene) -> Puppet {
+        let seen = scene.look().version;
+        scene.board.word(FOUND).store(0, SeqCst);
+        let waiter = Puppet::free(&scene.board, |cue| {
+            let found = (self.wait)(&scene.own().record(0).expect("record 0"), seen);
+            cue.board.word(SLEPT).store(naps(std::process::id()), SeqCst);
+            cue.board.word(FOUND).store(found, SeqCst);
+        });
+        until_asleep(&waiter);
+        waiter
+    }
 }
 
 /// Returns once the child is in the kernel, asleep on a futex.
@@ -67,62 +77,82 @@ fn published(folder: &Path, deed: Deed, walk: &Walk) -> usize {
 
 /// A waker killed after its change and before its wake costs the waiter two slices at most. One killed before its change
 /// leaves the waiter to whoever makes the next; one that has come to its end has woken it.
-#[test]
-fn a_waiter_whose_waker_is_killed_between_change_and_wake_returns() {
+fn wakers_are_killed(wait: Wait) {
     alone(|folder| {
         stay_on_one_processor();
         let mut dice = Dice::new();
-        let deed = deed::UPDATE;
+        let deed = wait.deed;
         let walk = {
             let scene = Scene::of(folder, deed);
             let waker = scene.puppet(deed.part);
-            let mut waiter = sleeper(&scene);
+            let mut waiter = wait.sleeper(&scene);
             let wakes = scene.segment.stats().wakes;
             let walk = Walk::of(waker, scene.eye());
-            assert!(scene.segment.stats().wakes > wakes, "a change that is done has woken who waits for it");
+            assert!(scene.segment.stats().wakes > wakes, "a deed that is done has woken who waits for it");
             waiter.join();
             walk
         };
-        let published = published(folder, deed, &walk);
-        let some = dice.some_of(published..walk.length(), kills().div_ceil(50).min(40));
+        let from = (wait.from)(folder, deed, &walk);
+        let some = dice.some_of(from..walk.length(), kills().div_ceil(50).min(40));
         let points: BTreeSet<usize> = walk.changes.iter().copied().chain(some).chain([walk.last()]).collect();
-        let (mut longest, mut sleeps, mut alone) = (Duration::ZERO, 0, 0);
+        let (mut longest, mut sleeps, mut unaided) = (Duration::ZERO, 0, 0);
         for &point in &points {
-            let _spot = Spot::new(format!("waker killed after {point} instructions, change after {published}"));
+            let _spot = Spot::new(format!("{}, killed after {point} instructions", deed.name));
             let scene = Scene::of(folder, deed);
             let mut waker = scene.puppet(deed.part);
-            let before = scene.look().version;
-            let mut waiter = sleeper(&scene);
+            let mut waiter = wait.sleeper(&scene);
             let wakes = scene.segment.stats().wakes;
             let on_its_way = walk.lead(&mut waker, point);
             waker.kill();
             let (killed, slept) = (Instant::now(), naps(waiter.pid()));
             if scene.board.is_acknowledged() {
-                assert!(scene.segment.stats().wakes > wakes, "a change that is done has woken who waits for it");
+                assert!(scene.segment.stats().wakes > wakes, "a deed that is done has woken who waits for it");
             }
             // To look at the record would be to finish the dead one's change and wake the waiter.
-            if on_its_way && point >= published {
+            if on_its_way && point >= from {
                 waiter.join();
                 longest = longest.max(killed.elapsed());
                 // It may have been awake already when it was counted.
                 let more = scene.board.word(SLEPT).load(SeqCst).saturating_sub(slept);
                 assert!(more <= 2, "the waiter slept {more} more slices");
                 sleeps = sleeps.max(more);
-                alone += 1;
+                unaided += 1;
             } else {
                 scene.survivor_updates();
                 waiter.join();
             }
-            assert!(scene.board.word(FOUND).load(SeqCst) > before.0, "the waiter was told of something newer");
+            assert!(scene.board.word(FOUND).load(SeqCst) > 0, "the waiter was told of something");
             scene.survivor_updates();
             scene.all_is_recovered();
         }
         println!(
-            "wakers killed at {} points, {alone} of them after the change: the waiter slept {sleeps} more slices at most \
-             and returned after {longest:.1?} at most",
+            "{}: killed at {} points with somebody waiting for it, who was left to itself after {unaided}, slept {sleeps} \
+             more slices at most and returned after {longest:.1?} at most",
+            deed.name,
             points.len()
         );
     });
+}
+
+#[test]
+fn a_waiter_whose_waker_is_killed_between_change_and_wake_returns() {
+    let wait = |record: &Record<'_>, seen| {
+        let found = record.wait_newer(seen, Deadline::never()).expect("a wait").expect("a wait without an end");
+        assert!(found > seen, "something newer");
+        found.0
+    };
+    wakers_are_killed(Wait { deed: deed::UPDATE, wait, from: published });
+}
+
+#[test]
+fn a_waiter_for_a_claim_whose_holder_is_killed_on_its_way_out_gets_it() {
+    let wait = |record: &Record<'_>, _| {
+        let claim = record.claim(Deadline::never(), LONG).expect("a claim");
+        let token = claim.token();
+        std::mem::forget(claim);
+        token.0
+    };
+    wakers_are_killed(Wait { deed: deed::RELEASE, wait, from: |_, _, _| 0 });
 }
 
 /// Who waits for something else altogether recovers the dead all the same.

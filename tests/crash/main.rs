@@ -1,9 +1,23 @@
 //! SIGKILL and SIGSTOP at any instruction: nothing lost, nothing half done, nobody waiting, nothing left behind.
 //!
-//! | module              | what it shows                                                                          |
-//! |---------------------|----------------------------------------------------------------------------------------|
-//! | `every_instruction` | each operation killed after each of its instructions                                   |
-//! | `recovery`          | recovery itself killed after each of its instructions                                  |
+//! | module              | what it shows                                                                               |
+//! |---------------------|---------------------------------------------------------------------------------------------|
+//! | `every_instruction` | each operation killed after each of its instructions                                        |
+//! | `recovery`          | recovery itself killed, or stopped, after each of its instructions                          |
+//! | `stopped`           | a writer stopped after each of its instructions while others go on                          |
+//! | `asleep`            | waiters whose waker is killed between the change and the wake                               |
+//! | `creator`           | creation killed after each of its instructions                                              |
+//! | `random`            | workers at full speed killed at random times                                                |
+//! | `crowd`             | many processes that attach, change something and are killed                                 |
+//!
+//! A sweep lets a child act once under single-stepping (`walk`) and notes after which instructions others could see a
+//! difference (`watch`): in the segment's bytes or in the locks the kernel holds for its rows. Then it kills a child after
+//! each of these, and after as many of the others as CRASH_KILLS allows: every one in a release build (`ci/crash`), a
+//! sample at random in a debug build. Each time a survivor says what it finds (`sweep`, `scene`). Breakpoints bring a
+//! child quickly to where it is to be killed (`puppet`); a child that went another way on the way there, since the time
+//! or an address was another, is killed where it is and counted as strayed.
+//!
+//! CRASH_SEED repeats the random part of a run, CRASH_WATCHDOG sets after how many seconds a test counts as hung.
 
 mod alone;
 mod asleep;

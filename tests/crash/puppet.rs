@@ -205,8 +205,10 @@ impl Puppet {
     }
 
     fn peek(&self, request: libc::c_uint, place: *mut libc::c_void) -> i64 {
-        // SAFETY: `errno` is this thread's own.
-        unsafe { *libc::__errno_location() = 0 };
+        // SAFETY: takes nothing and answers where this thread's own `errno` is, for as long as the thread lives.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: aligned, valid, and nobody else's.
+        unsafe { errno.write(0) };
         // SAFETY: as for the other requests; the C library's function answers the word.
         let word = unsafe { libc::ptrace(request, self.pid, place, NOWHERE) };
         // -1 may be the word or an error.
