@@ -1,8 +1,8 @@
 //! Whether an update that nobody waits for is free of system calls: it is made where any system call is death.
 //!
 //! A process of its own warms up, gives up all system calls but read, write and exit (strict seccomp), and goes on updating
-//! and reading. A second one does the same and then wakes a futex, as an update with a waiter would: it must be killed, or the
-//! first one's survival shows nothing.
+//! and reading. A second one does the same and then wakes a futex, as an update with a waiter would: it must be killed,
+//! or the first one's survival shows nothing.
 
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! What people use instead, doing the same work: one more in a counter and the fingerprint of all bytes, under a lock.
 //!
-//! Threads have `parking_lot` and `std`; processes have a robust process-shared pthread mutex and `flock`. All of them change
-//! the value in place and hash it with the function slotguard itself uses.
+//! Threads have `parking_lot` and `std`; processes have a robust process-shared pthread mutex and `flock`. All of them
+//! change the value in place and hash it with the function slotguard itself uses.
 
 use std::{
     cell::UnsafeCell,
@@ -20,7 +20,8 @@ use super::mapped::{Mapped, Shareable};
 /// The largest payload any row uses.
 pub const LARGEST: usize = 1024;
 
-/// A value with what goes with it: what the mutexes guard. Aligned, or a rival's speed would hang on where it happens to lie.
+/// A value with what goes with it: what the mutexes guard. Aligned, or a rival's speed would hang on where it happens to
+/// lie.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Value {

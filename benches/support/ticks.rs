@@ -1,8 +1,8 @@
 //! A clock cheap enough to time a single operation of a few nanoseconds: the processor's own counter.
 //!
 //! On x86-64 the counter is read between two fences, so that the operation timed is neither begun before nor ended after.
-//! What the two readings themselves cost is measured once and taken off.
-//! A counter may move in steps of several nanoseconds, so the percentiles of very short operations do too. Elsewhere the system's monotonic clock does it.
+//! What the two readings themselves cost is measured once and taken off. A counter may move in steps of several
+//! nanoseconds, so the percentiles of very short operations do too. Elsewhere the system's monotonic clock does it.
 
 use std::time::{Duration, Instant};
 

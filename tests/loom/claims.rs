@@ -1,5 +1,8 @@
 //! A claim that changes hands: whoever lost it cannot write.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use loom::thread;
 
 use crate::explore::{explore, explore_accesses};
@@ -53,8 +56,8 @@ fn claim_if_free(stage: &Stage, lane: &mut LaneHandle, seen: &Seen) -> bool {
     stage.publish_same(lane, 0, seen, Some(&claim)).is_some()
 }
 
-/// Claims the record as `Claim::acquire` does, waiting in endless slices, and ends the claim.
-fn claim_and_end(stage: &Stage, lane: &mut LaneHandle) {
+/// Claims the record as `Claim::acquire` does, waiting in endless slices.
+fn wait_and_claim(stage: &Stage, lane: &mut LaneHandle) {
     let turn = &stage.arena.record(0).turn;
     let mut slept = false;
     loop {
@@ -71,7 +74,6 @@ fn claim_and_end(stage: &Stage, lane: &mut LaneHandle) {
     if slept {
         stage.arena.expect_others(0);
     }
-    end(stage, lane);
 }
 
 /// Ends the lane's claim.
@@ -88,11 +90,18 @@ fn everybody_who_waits_for_a_claim_gets_it() {
         let (stage, mut lanes) = Stage::hollow(1, 3);
         let mut holder = lanes.pop().unwrap();
         assert!(claim_if_free(&stage, &mut holder, &stage.read(0)), "nobody else is here");
+        // The last has nobody to end its claim for.
+        let waiting = Arc::new(AtomicUsize::new(lanes.len()));
         let claimers: Vec<_> = lanes
             .into_iter()
             .map(|mut lane| {
-                let stage = stage.clone();
-                thread::spawn(move || claim_and_end(&stage, &mut lane))
+                let (stage, waiting) = (stage.clone(), waiting.clone());
+                thread::spawn(move || {
+                    wait_and_claim(&stage, &mut lane);
+                    if waiting.fetch_sub(1, Relaxed) > 1 {
+                        end(&stage, &mut lane);
+                    }
+                })
             })
             .collect();
         let first = stage.clone();
@@ -113,7 +122,10 @@ fn who_is_woken_and_gives_up_passes_the_turn_on() {
         let (mut holder, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
         assert!(claim_if_free(&stage, &mut holder, &stage.read(0)), "nobody else is here");
         let patient = stage.clone();
-        let patient = thread::spawn(move || claim_and_end(&patient, &mut lane));
+        let patient = thread::spawn(move || {
+            wait_and_claim(&patient, &mut lane);
+            end(&patient, &mut lane);
+        });
         let hasty = stage.clone();
         let hasty = thread::spawn(move || {
             let turn = &hasty.arena.record(0).turn;

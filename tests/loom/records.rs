@@ -8,6 +8,7 @@ use loom::thread;
 
 use crate::explore::{Explorer, explore};
 use crate::memory::atomics::modelled::killed_after;
+use crate::memory::lane::LaneHandle;
 use crate::stage::Stage;
 
 #[test]
@@ -82,9 +83,9 @@ fn readers_finish_a_stopped_authors_change_once() {
     });
 }
 
-fn writers(updates: &'static [u64]) {
+fn writers(stage: fn(u32, u32) -> (Stage, Vec<LaneHandle>), before: u64, updates: &'static [u64]) {
     explore(move || {
-        let (stage, lanes) = Stage::new(1, updates.len() as u32);
+        let (stage, lanes) = stage(1, updates.len() as u32);
         let writers: Vec<_> = lanes
             .into_iter()
             .zip(updates)
@@ -100,18 +101,24 @@ fn writers(updates: &'static [u64]) {
         for writer in writers {
             writer.join().unwrap();
         }
-        stage.assert_settled(0, 1 + updates.iter().sum::<u64>());
+        stage.assert_settled(0, before + updates.iter().sum::<u64>());
     });
 }
 
 #[test]
 fn two_writers_lose_no_update_and_no_block() {
-    writers(&[1, 2]);
+    writers(Stage::new, 1, &[1, 2]);
 }
 
 #[test]
 fn three_writers_lose_no_update_and_no_block() {
-    writers(&[1, 1, 1]);
+    writers(Stage::new, 1, &[1, 1, 1]);
+}
+
+/// Each takes a block for it, and gives it back when it comes second and finds that its own will do.
+#[test]
+fn of_two_creators_of_a_record_one_comes_second() {
+    writers(Stage::unwritten, 0, &[1, 1]);
 }
 
 #[test]

@@ -40,7 +40,12 @@ impl Stage {
         Self::written(Self::empty(records, lanes, records + lanes), records)
     }
 
-    /// The same with blocks of which only the claim is modelled: for models of waiting, which are large without more.
+    /// Records never written, lanes that each keep a block, and as many free blocks; hollow, as [`Stage::hollow`] says.
+    pub(crate) fn unwritten(records: u32, lanes: u32) -> (Self, Vec<LaneHandle>) {
+        Self::written(Self::of(Arena::new(records, lanes, 2 * lanes, 0)), 0)
+    }
+
+    /// The same as [`Stage::new`] with blocks of which only the claim is modelled: for models of waiting, which are large without more.
     /// Whatever else such a block says is right as long as nobody writes it twice.
     pub(crate) fn hollow(records: u32, lanes: u32) -> (Self, Vec<LaneHandle>) {
         Self::written(Self::of(Arena::new(records, lanes, records + lanes, 0)), records)
