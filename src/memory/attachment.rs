@@ -112,6 +112,9 @@ impl Attachment {
             if !locks.try_take_over(row)? {
                 continue;
             }
+            if planted("lock the row before its epoch") {
+                locks.try_lock(row)?;
+            }
             let life = &arena.row(row).life;
             if Life(life.load(Acquire)).is_attached() {
                 arena.recover_row(row);
@@ -309,7 +312,7 @@ impl Attachment {
             self.arena.recover_row(row)
         });
         self.locks.give_up(row);
-        if planted("recover under the row's own lock") {
+        if planted("recover under the lock of the row") {
             self.locks.unlock(row);
         }
         recovered

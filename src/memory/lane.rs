@@ -169,7 +169,9 @@ impl LaneHandle {
         let bits = if next.modified != 0 || planted("mark after the number") { 0 } else { arena.mark(next.record) };
         let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
         let fate = &block.head.fate;
-        let revision = match fate.compare_exchange(owned.0, drawn, edge("number.release", AcqRel), Relaxed) {
+        // Acquire on failure, edge `number`: who sees that a helper was first also sees the number it left in the journal.
+        let (stamp, beaten) = (edge("number.release", AcqRel), edge("number.beaten", Acquire));
+        let revision = match fate.compare_exchange(owned.0, drawn, stamp, beaten) {
             Ok(_) => drawn,
             // Not from the fate: the block may already have been displaced and live again elsewhere.
             Err(_) => {

@@ -115,7 +115,7 @@ impl Locks {
 
 /// The byte that stands for the right to `row`.
 fn right_to(row: u32) -> u32 {
-    if planted("recover under the row's own lock") { row } else { RIGHTS + row }
+    if planted("recover under the lock of the row") { row } else { RIGHTS + row }
 }
 
 /// What [`Arena::recover_row`] did.

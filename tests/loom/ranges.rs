@@ -77,3 +77,31 @@ fn a_slow_reader_numbers_nothing_that_is_not_published() {
         stage.assert_settled(0, 3);
     });
 }
+
+/// A reader that is about to number the author's first change sleeps until the third is prepared in the same block: only
+/// the tag tells the two owned words apart. The blocks are hollow, so it goes by the head, which counts changes too.
+#[test]
+fn a_reader_that_slept_through_a_reuse_numbers_nothing() {
+    explore(|| {
+        let (stage, mut lanes) = Stage::hollow(1, 1);
+        let mut lane = lanes.remove(0);
+        let author = stage.clone();
+        let writer = thread::spawn(move || {
+            for _ in 0..3 {
+                author.update(&mut lane, 0);
+            }
+        });
+        let observer = stage.clone();
+        let reader = thread::spawn(move || {
+            let arena = &observer.arena;
+            let seen = arena.look(0, None).expect("a look finds the record");
+            let revision = arena.clock().load(Acquire);
+            let unchanged = arena.record(0).head.load(Relaxed) == seen.head.0;
+            unchanged.then(|| (vec![seen.head.stamp()], revision))
+        });
+        let found = reader.join().unwrap();
+        writer.join().unwrap();
+        assert_exact(&stage, found);
+        stage.assert_settled(0, 4);
+    });
+}

@@ -122,11 +122,23 @@ impl Recent {
     }
 }
 
+/// How a word is stored into.
+///
+/// loom does not know that what a read-modify-write stores comes right after what it read. So it takes a store by somebody
+/// who has not seen that for one that may come before it, and lets the next read-modify-write answer either. Such a word
+/// has to be stored into by an exchange, which comes after whatever is there; all it adds is that the word's release
+/// sequence goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stores {
+    Looking,
+    Blind,
+}
+
 macro_rules! word {
     ($name:ident, $value:ty) => {
         #[derive(Debug)]
         pub(crate) enum $name {
-            Modelled(modelled::$name, Recent),
+            Modelled(modelled::$name, Recent, Stores),
             Plain(plain::$name),
         }
 
@@ -138,12 +150,17 @@ macro_rules! word {
 
         impl $name {
             pub(crate) fn new(value: $value) -> Self {
-                Self::Modelled(modelled::$name::new(value), Recent::default())
+                Self::Modelled(modelled::$name::new(value), Recent::default(), Stores::Looking)
+            }
+
+            /// A word that its owner stores into without having looked, while others may replace what they find there.
+            pub(crate) fn stored_blindly(value: $value) -> Self {
+                Self::Modelled(modelled::$name::new(value), Recent::default(), Stores::Blind)
             }
 
             pub(crate) fn load(&self, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word, recent) => {
+                    Self::Modelled(word, recent, _) => {
                         step();
                         let value = word.load(or_weaker(ordering, Acquire));
                         if recent.may_answer(value.into(), ordering) {
@@ -159,9 +176,13 @@ macro_rules! word {
 
             pub(crate) fn store(&self, value: $value, ordering: Ordering) {
                 match self {
-                    Self::Modelled(word, recent) => {
+                    Self::Modelled(word, recent, stores) => {
                         step();
-                        word.store(value, or_weaker(ordering, Release));
+                        let here = or_weaker(ordering, Release);
+                        match stores {
+                            Stores::Looking => word.store(value, here),
+                            Stores::Blind => drop(word.swap(value, here)),
+                        }
                         recent.stored(value.into(), ordering);
                     }
                     Self::Plain(word) => word.store(value, SeqCst),
@@ -176,7 +197,7 @@ macro_rules! word {
                 failure: Ordering,
             ) -> Result<$value, $value> {
                 match self {
-                    Self::Modelled(word, recent) => {
+                    Self::Modelled(word, recent, _) => {
                         step();
                         let (success_here, failure_here) = (or_weaker(success, AcqRel), or_weaker(failure, Acquire));
                         let done = word.compare_exchange(current, new, success_here, failure_here);
@@ -191,7 +212,7 @@ macro_rules! word {
 
             pub(crate) fn fetch_add(&self, value: $value, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word, recent) => {
+                    Self::Modelled(word, recent, _) => {
                         step();
                         let old = word.fetch_add(value, or_weaker(ordering, AcqRel));
                         recent.stored(old.wrapping_add(value).into(), ordering);
@@ -203,7 +224,7 @@ macro_rules! word {
 
             pub(crate) fn fetch_or(&self, value: $value, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word, recent) => {
+                    Self::Modelled(word, recent, _) => {
                         step();
                         let old = word.fetch_or(value, or_weaker(ordering, AcqRel));
                         recent.stored((old | value).into(), ordering);
@@ -215,7 +236,7 @@ macro_rules! word {
 
             pub(crate) fn fetch_and(&self, value: $value, ordering: Ordering) -> $value {
                 match self {
-                    Self::Modelled(word, recent) => {
+                    Self::Modelled(word, recent, _) => {
                         step();
                         let old = word.fetch_and(value, or_weaker(ordering, AcqRel));
                         recent.stored((old & value).into(), ordering);
