@@ -30,14 +30,16 @@ fn a_region_that_is_too_small_in_use_or_a_segment_already_is_refused_and_left_al
 
     let region = ShmemConf::new().size(size).create().unwrap();
     assert!(matches!(Segment::in_region(&region), Err(Error::NotASegment { .. })));
-    // SAFETY: the region is this test's own and nobody else has it open; its first page is inside it.
-    unsafe { region.as_ptr().add(4000).write(7) };
+    // SAFETY: byte 4000 is inside the region, which is larger than a page.
+    let place = unsafe { region.as_ptr().add(4000) };
+    // SAFETY: the region is this test's own, mapped, and nobody else has it open.
+    unsafe { place.write(7) };
     let error = builder().place_in(&region).unwrap_err();
     assert!(error.to_string().contains("holds something already"), "{error}");
     // SAFETY: as above.
-    assert_eq!(unsafe { region.as_ptr().add(4000).read() }, 7);
+    assert_eq!(unsafe { place.read() }, 7);
     // SAFETY: as above.
-    unsafe { region.as_ptr().add(4000).write(0) };
+    unsafe { place.write(0) };
     let _segment = builder().place_in(&region).unwrap();
     assert!(matches!(builder().place_in(&region), Err(Error::AlreadyExists { .. })));
 }
