@@ -83,6 +83,36 @@ fn readers_finish_a_stopped_authors_change_once() {
     });
 }
 
+/// The same once the author is gone: the second to finish takes the number that the first drew and left in the journal.
+/// They finish without the look around it, since loom shows a thread that has paused no value it saw before.
+#[test]
+fn two_who_finish_a_change_left_behind_agree_on_its_number() {
+    let explorer = Explorer::alone();
+    explorer.at_every_access(|accesses, killed| {
+        explorer.run(move || {
+            let (stage, mut lanes) = Stage::new(1, 1);
+            killed.note(killed_after(accesses, || stage.update(&mut lanes[0], 0)));
+            if stage.head_and_fate(0).1.revision().is_some() {
+                return;
+            }
+            let helpers: Vec<_> = (0..2)
+                .map(|_| {
+                    let stage = stage.clone();
+                    thread::spawn(move || {
+                        let (head, fate) = stage.head_and_fate(0);
+                        stage.arena.finish_for(0, head, fate).expect("a change that can be finished");
+                        let (_, fate) = stage.head_and_fate(0);
+                        stage.assert_drawn(fate.revision().expect("what is finished has a number"));
+                    })
+                })
+                .collect();
+            for helper in helpers {
+                helper.join().unwrap();
+            }
+        });
+    });
+}
+
 fn writers(stage: fn(u32, u32) -> (Stage, Vec<LaneHandle>), before: u64, updates: &'static [u64]) {
     explore(move || {
         let (stage, lanes) = stage(1, updates.len() as u32);

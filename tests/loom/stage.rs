@@ -148,6 +148,13 @@ impl Stage {
         );
     }
 
+    /// The head of a record that has been written, and the fate of the block it names.
+    pub(crate) fn head_and_fate(&self, record: u32) -> (Head, Fate) {
+        let head = Head(self.arena.record(record).head.load(Acquire));
+        let block = self.arena.block(head.block()).expect("a record that has been written");
+        (head, Fate(block.head.fate.load(Acquire)))
+    }
+
     /// That a revision somebody was given has been drawn, as far as they can tell from the clock.
     pub(crate) fn assert_drawn(&self, revision: u64) {
         assert!(self.arena.clock().load(Relaxed) >= revision, "revision {revision} is known before it is drawn");

@@ -3,11 +3,10 @@
 use loom::thread;
 
 use crate::explore::{Explorer, explore_both};
-use crate::memory::atomics::Ordering::Acquire;
 use crate::memory::atomics::modelled::killed_after;
 use crate::memory::futex;
 use crate::memory::lane::LaneHandle;
-use crate::memory::word::{Fate, FateKind, Head};
+use crate::memory::word::Head;
 use crate::stage::Stage;
 
 /// Waits as `wait_until` does, in one endless slice, until the record's head is no longer what it was.
@@ -85,11 +84,10 @@ fn a_waiter_is_woken_by_who_finishes_a_dead_authors_change() {
             let other = stage.clone();
             let helper = thread::spawn(move || {
                 author.join().unwrap();
-                let head = Head(other.arena.record(0).head.load(Acquire));
-                let fate = Fate(other.arena.block(head.block()).unwrap().head.fate.load(Acquire));
+                let (head, fate) = other.head_and_fate(0);
                 if head == before {
                     other.update(&mut heir, 0);
-                } else if let FateKind::Owned { .. } = fate.kind() {
+                } else if fate.revision().is_none() {
                     other.read(0);
                 } else {
                     other.arena.settle(0).unwrap();
