@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::clock::Token;
+use crate::clock::{Lease, Revision, Token};
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -15,8 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | what to do next | variants |
 /// |---|---|
 /// | try later | [`Held`](Self::Held), [`TimedOut`](Self::TimedOut), [`Busy`](Self::Busy), [`Outrun`](Self::Outrun), [`Cancelled`](Self::Cancelled) |
-/// | rejoin | [`LeaseLost`](Self::LeaseLost), [`Retired`](Self::Retired), [`Forked`](Self::Forked) |
-/// | mend the call | [`OutOfRange`](Self::OutOfRange), [`TooLarge`](Self::TooLarge), [`Invalid`](Self::Invalid), [`NotFound`](Self::NotFound), [`AlreadyExists`](Self::AlreadyExists) |
+/// | rejoin | [`LeaseLost`](Self::LeaseLost), [`LeaseExpired`](Self::LeaseExpired), [`Retired`](Self::Retired), [`Forked`](Self::Forked) |
+/// | mend the call | [`OutOfRange`](Self::OutOfRange), [`TooLarge`](Self::TooLarge), [`Invalid`](Self::Invalid), [`BadName`](Self::BadName), [`TooManyOps`](Self::TooManyOps), [`NamedTwice`](Self::NamedTwice), [`NothingToWrite`](Self::NothingToWrite), [`UnknownLease`](Self::UnknownLease), [`FutureRevision`](Self::FutureRevision), [`TimeToLive`](Self::TimeToLive), [`NotFound`](Self::NotFound), [`AlreadyExists`](Self::AlreadyExists) |
 /// | mend the deployment | [`Full`](Self::Full), [`NoSpace`](Self::NoSpace), [`Incompatible`](Self::Incompatible), [`NotASegment`](Self::NotASegment), [`NotPermitted`](Self::NotPermitted), [`Unsupported`](Self::Unsupported) |
 /// | stop and look | [`Corrupt`](Self::Corrupt), [`Io`](Self::Io) |
 #[non_exhaustive]
@@ -192,6 +192,72 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
 
+    /// No key can have this name.
+    #[error("{name:?} is no name for a key: {why}")]
+    BadName {
+        /// The name, its first 64 characters.
+        name: String,
+        /// What is wrong with it.
+        why: NameFault,
+    },
+
+    /// A commit has more operations than the store takes at once.
+    #[error("a commit of {ops} operations is larger than the limit of {limit}; split it, or put what changes together into one value")]
+    TooManyOps {
+        /// How many operations it has.
+        ops: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+
+    /// A commit names one key, or one record, twice.
+    #[error("a commit names {name} twice; give each one operation that says both what must hold and what to do")]
+    NamedTwice {
+        /// The key or record.
+        name: String,
+    },
+
+    /// A commit writes nothing.
+    #[error("a commit that writes nothing: it has {checks} checks and no put or delete; use read or range to look")]
+    NothingToWrite {
+        /// How many checks it has.
+        checks: usize,
+    },
+
+    /// There has never been such a lease.
+    #[error("there is no lease {lease}, nor has there been; use what grant returned")]
+    UnknownLease {
+        /// The lease.
+        lease: Lease,
+    },
+
+    /// The lease is over: it expired, was revoked, or its owner died. This is final; what was bound to it is gone.
+    #[error("lease {lease} is over (expired, revoked, or its owner died); open a new session and read again before writing")]
+    LeaseExpired {
+        /// The lease.
+        lease: Lease,
+    },
+
+    /// A watch was asked for from a revision that does not exist yet.
+    #[error("cannot watch from revision {asked}: the newest is {newest}; watch from one past what range or read returned")]
+    FutureRevision {
+        /// The revision asked for.
+        asked: Revision,
+        /// The newest there is.
+        newest: Revision,
+    },
+
+    /// No lease can last that long, or that short.
+    #[error("a lease cannot last {asked:?}; give it {shortest:?} to {longest:?}")]
+    TimeToLive {
+        /// The time asked for.
+        asked: Duration,
+        /// The shortest there is.
+        shortest: Duration,
+        /// The longest there is.
+        longest: Duration,
+    },
+
     /// The system refused.
     #[error("cannot {action}{}: {source}", of(path))]
     Io {
@@ -231,11 +297,19 @@ pub enum ErrorKind {
     Unsupported,
     Invalid,
     Io,
+    BadName,
+    TooManyOps,
+    NamedTwice,
+    NothingToWrite,
+    UnknownLease,
+    LeaseExpired,
+    FutureRevision,
+    TimeToLive,
 }
 
 impl ErrorKind {
     /// All kinds, in the order of their numbers.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::Held,
         Self::TimedOut,
         Self::Cancelled,
@@ -257,6 +331,14 @@ impl ErrorKind {
         Self::Unsupported,
         Self::Invalid,
         Self::Io,
+        Self::BadName,
+        Self::TooManyOps,
+        Self::NamedTwice,
+        Self::NothingToWrite,
+        Self::UnknownLease,
+        Self::LeaseExpired,
+        Self::FutureRevision,
+        Self::TimeToLive,
     ];
 }
 
@@ -291,6 +373,46 @@ impl Error {
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Io { .. } => ErrorKind::Io,
+            Self::BadName { .. } => ErrorKind::BadName,
+            Self::TooManyOps { .. } => ErrorKind::TooManyOps,
+            Self::NamedTwice { .. } => ErrorKind::NamedTwice,
+            Self::NothingToWrite { .. } => ErrorKind::NothingToWrite,
+            Self::UnknownLease { .. } => ErrorKind::UnknownLease,
+            Self::LeaseExpired { .. } => ErrorKind::LeaseExpired,
+            Self::FutureRevision { .. } => ErrorKind::FutureRevision,
+            Self::TimeToLive { .. } => ErrorKind::TimeToLive,
+        }
+    }
+}
+
+/// Why a name is no key's.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFault {
+    /// It has no characters.
+    Empty,
+    /// It is too long.
+    TooLong {
+        /// Bytes of the name.
+        length: usize,
+        /// Most bytes a name can have.
+        limit: usize,
+    },
+    /// It contains a NUL.
+    Nul {
+        /// Where, in bytes from its beginning.
+        at: usize,
+    },
+}
+
+impl fmt::Display for NameFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("it is empty; give it at least one character"),
+            Self::TooLong { length, limit } => {
+                write!(f, "it has {length} bytes, and names have at most {limit}; shorten it, or name it by a hash")
+            }
+            Self::Nul { at } => write!(f, "it has a NUL at byte {at}; leave it out"),
         }
     }
 }
@@ -310,6 +432,10 @@ pub enum Resource {
     },
     /// Revisions: the clock has come to its end.
     Revisions,
+    /// Records for keys.
+    Keys,
+    /// Records or blocks for the directory of keys; some are kept back for deletions.
+    Directory,
 }
 
 impl Resource {
@@ -319,6 +445,8 @@ impl Resource {
             Self::Lanes => "let some threads exit, or build the segment with more lanes",
             Self::Blocks { .. } => "build the segment with more blocks of this payload",
             Self::Revisions => "make a new segment",
+            Self::Keys => "delete some, or build the segment with more keys",
+            Self::Directory => "delete some keys, shorten their names, or build the segment with more keys",
         }
     }
 }
@@ -330,6 +458,8 @@ impl fmt::Display for Resource {
             Self::Lanes => f.write_str("lanes"),
             Self::Blocks { length } => write!(f, "blocks that hold {length} bytes"),
             Self::Revisions => f.write_str("revisions"),
+            Self::Keys => f.write_str("keys"),
+            Self::Directory => f.write_str("nodes of the directory of keys"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Plain values of time and order: which change came first, what caused what, how long to wait.
 //!
-//! * [`Version`], [`Revision`], [`Token`]: numbers that must not be mixed up.
+//! * [`Version`], [`Revision`], [`Token`], [`Lease`]: numbers that must not be mixed up.
 //! * [`VectorClock`]: what happened before what, without a common clock.
 //! * [`Deadline`] and [`Cancel`]: how long a call is willing to wait, and how another thread ends the wait.
 
@@ -10,5 +10,5 @@ mod vector;
 
 pub(crate) use deadline::Registration;
 pub use deadline::{Cancel, Deadline};
-pub use revision::{Revision, Token, Version};
+pub use revision::{Lease, Revision, Token, Version};
 pub use vector::{Causality, ClockOverflow, VectorClock};

@@ -42,3 +42,10 @@ number! {
     /// Hand it to whatever the claim protects and let that refuse smaller ones.
     Token
 }
+
+number! {
+    /// Names a lease: what an entry may be bound to so that it disappears when its owner does.
+    ///
+    /// Never given out twice within one store. 0 is no lease.
+    Lease
+}

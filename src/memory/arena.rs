@@ -46,8 +46,12 @@ mod mapped {
     pub(crate) struct Arena {
         base: NonNull<u8>,
         pub(crate) geometry: Geometry,
-        /// The geometry's classes again, where finding a block's costs no pointer; those past the last are empty.
-        classes: [Class; MAX_CLASSES],
+        /// The geometry's classes again, where finding a block's costs no pointer; those past the last are empty, and the
+        /// one of nodes is behind them.
+        classes: [Class; MAX_CLASSES + 1],
+        /// How many classes values have.
+        count: usize,
+        records: u32,
         /// Keeps the mapping alive; `base` points into it.
         _map: MmapRaw,
     }
@@ -65,8 +69,10 @@ mod mapped {
             let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is not at address zero");
             assert!(base.as_ptr().addr().is_multiple_of(4096), "a mapping starts at a page");
             let none = Class { payload: 0, first: 0, blocks: 0, offset: 0, stride: 0 };
-            let classes = std::array::from_fn(|i| geometry.classes.get(i).copied().unwrap_or(none));
-            Self { base, geometry, classes, _map: map }
+            let mut classes = std::array::from_fn(|i| geometry.classes.get(i).copied().unwrap_or(none));
+            classes[NODE_CLASS] = geometry.nodes;
+            let (count, records) = (geometry.classes.len(), geometry.records());
+            Self { base, geometry, classes, count, records, _map: map }
         }
 
         /// The `index`-th `T` of a table of `count` that starts `offset` bytes into the segment and has `stride` bytes an
@@ -136,8 +142,15 @@ mod mapped {
             (index < self.lanes()).then(|| self.place(self.geometry.lanes, size_of::<Lane>(), index, self.lanes()))
         }
 
+        /// All records, those of keys and nodes included.
+        #[inline(always)]
         pub(crate) fn records(&self) -> u32 {
-            self.geometry.shape.records
+            self.records
+        }
+
+        /// How many records can have a value: all but those of nodes.
+        pub(crate) fn values(&self) -> u32 {
+            self.geometry.shape.records + self.geometry.shape.keys
         }
 
         /// A record whose number was checked when its handle was made.
@@ -178,14 +191,14 @@ mod mapped {
 
         /// The first and one-past-last index of the blocks that hold `length` bytes, of the class `class`.
         pub(crate) fn class_range(&self, class: usize) -> std::ops::Range<u32> {
-            let class = &self.geometry.classes[class];
+            let class = &self.classes[class];
             class.first..class.first + class.blocks
         }
 
-        /// The smallest class whose blocks hold `length` bytes.
+        /// The smallest class whose blocks hold a value of `length` bytes.
         #[inline]
         pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
-            self.classes.iter().position(|class| class.payload as usize >= length && class.blocks != 0)
+            self.classes[..NODE_CLASS].iter().position(|class| class.payload as usize >= length && class.blocks != 0)
         }
 
         /// The class a block belongs to.
@@ -194,8 +207,10 @@ mod mapped {
             self.classes.iter().position(|class| block.wrapping_sub(class.first) < class.blocks)
         }
 
+        /// How many classes values have.
+        #[inline(always)]
         pub(crate) fn classes(&self) -> usize {
-            self.geometry.classes.len()
+            self.count
         }
     }
 
@@ -205,7 +220,8 @@ mod mapped {
 
         #[test]
         fn every_block_has_one_class_and_its_own_words() {
-            let shape = Shape { records: 1, lanes: 1, participants: 1, classes: vec![(8, 10), (64, 5), (1000, 2)] };
+            let classes = vec![(8, 10), (64, 5), (1000, 2)];
+            let shape = Shape { records: 1, keys: 0, nodes: 0, lanes: 1, participants: 1, classes };
             let geometry = Geometry::of(shape).unwrap();
             let map = MmapRaw::from(memmap2::MmapMut::map_anon(geometry.size).unwrap());
             let arena = Arena::new(map, geometry);
@@ -310,6 +326,10 @@ mod heap {
 
         pub(crate) fn records(&self) -> u32 {
             self.records.len() as u32
+        }
+
+        pub(crate) fn values(&self) -> u32 {
+            self.records()
         }
 
         pub(crate) fn record(&self, index: u32) -> &RecordHead {

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use super::atomics::Ordering::{Acquire, Relaxed};
 use super::host;
 use super::segment::Segment;
-use super::word::{Cell, Fate, FateKind, Head, Life as LifeWord, Op, Owner};
+use super::layout::SPARES;
+use super::word::{Cell, Control, Fate, FateKind, Head, Life as LifeWord, Op, Owner, Phase};
 use crate::error::Result;
 
 /// One attachment, as people want to know it.
@@ -153,12 +154,22 @@ impl Segment {
             }
         };
         for record in 0..arena.records() {
+            let head = Head(arena.record(record).head.load(Acquire));
+            if head.is_reference() {
+                // Finished here rather than counted in pieces; damage shows as blocks that are missing.
+                let _ = arena.help(record, head);
+            }
             place(Head(arena.record(record).head.load(Acquire)).block(), &mut audit.under_heads);
         }
         for lane in (0..arena.lanes()).filter_map(|index| arena.lane(index)) {
-            for cell in &lane.cells {
-                place(Cell(cell.load(Acquire)).block(), &mut audit.in_cells);
+            let committing = Control(lane.descriptor.control.load(Acquire)).phase() != Phase::Free;
+            for (at, cell) in lane.cells.iter().enumerate() {
+                // A commit under way has its author's cells full of what is under heads already, or soon.
+                if !(committing && at >= SPARES) {
+                    place(Cell(cell.load(Acquire)).block(), &mut audit.in_cells);
+                }
             }
+            audit.pending += u32::from(committing);
             audit.lanes_taken += u32::from(lane.owner.load(Relaxed) != Owner::NOBODY.0);
             audit.pending += u32::from(Op(lane.op.load(Relaxed)).is_set());
         }

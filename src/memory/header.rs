@@ -33,6 +33,8 @@ mod at {
     pub(super) const GENERATION: usize = 17;
     /// Nanoseconds of real time.
     pub(super) const CREATED: usize = 18;
+    /// `keys:32 | nodes:32`.
+    pub(super) const KEYS: usize = 19;
     pub(super) const CHECKSUM: usize = super::IDENTITY - 1;
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn identity_of(geometry: &Geometry, boot: [u64; 2], generation: u64, 
     words[at::BOOT..at::BOOT + 2].copy_from_slice(&boot);
     words[at::GENERATION] = generation;
     words[at::CREATED] = created;
+    words[at::KEYS] = u64::from(shape.keys) << 32 | u64::from(shape.nodes);
     words[at::CHECKSUM] = checksum(&words);
     words
 }
@@ -121,11 +124,12 @@ pub(crate) fn check(words: &Identity, path: Option<&Path>, length: u64, boot: [u
     }
     let pair = |word: u64| ((word >> 32) as u32, word as u32);
     let (lanes, participants) = pair(words[at::LANES]);
+    let (keys, nodes) = pair(words[at::KEYS]);
     let Ok(records) = u32::try_from(words[at::RECORDS]) else {
         return damaged("the header's number of records", words[at::RECORDS]);
     };
     let classes = words[at::CLASS..at::CLASS + classes as usize].iter().map(|word| pair(*word)).collect();
-    let Ok(geometry) = Geometry::of(Shape { records, lanes, participants, classes }) else {
+    let Ok(geometry) = Geometry::of(Shape { records, keys, nodes, lanes, participants, classes }) else {
         return damaged("the header's sizes", words[at::RECORDS]);
     };
     if geometry.size as u64 != words[at::SIZE] {
@@ -159,7 +163,8 @@ mod tests {
     const BOOT: [u64; 2] = [1, 2];
 
     fn good() -> (Geometry, Identity) {
-        let shape = Shape { records: 10, lanes: 4, participants: 2, classes: vec![(64, 20), (256, 4)] };
+        let classes = vec![(64, 20), (256, 4)];
+        let shape = Shape { records: 10, keys: 5, nodes: 2, lanes: 4, participants: 2, classes };
         let geometry = Geometry::of(shape).unwrap();
         let words = identity_of(&geometry, BOOT, 7, 8);
         (geometry, words)

@@ -11,6 +11,7 @@ use super::atomics::fence;
 use super::block::Next;
 use super::fault::Fault;
 use super::layout::{CELLS, Lane, SPARES};
+use super::staging::Staged;
 use super::look::Seen;
 use super::word::{Cell, Fate, FateKind, Head, Op};
 use crate::mutant::{edge, planted};
@@ -26,7 +27,9 @@ pub(crate) struct LaneHandle {
     /// The class of each of those blocks.
     classes: [u8; SPARES],
     /// The newest revision this handle drew or saw, to notice the end of the clock without touching its line.
-    newest: u64,
+    pub(super) newest: u64,
+    /// The commit over several records that is being put together, and the blocks kept for the next.
+    pub(super) staged: Staged,
     /// Races lost in a row, and a number that differs between lanes, for backing off.
     pub(crate) losses: u32,
     pub(crate) random: u32,
@@ -53,6 +56,7 @@ impl LaneHandle {
             spares: [0; SPARES],
             classes: [0; SPARES],
             newest: arena.clock().load(Relaxed),
+            staged: Staged::new(arena),
             losses: 0,
             random: index.wrapping_mul(0x9e37_79b9) | 1,
         };
@@ -63,6 +67,7 @@ impl LaneHandle {
                 handle.classes[cell] = class as u8;
             }
         }
+        handle.inherit_staged(arena);
         // An owner killed between keeping a displaced block and giving back its twin leaves both.
         for cell in (0..SPARES).rev() {
             if handle.spares[cell] != 0 {
@@ -89,10 +94,7 @@ impl LaneHandle {
         next: &Next<'_>,
         value: &[u8],
     ) -> Result<Published, Fault> {
-        // A version ends where revisions do: there are no more changes than revisions.
-        if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION && !planted("count for ever") {
-            return Err(Fault::NoBlock { length: usize::MAX });
-        }
+        self.check_the_clock(seen)?;
         let cell = match seen.head.block() {
             0 => self.cell_for_new(arena, value.len())?,
             _ => self.cell_for(arena, value.len())?,
@@ -103,12 +105,7 @@ impl LaneHandle {
 
         let owned = Fate::owned(self.index, Fate(block.head.fate.load(Relaxed)).tag());
         lane.number.store(owned.0, Relaxed);
-        // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
-        block.head.fate.store(owned.0, edge("leave.release", Release));
-        // Edge `recycle`: a reader that copies any word written below sees the fate changed afterwards.
-        if !planted("recycle.release") {
-            fence(Release);
-        }
+        block.begin_life(owned);
         block.fill(next, value);
 
         lane.expected.store(seen.head.0, Relaxed);
@@ -142,6 +139,16 @@ impl LaneHandle {
         lane.updates.store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
         self.keep(arena, cell, displaced);
         Ok(Published::Won(revision?))
+    }
+
+    /// Refuses to go past the end of the clock.
+    #[inline(always)]
+    pub(super) fn check_the_clock(&self, seen: &Seen) -> Result<(), Fault> {
+        // A version ends where revisions do: there are no more changes than revisions.
+        if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION && !planted("count for ever") {
+            return Err(Fault::NoBlock { length: usize::MAX });
+        }
+        Ok(())
     }
 
     /// Takes back a change that somebody else's was faster than.
@@ -277,6 +284,19 @@ impl LaneHandle {
     }
 }
 
+impl Block<'_> {
+    /// Makes the block the lane's to fill: `owned` is its word from now on.
+    #[inline(always)]
+    pub(super) fn begin_life(&self, owned: Fate) {
+        // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
+        self.head.fate.store(owned.0, edge("leave.release", Release));
+        // Edge `recycle`: a reader that copies any word written below sees the fate changed afterwards.
+        if !planted("recycle.release") {
+            fence(Release);
+        }
+    }
+}
+
 impl Arena {
     /// Settles what a dead or departed owner left in a lane, so that each block is in one place again.
     ///
@@ -285,7 +305,7 @@ impl Arena {
     pub(crate) fn settle(&self, index: u32) -> Result<bool, Fault> {
         let lane = self.lane(index).expect("a lane the caller has the right to");
         let op = Op(lane.op.load(Acquire));
-        let mut finished = false;
+        let mut finished = self.settle_commit(index)?.unwrap_or(false);
         if op.is_set() {
             if planted("recovery clears the journal first") {
                 lane.op.store(Op::NONE.0, Release);

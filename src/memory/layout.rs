@@ -20,7 +20,7 @@ use super::atomics::{AtomicU32, AtomicU64};
 use super::word::{MAX_BLOCKS, MAX_LANES};
 
 /// The format's number: raised by hand when the meaning of a word changes without its place changing.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// The first eight bytes of every segment.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"slotgrd\x01");
 /// Reads as itself only where the byte order is ours.
@@ -36,13 +36,21 @@ pub const MAX_PAYLOAD: usize = 16 << 20;
 pub(crate) const GROUP: u32 = 64;
 /// Watch words, one for each wake bit of a group.
 pub(crate) const WATCH_WORDS: usize = 16;
-/// Most entries of one commit over several records.
-pub(crate) const ENTRIES: usize = if cfg!(loom) { 0 } else { 72 };
+/// Most operations of one commit.
+pub const MAX_OPS: usize = 32;
+/// Most entries of one commit: for each operation its record, the leaf of the directory that names it, and a lease.
+pub(crate) const ENTRIES: usize = if cfg!(loom) { 3 } else { 3 * MAX_OPS };
+/// Node blocks that only deletions may take: with none left nothing could be deleted either.
+pub(crate) const NODE_RESERVE: u32 = 64;
+/// Payload bytes of a node of the directory of keys.
+pub(crate) const NODE_BYTES: u32 = 4096;
+/// The class whose blocks hold the nodes of the directory; no value goes there.
+pub(crate) const NODE_CLASS: usize = MAX_CLASSES;
 /// Cells of a lane that a single change uses: one for a spare of each class, and one for a block on its way into a new
 /// record, so that creating a record never costs the lane the spare it changes records with.
 pub(crate) const SPARES: usize = if cfg!(loom) { 2 } else { MAX_CLASSES + 1 };
-/// Cells of a lane. A commit, which no single change of the lane overlaps, uses one an entry.
-pub(crate) const CELLS: usize = if cfg!(loom) { SPARES } else { 80 };
+/// Cells of a lane: behind those of single changes, one for each record and leaf that a commit changes.
+pub(crate) const CELLS: usize = if cfg!(loom) { SPARES + 3 } else { 80 };
 /// Rows in the table of distinct errors.
 pub(crate) const ERRORS: usize = 64;
 /// Buckets of the wait-time histogram; bucket i counts waits shorter than 2^i microseconds.
@@ -118,12 +126,12 @@ pub(crate) struct Lane {
     pub(crate) descriptor: Descriptor,
 }
 
-/// A commit over several records in flight. Part of the format; nothing in this version sets it.
+/// A commit over several records in flight; [`commit`](super::commit) says who writes what and when.
 #[repr(C, align(64))]
 pub(crate) struct Descriptor {
-    /// `sequence:62 | FREE, UNDECIDED, COMMITTED or FAILED`.
+    /// [`Control`](super::word::Control): which commit this is, and how far.
     pub(crate) control: AtomicU64,
-    /// `pending | sequence`, then the commit's revision.
+    /// [`Drawn`](super::word::Drawn): the commit's revision.
     pub(crate) revision: AtomicU64,
     /// How many entries, strictly ascending by record.
     pub(crate) count: AtomicU64,
@@ -133,13 +141,11 @@ pub(crate) struct Descriptor {
 /// One record of a commit.
 #[repr(C)]
 pub(crate) struct Entry {
-    /// `cell:32 | record:32`.
-    pub(crate) place: AtomicU64,
-    /// The head the commit expects.
+    /// [`Plan`](super::word::Plan): which record, and what is to become of it.
+    pub(crate) plan: AtomicU64,
+    /// The [`Head`](super::word::Head) the commit expects.
     pub(crate) expected: AtomicU64,
-    /// The new block, absent, or the same.
-    pub(crate) new: AtomicU64,
-    /// The new block's owned word.
+    /// The new block's owned word: nobody asks the block, which may live again elsewhere by then.
     pub(crate) owned: AtomicU64,
 }
 
@@ -159,9 +165,8 @@ impl Default for Lane {
                 revision: AtomicU64::default(),
                 count: AtomicU64::default(),
                 entries: std::array::from_fn(|_| Entry {
-                    place: AtomicU64::default(),
+                    plan: AtomicU64::default(),
                     expected: AtomicU64::default(),
-                    new: AtomicU64::default(),
                     owned: AtomicU64::default(),
                 }),
             },
@@ -243,7 +248,7 @@ mod geometry {
     /// Words of the header that are written once.
     pub(crate) const IDENTITY: usize = 32;
 
-    const fn size_words() -> [u64; 12] {
+    const fn size_words() -> [u64; 13] {
         [
             FORMAT as u64,
             size_of::<Header>() as u64,
@@ -252,6 +257,7 @@ mod geometry {
             size_of::<Lane>() as u64,
             size_of::<RecordHead>() as u64,
             size_of::<BlockHead>() as u64,
+            NODE_BYTES as u64,
             std::mem::offset_of!(Lane, cells) as u64,
             std::mem::offset_of!(Lane, descriptor) as u64,
             std::mem::offset_of!(Header, clock) as u64,
@@ -271,14 +277,19 @@ mod geometry {
     const _: () = assert!(size_of::<Header>() == 4096, "the header is one page");
     const _: () = assert!(size_of::<Row>() == 128 && size_of::<ErrorRow>() == 64);
     const _: () = assert!(std::mem::offset_of!(Lane, cells) == 128, "the journal is one pair of lines");
-    const _: () = assert!(CELLS >= ENTRIES && CELLS >= SPARES);
-    const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<Entry>() == 32);
+    const _: () = assert!(CELLS >= SPARES + 2 * MAX_OPS, "a commit's checks of leases need no cell");
+    const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<Entry>() == 24);
     const _: () = assert!(IDENTITY * 8 == 256 && std::mem::offset_of!(Header, retired) == 256);
 
     /// What a segment was made with.
     #[derive(Clone, PartialEq, Eq, Debug)]
     pub(crate) struct Shape {
+        /// Records known by their number.
         pub(crate) records: u32,
+        /// Records for named entries and leases; 0: the segment has no directory.
+        pub(crate) keys: u32,
+        /// Records and blocks for the directory's nodes, the root included.
+        pub(crate) nodes: u32,
         pub(crate) lanes: u32,
         pub(crate) participants: u32,
         /// (payload bytes, blocks), smallest payload first.
@@ -307,6 +318,8 @@ mod geometry {
         pub(crate) groups: usize,
         pub(crate) taken: usize,
         pub(crate) classes: Vec<Class>,
+        /// The class of the directory's nodes; empty where there are no keys.
+        pub(crate) nodes: Class,
         /// All blocks; their indices are 1..=blocks.
         pub(crate) blocks: u32,
         pub(crate) size: usize,
@@ -322,7 +335,17 @@ mod geometry {
                     Err(format!("{what} must be 1 to {most}, not {value}"))
                 }
             };
-            within("records", shape.records.into(), MAX_BLOCKS.into())?;
+            let most = u64::from(MAX_BLOCKS);
+            within("records", shape.records.into(), most)?;
+            if shape.keys > 0 {
+                within("keys", shape.keys.into(), most)?;
+                within("nodes", shape.nodes.into(), most)?;
+            } else if shape.nodes > 0 {
+                return Err(String::from("a segment without keys has no nodes"));
+            }
+            let records = u64::from(shape.records) + u64::from(shape.keys) + u64::from(shape.nodes);
+            within("records, keys and nodes together", records, most)?;
+            let records = records as u32;
             within("lanes", shape.lanes.into(), MAX_LANES.into())?;
             within("participants", shape.participants.into(), MAX_PARTICIPANTS.into())?;
             within("payload classes", shape.classes.len() as u64, MAX_CLASSES as u64)?;
@@ -338,9 +361,9 @@ mod geometry {
             let errors = place(ERRORS * size_of::<ErrorRow>(), 128)?;
             let rows = place(shape.participants as usize * size_of::<Row>(), 128)?;
             let lanes = place(shape.lanes as usize * size_of::<Lane>(), 128)?;
-            let heads = place(shape.records as usize * size_of::<RecordHead>(), 128)?;
-            let groups = place(shape.records.div_ceil(GROUP) as usize * 8, 128)?;
-            let blocks = shape.classes.iter().try_fold(0u64, |sum, (payload, count)| {
+            let heads = place(records as usize * size_of::<RecordHead>(), 128)?;
+            let groups = place(records.div_ceil(GROUP) as usize * 8, 128)?;
+            let blocks = shape.classes.iter().try_fold(u64::from(shape.nodes), |sum, (payload, count)| {
                 within("payload bytes of a class", (*payload).into(), MAX_PAYLOAD as u64)?;
                 within("blocks of a class", (*count).into(), MAX_BLOCKS.into())?;
                 Ok::<_, String>(sum + u64::from(*count))
@@ -357,8 +380,17 @@ mod geometry {
                 let offset = place(stride * *count as usize, 128)?;
                 classes.push(Class { payload: *payload, first, blocks: *count, offset, stride });
             }
+            let first = classes.last().map_or(1, |last| last.first + last.blocks);
+            let stride = (size_of::<BlockHead>() + NODE_BYTES as usize).next_multiple_of(64);
+            let offset = place(stride * shape.nodes as usize, 128)?;
+            let nodes = Class { payload: NODE_BYTES, first, blocks: shape.nodes, offset, stride };
             let size = at.next_multiple_of(4096);
-            Ok(Self { shape, errors, rows, lanes, heads, groups, taken, classes, blocks: blocks as u32, size })
+            Ok(Self { shape, errors, rows, lanes, heads, groups, taken, classes, nodes, blocks: blocks as u32, size })
+        }
+
+        /// All records: numbered ones, those of keys, those of nodes, in this order.
+        pub(crate) fn records(&self) -> u32 {
+            self.shape.records + self.shape.keys + self.shape.nodes
         }
     }
 
@@ -367,7 +399,8 @@ mod geometry {
         use super::*;
 
         fn shape() -> Shape {
-            Shape { records: 100, lanes: 4, participants: 3, classes: vec![(8, 10), (64, 5), (1000, 2)] }
+            let classes = vec![(8, 10), (64, 5), (1000, 2)];
+            Shape { records: 100, keys: 30, nodes: 6, lanes: 4, participants: 3, classes }
         }
 
         #[test]
@@ -377,8 +410,10 @@ mod geometry {
             starts.extend(g.classes.iter().map(|c| c.offset));
             assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
             assert_eq!(g.errors, 4096);
-            assert_eq!(g.blocks, 17);
-            assert!(g.classes[2].offset + 2 * g.classes[2].stride <= g.size);
+            assert_eq!((g.blocks, g.records()), (17 + 6, 136));
+            assert!(g.classes[2].offset + 2 * g.classes[2].stride <= g.nodes.offset);
+            assert!(g.nodes.offset + 6 * g.nodes.stride <= g.size);
+            assert_eq!(g.nodes.first, 18);
         }
 
         #[test]
@@ -389,6 +424,9 @@ mod geometry {
                 Geometry::of(shape).unwrap_err()
             };
             assert!(with(|s| s.records = 0).contains("records must be 1 to"));
+            assert!(with(|s| s.keys = MAX_BLOCKS).contains("together must be 1 to"));
+            assert!(with(|s| s.nodes = 0).contains("nodes must be 1 to"));
+            assert!(with(|s| s.keys = 0).contains("without keys"));
             assert!(with(|s| s.lanes = 9000).contains("not 9000"));
             assert!(with(|s| s.participants = 1025).contains("participants must be 1 to 1024"));
             assert!(with(|s| s.classes.clear()).contains("payload classes"));

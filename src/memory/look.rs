@@ -113,9 +113,12 @@ impl Arena {
             if head.is_absent() {
                 return Ok((head, 0));
             }
-            let Some(block) = self.block(head.block()).filter(|_| !head.is_reference()) else {
+            if head.is_reference() {
+                self.in_flight(record, head, &mut trouble)?;
+                continue;
+            }
+            let Some(block) = self.block(head.block()) else {
                 assert!(!planted("trust the head"), "planted");
-                // Commits over several records are part of the format; this version neither makes nor meets one.
                 trouble.patience.again("a head that names no block", record, head.0, head.0)?;
                 continue;
             };
@@ -155,6 +158,21 @@ impl Arena {
         }
         self.finish_for(record, head, fate)?;
         trouble.patience.again("a change that cannot be numbered", record, head.0, fate.0)
+    }
+
+    /// A look that met a commit in flight: waits a moment for its author, then finishes it.
+    #[cold]
+    fn in_flight(&self, record: u32, head: Head, trouble: &mut Trouble) -> Result<(), Fault> {
+        if trouble.waiting_on != head {
+            (trouble.waiting_on, trouble.turns) = (head, 0);
+        }
+        trouble.turns += 1;
+        if trouble.turns <= COURTESY {
+            pause();
+            return Ok(());
+        }
+        self.help(record, head)?;
+        trouble.patience.again("a reference to a commit that is not there", record, head.0, head.0)
     }
 
     /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.

@@ -75,9 +75,11 @@ pub(crate) mod lane;
 pub(crate) mod layout;
 pub(crate) mod look;
 pub(crate) mod pool;
+pub(crate) mod staging;
 pub(crate) mod word;
 
 pub(crate) mod backoff;
+pub(crate) mod commit;
 mod fingerprint;
 
 #[cfg(not(loom))]
@@ -98,6 +100,8 @@ mod host;
 mod liveness;
 #[cfg(not(loom))]
 mod record;
+#[cfg(not(loom))]
+mod record_op;
 #[cfg(all(not(loom), feature = "shared_memory"))]
 mod region;
 #[cfg(not(loom))]
@@ -117,8 +121,9 @@ pub use fingerprint::{fnv1a32, fnv1a64};
 pub use self::{
     census::{Audit, Life, Member, Reaped},
     claim::{Claim, Intent},
-    layout::{MAX_CLASSES, MAX_PARTICIPANTS, MAX_PAYLOAD},
+    layout::{MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD},
     record::{Draft, Outcome, Record, Stamp},
+    record_op::RecordOp,
     segment::{Segment, SegmentBuilder},
     stats::{ErrorStat, Stats},
     typed::Typed,

@@ -308,7 +308,7 @@ impl<'s> Record<'s> {
     }
 
     #[inline(always)]
-    fn refuse_if_held(&self, seen: &Seen) -> Result<()> {
+    pub(crate) fn refuse_if_held(&self, seen: &Seen) -> Result<()> {
         if seen.meta.claim.is_some() && self.live_claim(seen) {
             return Err(Error::Held(Box::new(self.describe_holder(seen))));
         }

@@ -12,7 +12,7 @@ use super::attachment::Attachment;
 use super::file::{self, Access};
 use super::header;
 use super::host;
-use super::layout::{Geometry, Shape};
+use super::layout::{Geometry, NODE_BYTES, NODE_RESERVE, Shape};
 use super::liveness::Locks;
 use super::record::Record;
 use super::typed::Typed;
@@ -142,7 +142,12 @@ impl Segment {
     /// How many records the segment has.
     #[inline]
     pub fn records(&self) -> u32 {
-        self.inner.arena.records()
+        self.inner.arena.geometry.shape.records
+    }
+
+    /// For how many keys and leases at once the segment has room; 0: it has no directory.
+    pub fn keys(&self) -> u32 {
+        self.inner.arena.geometry.shape.keys
     }
 
     /// Most bytes a value can have.
@@ -180,6 +185,8 @@ impl fmt::Debug for Segment {
 #[must_use]
 pub struct SegmentBuilder {
     records: Option<u32>,
+    keys: Option<u32>,
+    names: Option<u32>,
     lanes: Option<u32>,
     participants: Option<u32>,
     classes: Option<Classes>,
@@ -196,7 +203,7 @@ enum Classes {
 impl Default for SegmentBuilder {
     fn default() -> Self {
         let access = Access { mode: 0o600, group: None };
-        Self { records: None, lanes: None, participants: None, classes: None, access }
+        Self { records: None, keys: None, names: None, lanes: None, participants: None, classes: None, access }
     }
 }
 
@@ -204,6 +211,24 @@ impl SegmentBuilder {
     /// How many records, 1 to 8,388,607.
     pub fn records(mut self, records: u32) -> Self {
         self.records = Some(records);
+        self
+    }
+
+    /// Room for this many named entries and leases at once, 0 to 8 million; 0 unless said otherwise. See
+    /// [`SharedMemory`](crate::backend::SharedMemory).
+    ///
+    /// Each costs 128 bytes, its block, and its place in the directory: see [`SegmentBuilder::names`].
+    pub fn keys(mut self, keys: u32) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// How many bytes the names of keys have on average, 1 to 255; 32 unless said otherwise.
+    ///
+    /// The directory gets room for that: three times (this + 16) bytes a key, since its nodes are half full on average and
+    /// a quarter full at worst. Longer names work until that room is used up.
+    pub fn names(mut self, bytes: u32) -> Self {
+        self.names = Some(bytes);
         self
     }
 
@@ -327,16 +352,22 @@ impl SegmentBuilder {
 
     /// The sizes asked for, defaults filled in, as a layout.
     pub(crate) fn geometry(&self) -> Result<Geometry> {
-        let (records, lanes) = (self.records.unwrap_or(1024), self.lanes.unwrap_or(256));
-        let each = |bytes: usize| (bytes, records.saturating_add(lanes));
+        let (keys, lanes) = (self.keys.unwrap_or(0), self.lanes.unwrap_or(256));
+        let records = self.records.unwrap_or(if keys > 0 { 1 } else { 1024 });
+        let values = records.saturating_add(keys);
+        let each = |bytes: usize| (bytes, values.saturating_add(lanes));
+        let some = |bytes: usize, part: u32| (bytes, (values / part).saturating_add(8));
         let classes = match &self.classes {
+            // What has a name may have any length: few pay for the largest.
+            None if keys > 0 => vec![each(64), some(1024, 4), some(8192, 32), some(65536, 256)],
             None => vec![each(64), each(1024)],
             Some(Classes::Each(bytes)) => vec![each(*bytes)],
             Some(Classes::Listed(classes)) => classes.clone(),
         };
         let classes = classes.into_iter().map(|(bytes, n)| (u32::try_from(bytes).unwrap_or(u32::MAX), n)).collect();
         let participants = self.participants.unwrap_or(64);
-        Geometry::of(Shape { records, lanes, participants, classes }).map_err(Error::Invalid)
+        let nodes = nodes_for(keys, self.names.unwrap_or(32))?;
+        Geometry::of(Shape { records, keys, nodes, lanes, participants, classes }).map_err(Error::Invalid)
     }
 
     /// Whether `segment` has what was asked for.
@@ -348,6 +379,7 @@ impl SegmentBuilder {
         };
         let asked = [
             ("records", self.records.map(u64::from), shape.records.into()),
+            ("keys", self.keys.map(u64::from), shape.keys.into()),
             ("lanes", self.lanes.map(u64::from), shape.lanes.into()),
             ("participants", self.participants.map(u64::from), shape.participants.into()),
             ("payload bytes", self.classes.as_ref().map(|c| largest(c) as u64), segment.max_payload() as u64),
@@ -360,6 +392,16 @@ impl SegmentBuilder {
         }
         Ok(())
     }
+}
+
+/// Nodes of the directory for so many keys with names of so many bytes, and what is kept back for deletions.
+fn nodes_for(keys: u32, names: u32) -> Result<u32> {
+    if !(1..=255).contains(&names) {
+        return Err(Error::Invalid(format!("names must have 1 to 255 bytes on average, not {names}")));
+    }
+    let bytes = u64::from(keys) * u64::from(names + 16) * 3;
+    let nodes = u32::try_from(bytes.div_ceil(u64::from(NODE_BYTES))).unwrap_or(u32::MAX);
+    Ok(if keys == 0 { 0 } else { nodes.saturating_add(NODE_RESERVE + 8) })
 }
 
 /// Writes the header of a file nobody else can see; the rest of an empty segment is zeros.

@@ -8,6 +8,8 @@ const STAMP_BITS: u32 = 40;
 const BLOCK_BITS: u32 = 23;
 const TAG_BITS: u32 = 49;
 const LANE_BITS: u32 = 13;
+const SEQUENCE_BITS: u32 = 48;
+const DESCRIPTOR_BITS: u32 = 15;
 const ROW_BITS: u32 = 16;
 const EPOCH_BITS: u32 = 64 - ROW_BITS;
 
@@ -15,6 +17,8 @@ const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
 const BLOCK_MASK: u64 = (1 << BLOCK_BITS) - 1;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 const LANE_MASK: u64 = (1 << LANE_BITS) - 1;
+const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
+const DESCRIPTOR_MASK: u64 = (1 << DESCRIPTOR_BITS) - 1;
 
 /// The largest number of blocks a [`Head`] can name; block 0 stands for "absent".
 pub(crate) const MAX_BLOCKS: u32 = BLOCK_MASK as u32;
@@ -37,6 +41,21 @@ impl Head {
     #[inline]
     pub(crate) fn next(self, block: u32) -> Self {
         Self::value(self.stamp() + 1, block)
+    }
+
+    /// Stands in a record while the commit of this lane with this sequence is in flight.
+    pub(crate) fn reference(lane: u32, sequence: u64) -> Self {
+        Self(Self::REFERENCE | (u64::from(lane) & DESCRIPTOR_MASK) << SEQUENCE_BITS | sequence & SEQUENCE_MASK)
+    }
+
+    /// The lane whose descriptor a reference names.
+    pub(crate) fn descriptor(self) -> u32 {
+        (self.0 >> SEQUENCE_BITS & DESCRIPTOR_MASK) as u32
+    }
+
+    /// Which of that lane's commits; wraps modulo 2^48.
+    pub(crate) fn sequence(self) -> u64 {
+        self.0 & SEQUENCE_MASK
     }
 
     #[inline]
@@ -210,6 +229,94 @@ impl Op {
     }
 }
 
+/// How far a commit over several records is: `sequence:48 | state:2`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Control(pub(crate) u64);
+
+/// What a descriptor is in the middle of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Nothing: the words beside belong to the lane's owner alone.
+    Free,
+    Undecided,
+    Committed,
+    Failed,
+}
+
+impl Control {
+    pub(crate) fn new(sequence: u64, phase: Phase) -> Self {
+        Self((sequence & SEQUENCE_MASK) << 2 | phase as u64)
+    }
+
+    pub(crate) fn sequence(self) -> u64 {
+        self.0 >> 2 & SEQUENCE_MASK
+    }
+
+    pub(crate) fn phase(self) -> Phase {
+        match self.0 & 0b11 {
+            0 => Phase::Free,
+            1 => Phase::Undecided,
+            2 => Phase::Committed,
+            _ => Phase::Failed,
+        }
+    }
+
+    /// Whether this still is the commit with that sequence, and its descriptor means something.
+    pub(crate) fn is_of(self, sequence: u64) -> bool {
+        self.sequence() == sequence && self.phase() != Phase::Free
+    }
+}
+
+/// `pending:1 | sequence:48`, then the commit's revision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Drawn(pub(crate) u64);
+
+impl Drawn {
+    pub(crate) fn pending(sequence: u64) -> Self {
+        Self(1 << 63 | sequence & SEQUENCE_MASK)
+    }
+
+    /// The revision, once it has been drawn.
+    pub(crate) fn revision(self) -> Option<u64> {
+        Fate(self.0).revision()
+    }
+}
+
+/// `same:1 | block:23 | cell:8 | record:32`: one record of a commit, and what is to become of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Plan(pub(crate) u64);
+
+impl Plan {
+    const SAME: u64 = 1 << 63;
+
+    /// The record keeps its block: the commit only depends on it.
+    pub(crate) fn same(record: u32) -> Self {
+        Self(Self::SAME | u64::from(record))
+    }
+
+    /// The record gets the block from this cell (0: none, it becomes absent); its old one goes into the cell.
+    pub(crate) fn change(record: u32, cell: usize, block: u32) -> Self {
+        Self((u64::from(block) & BLOCK_MASK) << 40 | (cell as u64 & 0xff) << 32 | u64::from(record))
+    }
+
+    pub(crate) fn record(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) fn is_change(self) -> bool {
+        self.0 & Self::SAME == 0
+    }
+
+    pub(crate) fn cell(self) -> usize {
+        (self.0 >> 32 & 0xff) as usize
+    }
+
+    /// The new block; 0: none.
+    pub(crate) fn block(self) -> u32 {
+        (self.0 >> 40 & BLOCK_MASK) as u32
+    }
+}
+
 /// `row:16 | epoch:48`: one attachment, for ever; epochs of a row begin at 1, so 0 is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Owner(pub(crate) u64);
@@ -265,6 +372,24 @@ mod tests {
         assert!(!head.is_reference());
         assert_eq!(head.next(7), Head::value(0, 7));
         assert!(Head(1 << 63).is_reference());
+    }
+
+    #[test]
+    fn the_words_of_a_commit_come_apart_as_they_were_put_together() {
+        let reference = Head::reference(MAX_LANES - 1, SEQUENCE_MASK + 5);
+        assert!(reference.is_reference() && !reference.is_absent());
+        assert_eq!((reference.descriptor(), reference.sequence()), (MAX_LANES - 1, 4));
+        for phase in [Phase::Free, Phase::Undecided, Phase::Committed, Phase::Failed] {
+            let control = Control::new(SEQUENCE_MASK, phase);
+            assert_eq!((control.sequence(), control.phase()), (SEQUENCE_MASK, phase));
+            assert_eq!(control.is_of(SEQUENCE_MASK), phase != Phase::Free);
+            assert!(!control.is_of(0));
+        }
+        assert_eq!((Drawn::pending(SEQUENCE_MASK).revision(), Drawn(9).revision()), (None, Some(9)));
+        let plan = Plan::change(u32::MAX, 0xff, MAX_BLOCKS);
+        assert_eq!((plan.record(), plan.cell(), plan.block()), (u32::MAX, 0xff, MAX_BLOCKS));
+        assert!(plan.is_change() && !Plan::same(3).is_change());
+        assert_eq!((Plan::same(3).record(), Plan::change(3, 9, 0).block()), (3, 0));
     }
 
     #[test]

@@ -1,0 +1,271 @@
+//! A commit over several records while its author puts it together: entries, and the blocks they are to install.
+//!
+//! The blocks come from cells of the lane, behind those of single changes; what a commit displaces comes back into the
+//! same cells. How many a lane keeps there for its next commit is decided by the segment's shape alone: what is left of a
+//! class when every record has a value and every lane its spare, shared out among the lanes. So what lanes keep never
+//! makes another's change find the segment full.
+
+use super::arena::Arena;
+use super::atomics::Ordering::{Acquire, Relaxed, Release};
+use super::atomics::fence;
+use super::block::Next;
+use super::commit::Entry;
+use super::fault::Fault;
+use super::lane::{LaneHandle, Published};
+use super::layout::{CELLS, ENTRIES, MAX_CLASSES, NODE_CLASS, SPARES};
+use super::look::Seen;
+use super::word::{Cell, Control, Drawn, Fate, Head, Phase, Plan};
+use crate::mutant::{edge, planted};
+
+/// Cells that commits use.
+const PLACES: usize = CELLS - SPARES;
+/// Blocks of each class that stay in the pool whatever lanes keep, so that a commit larger than usual finds some.
+const LEFT_IN_POOL: u32 = 64;
+
+/// The author's side of a commit. What it keeps is mirrored here: what the segment says of *our* cells is never trusted.
+pub(crate) struct Staged {
+    entries: Box<[Entry; ENTRIES]>,
+    count: usize,
+    /// The block in each commit cell; 0: none.
+    blocks: [u32; PLACES],
+    classes: [u8; PLACES],
+    /// Cells that the commit being put together uses, one bit each.
+    used: u128,
+    /// Cells past this one are empty.
+    height: usize,
+    /// How many blocks of each class the lane may keep.
+    allowance: [u8; MAX_CLASSES + 1],
+}
+
+impl Staged {
+    pub(super) fn new(arena: &Arena) -> Self {
+        let allowance = std::array::from_fn(|class| if class < arena.classes() { arena.allowance(class) } else { 0 });
+        Self {
+            entries: Box::new([Entry::default(); ENTRIES]),
+            count: 0,
+            blocks: [0; PLACES],
+            classes: [0; PLACES],
+            used: 0,
+            height: 0,
+            allowance,
+        }
+    }
+
+    /// An unused cell with a block of `class`.
+    fn kept(&self, class: usize) -> Option<usize> {
+        (0..self.height).find(|&at| {
+            self.used >> at & 1 == 0 && self.blocks[at] != 0 && usize::from(self.classes[at]) == class
+        })
+    }
+
+    fn r#use(&mut self, at: usize) -> usize {
+        self.used |= 1 << at;
+        self.height = self.height.max(at + 1);
+        at
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        let record = entry.plan.record();
+        let at = self.entries[..self.count].partition_point(|other| other.plan.record() < record);
+        debug_assert!(self.entries[..self.count].get(at).is_none_or(|other| other.plan.record() != record));
+        self.entries.copy_within(at..self.count, at + 1);
+        self.entries[at] = entry;
+        self.count += 1;
+    }
+}
+
+impl LaneHandle {
+    /// Reads the commit cells of a lane that was just taken, and keeps no more than allowed.
+    pub(super) fn inherit_staged(&mut self, arena: &Arena) {
+        let lane = arena.lane(self.index).expect("a lane this process took");
+        for at in 0..PLACES {
+            let block = Cell(lane.cells[SPARES + at].load(Relaxed)).block();
+            if let Some(class) = arena.class_of(block) {
+                self.staged.blocks[at] = block;
+                self.staged.classes[at] = class as u8;
+                self.staged.height = at + 1;
+            }
+        }
+        self.end_commit(arena);
+    }
+
+    /// Begins to put a commit together; what was staged before is forgotten, its blocks are used again.
+    pub(crate) fn begin_commit(&mut self) {
+        self.staged.count = 0;
+        self.staged.used = 0;
+    }
+
+    /// How many records the commit has by now.
+    pub(crate) fn staged(&self) -> usize {
+        self.staged.count
+    }
+
+    /// The commit depends on the record being as it was seen.
+    pub(crate) fn stage_check(&mut self, record: u32, expected: Head) {
+        self.staged.enter(Entry { plan: Plan::same(record), expected, owned: 0 });
+    }
+
+    /// The record becomes absent.
+    pub(crate) fn stage_delete(&mut self, arena: &Arena, record: u32, expected: Head) {
+        let at = self.empty_place(arena);
+        let at = self.staged.r#use(at);
+        let plan = Plan::change(record, SPARES + at, 0);
+        self.staged.enter(Entry { plan, expected, owned: 0 });
+    }
+
+    /// The record gets this block instead of what was seen. `node`: it is a node of the directory.
+    pub(crate) fn stage_put(
+        &mut self,
+        arena: &Arena,
+        seen: &Seen,
+        next: &Next<'_>,
+        value: &[u8],
+        node: bool,
+    ) -> Result<(), Fault> {
+        self.check_the_clock(seen)?;
+        let at = if node { self.place_of(arena, NODE_CLASS) } else { self.place_for(arena, value.len())? };
+        let at = at.ok_or(Fault::NoBlock { length: if node { usize::MAX - 1 } else { value.len() } })?;
+        let at = self.staged.r#use(at);
+        let index = self.staged.blocks[at];
+        let block = arena.block(index).expect("a block this lane keeps");
+        let owned = Fate::owned(self.index, Fate(block.head.fate.load(Relaxed)).tag());
+        block.begin_life(owned);
+        block.fill(next, value);
+        let plan = Plan::change(next.record, SPARES + at, index);
+        self.staged.enter(Entry { plan, expected: seen.head, owned: owned.0 });
+        Ok(())
+    }
+
+    /// Makes the staged commit take place, if every record still is as it was seen.
+    ///
+    /// Lock-free; the commit has ended when this returns, one way or the other.
+    pub(crate) fn commit(&mut self, arena: &Arena) -> Result<Published, Fault> {
+        let lane = arena.lane(self.index).expect("a lane this process took");
+        let descriptor = &lane.descriptor;
+        let sequence = Control(descriptor.control.load(Relaxed)).sequence().wrapping_add(1);
+        // Edge `descriptor`: a helper of the last commit that reads any word written below sees the control changed.
+        descriptor.control.store(Control::new(sequence, Phase::Free).0, Relaxed);
+        if !planted("descriptor.release") {
+            fence(Release);
+        }
+        descriptor.revision.store(Drawn::pending(sequence).0, Relaxed);
+        descriptor.count.store(self.staged.count as u64, Relaxed);
+        for (words, entry) in descriptor.entries.iter().zip(&self.staged.entries[..self.staged.count]) {
+            words.plan.store(entry.plan.0, Relaxed);
+            words.expected.store(entry.expected.0, Relaxed);
+            words.owned.store(entry.owned, Relaxed);
+        }
+        // Release: edge `descriptor`, who sees this sequence undecided sees its entries.
+        descriptor.control.store(Control::new(sequence, Phase::Undecided).0, edge("undecided.release", Release));
+        let reference = Head::reference(self.index, sequence);
+        let driven = arena.drive_to_end(None, reference);
+        let control = Control(descriptor.control.load(Acquire));
+        driven?;
+        let committed = match control.phase() {
+            Phase::Committed => true,
+            Phase::Failed => false,
+            _ => {
+                let what = "a commit that its helpers left undecided";
+                return Err(Fault::Corrupt { what, place: self.index.into(), found: control.0 });
+            }
+        };
+        let revision = Drawn(descriptor.revision.load(Acquire)).revision();
+        if planted("free the descriptor before the cells") {
+            descriptor.control.store(Control::new(sequence, Phase::Free).0, Release);
+        }
+        if committed {
+            for i in 0..self.staged.count {
+                let Entry { plan, expected, .. } = self.staged.entries[i];
+                if plan.is_change() {
+                    let displaced = expected.block();
+                    lane.cells[plan.cell()].store(Cell::keeping(displaced).0, Relaxed);
+                    let at = plan.cell() - SPARES;
+                    self.staged.blocks[at] = displaced;
+                    self.staged.classes[at] = arena.class_of(displaced).unwrap_or(0) as u8;
+                }
+            }
+        }
+        // Release: the cells are written before any of these blocks may be used again.
+        descriptor.control.store(Control::new(sequence, Phase::Free).0, Release);
+        self.begin_commit();
+        if !committed {
+            return Ok(Published::Lost);
+        }
+        let revision = revision.ok_or(Fault::Corrupt {
+            what: "a commit without a revision",
+            place: self.index.into(),
+            found: control.0,
+        })?;
+        self.newest = revision;
+        lane.updates.store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
+        Ok(Published::Won(revision))
+    }
+
+    /// Gives back what the lane may not keep, once a commit has come to its end or is given up.
+    pub(crate) fn end_commit(&mut self, arena: &Arena) {
+        self.begin_commit();
+        let mut kept = [0; MAX_CLASSES + 1];
+        let mut height = 0;
+        for at in 0..self.staged.height {
+            if self.staged.blocks[at] == 0 {
+                continue;
+            }
+            let class = usize::from(self.staged.classes[at]);
+            if kept[class] < self.staged.allowance[class] {
+                kept[class] += 1;
+                height = at + 1;
+            } else {
+                self.give_back_place(arena, at);
+            }
+        }
+        self.staged.height = height;
+    }
+
+    fn give_back_place(&mut self, arena: &Arena, at: usize) {
+        arena.give(self.index, SPARES + at, self.staged.blocks[at]);
+        self.staged.blocks[at] = 0;
+    }
+
+    /// A commit cell with a block for a value of `length` bytes; `None` if all are in use.
+    fn place_for(&mut self, arena: &Arena, length: usize) -> Result<Option<usize>, Fault> {
+        let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
+        for class in wanted..arena.classes() {
+            if let Some(at) = self.place_of(arena, class) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A commit cell with a block of just this class.
+    fn place_of(&mut self, arena: &Arena, class: usize) -> Option<usize> {
+        if let Some(at) = self.staged.kept(class) {
+            return Some(at);
+        }
+        let at = self.empty_place(arena);
+        self.staged.blocks[at] = arena.take(self.index, SPARES + at, class)?;
+        self.staged.classes[at] = class as u8;
+        self.staged.height = self.staged.height.max(at + 1);
+        Some(at)
+    }
+
+    /// An unused commit cell without a block; there are more cells than a commit uses.
+    fn empty_place(&mut self, arena: &Arena) -> usize {
+        let unused = |at: &usize| self.staged.used >> at & 1 == 0;
+        if let Some(at) = (0..PLACES).filter(unused).find(|&at| self.staged.blocks[at] == 0) {
+            return at;
+        }
+        let at = (0..PLACES).find(unused).expect("more cells than a commit uses");
+        self.give_back_place(arena, at);
+        at
+    }
+}
+
+impl Arena {
+    /// How many blocks of `class` each lane may keep for commits.
+    fn allowance(&self, class: usize) -> u8 {
+        let range = self.class_range(class);
+        let needed = self.values().saturating_add(self.lanes()).saturating_add(LEFT_IN_POOL);
+        ((range.end - range.start).saturating_sub(needed) / self.lanes().max(1)).min(16) as u8
+    }
+}
