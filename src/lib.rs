@@ -67,7 +67,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("slotguard needs Linux: open-file-description locks, shared futexes, O_TMPFILE and memfd");
 
+#[cfg(not(loom))]
+pub mod backend;
 pub mod clock;
+#[cfg(not(loom))]
+pub mod conformance;
 mod error;
 pub mod memory;
 mod mutant;

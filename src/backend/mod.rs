@@ -31,8 +31,12 @@
 //!
 //! Source of the shape: the key-value, watch and lease services of etcd 3.4, less what one machine need not ask for.
 
+mod bell;
 mod check;
 mod model;
+pub mod shared_memory;
+mod session;
+mod view;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -41,7 +45,10 @@ use crate::clock::{Deadline, Lease, Revision, Version};
 use crate::error::Result;
 use crate::memory::Outcome;
 
+pub use shared_memory::SharedMemory;
 pub use model::Model;
+pub use session::{Opened, Session, Taken};
+pub use view::{Batch, Change, Entry, Follower, Health, Listening, Snapshot, Subscription, View};
 
 pub(crate) use check::{check_name, check_ops};
 

@@ -330,6 +330,10 @@ impl Attachment {
             Fault::NoBlock { length: usize::MAX } => {
                 Error::Full { what: Resource::Revisions, limit: super::lane::LAST_REVISION, holders: Vec::new() }
             }
+            Fault::NoNode => {
+                let limit = self.arena.geometry.nodes.blocks.into();
+                Error::Full { what: Resource::Directory, limit, holders: Vec::new() }
+            }
             Fault::NoBlock { length } => {
                 let limit = self.max_payload();
                 let Some(class) = self.arena.class_for(length) else {

@@ -9,6 +9,8 @@ pub(crate) enum Fault {
     Corrupt { what: &'static str, place: u64, found: u64 },
     /// No free block holds `length` bytes.
     NoBlock { length: usize },
+    /// No free block holds a node of the directory.
+    NoNode,
     /// Others changed the record so often that this one step was never taken.
     Outrun { rounds: u64 },
 }

@@ -30,6 +30,8 @@ pub(crate) struct LaneHandle {
     pub(super) newest: u64,
     /// The commit over several records that is being put together, and the blocks kept for the next.
     pub(super) staged: Staged,
+    /// The announcement that was given way to for long enough.
+    pub(super) ignored: u64,
     /// Races lost in a row, and a number that differs between lanes, for backing off.
     pub(crate) losses: u32,
     pub(crate) random: u32,
@@ -57,6 +59,7 @@ impl LaneHandle {
             classes: [0; SPARES],
             newest: arena.clock().load(Relaxed),
             staged: Staged::new(arena),
+            ignored: 0,
             losses: 0,
             random: index.wrapping_mul(0x9e37_79b9) | 1,
         };
@@ -95,6 +98,7 @@ impl LaneHandle {
         value: &[u8],
     ) -> Result<Published, Fault> {
         self.check_the_clock(seen)?;
+        self.give_way(arena);
         let cell = match seen.head.block() {
             0 => self.cell_for_new(arena, value.len())?,
             _ => self.cell_for(arena, value.len())?,
@@ -150,6 +154,11 @@ impl LaneHandle {
         }
         Ok(())
     }
+
+    /// Models have no readers that ask for it.
+    #[cfg(loom)]
+    #[inline(always)]
+    pub(super) fn give_way(&mut self, _arena: &Arena) {}
 
     /// Takes back a change that somebody else's was faster than.
     #[cold]

@@ -83,7 +83,9 @@ pub(crate) mod commit;
 mod fingerprint;
 
 #[cfg(not(loom))]
-mod attachment;
+mod announce;
+#[cfg(not(loom))]
+pub(crate) mod attachment;
 #[cfg(not(loom))]
 mod census;
 #[cfg(not(loom))]
@@ -99,13 +101,13 @@ mod host;
 #[cfg(not(loom))]
 mod liveness;
 #[cfg(not(loom))]
-mod record;
+pub(crate) mod record;
 #[cfg(not(loom))]
 mod record_op;
 #[cfg(all(not(loom), feature = "shared_memory"))]
 mod region;
 #[cfg(not(loom))]
-mod segment;
+pub(crate) mod segment;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
@@ -113,7 +115,7 @@ mod typed;
 #[cfg(not(loom))]
 mod vector;
 #[cfg(not(loom))]
-mod wait;
+pub(crate) mod wait;
 
 pub use fingerprint::{fnv1a32, fnv1a64};
 

@@ -67,6 +67,17 @@ impl Arena {
         self.hint(index, false);
     }
 
+    /// Whether at least `count` blocks of `class` are free. The hints are asked first, then the blocks themselves.
+    pub(crate) fn has_free(&self, class: usize, count: u32) -> bool {
+        let range = self.class_range(class);
+        let hinted = range.clone().filter(|&block| !self.is_hinted_taken(block)).take(count as usize).count();
+        let is_free = |block: &u32| {
+            let block = self.block(*block);
+            block.is_some_and(|block| Fate(block.head.fate.load(Relaxed)).kind() == FateKind::Free)
+        };
+        hinted == count as usize || range.filter(is_free).take(count as usize).count() == count as usize
+    }
+
     fn is_hinted_taken(&self, block: u32) -> bool {
         let bit = block - 1;
         self.taken(bit / 64).load(Relaxed) >> (bit % 64) & 1 != 0

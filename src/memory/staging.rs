@@ -26,6 +26,8 @@ const LEFT_IN_POOL: u32 = 64;
 pub(crate) struct Staged {
     entries: Box<[Entry; ENTRIES]>,
     count: usize,
+    /// A record was staged twice: the commit cannot take place as it is.
+    doubled: bool,
     /// The block in each commit cell; 0: none.
     blocks: [u32; PLACES],
     classes: [u8; PLACES],
@@ -43,6 +45,7 @@ impl Staged {
         Self {
             entries: Box::new([Entry::default(); ENTRIES]),
             count: 0,
+            doubled: false,
             blocks: [0; PLACES],
             classes: [0; PLACES],
             used: 0,
@@ -67,7 +70,8 @@ impl Staged {
     fn enter(&mut self, entry: Entry) {
         let record = entry.plan.record();
         let at = self.entries[..self.count].partition_point(|other| other.plan.record() < record);
-        debug_assert!(self.entries[..self.count].get(at).is_none_or(|other| other.plan.record() != record));
+        // The directory changed while the commit was put together, or is damaged.
+        self.doubled |= self.entries[..self.count].get(at).is_some_and(|other| other.plan.record() == record);
         self.entries.copy_within(at..self.count, at + 1);
         self.entries[at] = entry;
         self.count += 1;
@@ -92,6 +96,7 @@ impl LaneHandle {
     /// Begins to put a commit together; what was staged before is forgotten, its blocks are used again.
     pub(crate) fn begin_commit(&mut self) {
         self.staged.count = 0;
+        self.staged.doubled = false;
         self.staged.used = 0;
     }
 
@@ -124,7 +129,7 @@ impl LaneHandle {
     ) -> Result<(), Fault> {
         self.check_the_clock(seen)?;
         let at = if node { self.place_of(arena, NODE_CLASS) } else { self.place_for(arena, value.len())? };
-        let at = at.ok_or(Fault::NoBlock { length: if node { usize::MAX - 1 } else { value.len() } })?;
+        let at = at.ok_or(if node { Fault::NoNode } else { Fault::NoBlock { length: value.len() } })?;
         let at = self.staged.r#use(at);
         let index = self.staged.blocks[at];
         let block = arena.block(index).expect("a block this lane keeps");
@@ -140,6 +145,11 @@ impl LaneHandle {
     ///
     /// Lock-free; the commit has ended when this returns, one way or the other.
     pub(crate) fn commit(&mut self, arena: &Arena) -> Result<Published, Fault> {
+        self.give_way(arena);
+        if std::mem::take(&mut self.staged.doubled) {
+            self.begin_commit();
+            return Ok(Published::Lost);
+        }
         let lane = arena.lane(self.index).expect("a lane this process took");
         let descriptor = &lane.descriptor;
         let sequence = Control(descriptor.control.load(Relaxed)).sequence().wrapping_add(1);

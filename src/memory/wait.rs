@@ -4,13 +4,16 @@
 //! more, finishes what authors have left unfinished since the last slice, and recovers the dead: so a wake-up that never
 //! came, because its author was stopped or killed between the change and the wake, costs two slices at most.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::atomics::Ordering::{Acquire, Relaxed, SeqCst};
-use super::atomics::pause;
+use super::arena::Arena;
+use super::atomics::{fence, pause};
 use super::attachment::Attachment;
 use super::futex;
+use super::layout::GROUP;
 use super::record::Record;
 use super::word::{Cell, Control, Event, Group, Head, Op, Phase};
 use crate::clock::{Deadline, Registration, Version};
@@ -40,6 +43,8 @@ pub(crate) enum Pace {
     Steady,
     /// Short at first, doubling up to [`WAIT_SLICE`]: what is waited for may end by a death that wakes nobody.
     Probing,
+    /// The same, for an entry that lives by somebody's lease.
+    Leased,
 }
 
 /// [`WAIT_SLICE`]; with a wake-up planted to be forgotten it is an hour, so that a test that depends on the wake-up hangs
@@ -110,39 +115,45 @@ impl Attachment {
         })
     }
 
-    /// [`Segment::wait_any`](super::Segment::wait_any): sleeps on one of the watch words, which the groups of the records
-    /// name to whoever changes one of theirs.
+    /// [`Segment::wait_any`](super::Segment::wait_any).
     pub(crate) fn wait_any(self: &Arc<Self>, seen: &[(u32, Version)], deadline: &Deadline) -> Result<Option<u32>> {
-        let arena = &self.arena;
-        let bit = (self.me.0 ^ self.me.0 >> 48) as u32 % Group::WAKE_BITS;
-        let watch = arena.watch_word(bit);
-        let mut groups: Vec<(u32, u64)> = Vec::new();
-        let mut sleeper = Sleeper::new(self, deadline, Pace::Steady);
-        loop {
-            self.check()?;
-            // Armed before the look: whoever changes a record after the look finds the bit and marks the group.
-            groups.clear();
-            for (record, _) in seen {
-                if !groups.iter().any(|(other, _)| other / super::layout::GROUP == record / super::layout::GROUP) {
-                    let group = arena.group(*record);
-                    let word = Group(group.fetch_or(1 << bit, edge("mark.bit", SeqCst)));
-                    groups.push((*record, word.count()));
-                }
-            }
+        let mut groups = Groups::new(self);
+        self.wait_for_groups(&mut groups, deadline, |groups, _| {
+            let records = seen.iter().map(|(record, _)| *record);
+            groups.arm(&self.arena, records);
+            groups.looked();
             for (index, version) in seen {
-                let now = arena.look(*index, None).map_err(|fault| self.explain(fault, *index))?;
+                let now = self.arena.look(*index, None).map_err(|fault| self.explain(fault, *index))?;
                 if now.meta.version != version.0 {
                     return Ok(Some(*index));
                 }
             }
+            Ok(None)
+        })
+    }
+
+    /// Looks until it has found something or the deadline has passed (`None`). `look` arms the groups it depends on before
+    /// it looks; it is told whether a slice has ended since the last time. Sleeps on one of the watch words, which the
+    /// groups name to whoever changes one of their records.
+    pub(crate) fn wait_for_groups<T>(
+        self: &Arc<Self>,
+        groups: &mut Groups,
+        deadline: &Deadline,
+        mut look: impl FnMut(&mut Groups, bool) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let bit = groups.bit;
+        let watch = self.arena.watch_word(bit);
+        let mut sleeper = Sleeper::new(self, deadline, Pace::Steady);
+        let mut slice_ended = false;
+        loop {
+            self.check()?;
+            if let Some(found) = look(groups, std::mem::take(&mut slice_ended))? {
+                return Ok(Some(found));
+            }
             if sleeper.is_over()? {
                 return Ok(None);
             }
-            let unmarked = || {
-                groups
-                    .iter()
-                    .all(|(r, count)| Group(arena.group(*r).load(edge("watch.look", SeqCst))).count() == *count)
-            };
+            let unmarked = || groups.are_unmarked(&self.arena);
             if self.spin_while(unmarked) {
                 continue;
             }
@@ -154,7 +165,7 @@ impl Attachment {
             if sleeper.is_over()? {
                 return Ok(None);
             }
-            sleeper.sleep(watch, word, None);
+            slice_ended = sleeper.sleep(watch, word, None);
         }
     }
 
@@ -186,6 +197,83 @@ impl Attachment {
         let word = self.arena.watch_word(bit);
         word.fetch_add(Event::WAITING + 1, SeqCst);
         futex::wake(word, u32::MAX);
+    }
+}
+
+/// The groups of records that a watcher depends on, each with the count it had when the watcher last armed it.
+pub(crate) struct Groups {
+    bit: u32,
+    counts: BTreeMap<u32, u64>,
+    /// Those of which something may have changed since the last look.
+    dirty: BTreeSet<u32>,
+    /// Those that were marked while the last look went on.
+    later: BTreeSet<u32>,
+}
+
+impl Groups {
+    pub(crate) fn new(home: &Attachment) -> Self {
+        let bit = (home.me.0 ^ home.me.0 >> 48) as u32 % Group::WAKE_BITS;
+        Self { bit, counts: BTreeMap::new(), dirty: BTreeSet::new(), later: BTreeSet::new() }
+    }
+
+    /// Has whoever changes one of the records from now on mark its group: what is looked at after this and changes is found
+    /// marked. These are all the groups there are from now on; those marked since they were last armed are dirty.
+    pub(crate) fn arm(&mut self, arena: &Arena, records: impl Iterator<Item = u32>) {
+        self.arm_again(arena, records);
+        self.dirty.append(&mut self.later);
+    }
+
+    /// The same at the end of a look: what was marked while it went on is for the next one. Answers whether one of the
+    /// groups is new.
+    pub(crate) fn arm_again(&mut self, arena: &Arena, records: impl Iterator<Item = u32>) -> bool {
+        let mut known = std::mem::take(&mut self.counts);
+        let mut new = false;
+        for record in records {
+            let group = record / GROUP;
+            if self.counts.contains_key(&group) {
+                continue;
+            }
+            let word = arena.group(record);
+            let before = known.remove(&group);
+            let mut now = Group(word.load(edge("watch.look", SeqCst)));
+            // Still armed and unchanged: nothing to do, and no line to take from writers.
+            if now.wake() >> self.bit & 1 == 0 || before != Some(now.count()) {
+                now = Group(word.fetch_or(1 << self.bit, edge("mark.bit", SeqCst)));
+            }
+            if before != Some(now.count()) {
+                self.later.insert(group);
+            }
+            new |= before.is_none();
+            self.counts.insert(group, now.count());
+        }
+        // Edge `mark`: the bits before the looks at the heads that follow.
+        fence(SeqCst);
+        new
+    }
+
+    /// Whether something may have happened to the record before the groups were last armed.
+    pub(crate) fn is_dirty(&self, record: u32) -> bool {
+        self.dirty.contains(&(record / GROUP))
+    }
+
+    /// Whether the record's group was marked while the last look went on.
+    pub(crate) fn is_marked_since(&self, record: u32) -> bool {
+        self.later.contains(&(record / GROUP))
+    }
+
+    /// All that was dirty has been looked at; what was marked meanwhile is dirty now.
+    pub(crate) fn looked(&mut self) {
+        self.dirty = std::mem::take(&mut self.later);
+    }
+
+    fn are_unmarked(&self, arena: &Arena) -> bool {
+        if !self.dirty.is_empty() {
+            return false;
+        }
+        let same = |(group, count): (&u32, &u64)| {
+            Group(arena.group(group * GROUP).load(edge("watch.look", SeqCst))).count() == *count
+        };
+        self.counts.iter().all(same)
     }
 }
 
@@ -227,7 +315,7 @@ struct Sleeper<'a> {
 
 impl<'a> Sleeper<'a> {
     fn new(home: &'a Arc<Attachment>, deadline: &'a Deadline, pace: Pace) -> Self {
-        let probing = pace == Pace::Probing && longest_slice() == WAIT_SLICE;
+        let probing = pace != Pace::Steady && longest_slice() == WAIT_SLICE;
         let slice = if probing { FIRST_PROBE } else { longest_slice() };
         Self { home, deadline, slice, registration: None, journals: Journals::default(), began: None }
     }
@@ -248,8 +336,9 @@ impl<'a> Sleeper<'a> {
         }
     }
 
-    /// Sleeps until the word changes, the slice or the deadline ends, or the host's clock reaches `until`.
-    fn sleep(&mut self, word: &super::atomics::AtomicU32, expected: u32, until: Option<u64>) {
+    /// Sleeps until the word changes, the slice or the deadline ends, or the host's clock reaches `until`; answers whether
+    /// it slept to the end.
+    fn sleep(&mut self, word: &super::atomics::AtomicU32, expected: u32, until: Option<u64>) -> bool {
         self.began.get_or_insert_with(Instant::now);
         let mut longest = self.slice;
         if let Some(remaining) = self.deadline.remaining() {
@@ -260,10 +349,12 @@ impl<'a> Sleeper<'a> {
         }
         let end = futex::now() + longest;
         futex::sleep(word, expected, end);
-        if futex::now() >= end {
+        let ended = futex::now() >= end;
+        if ended {
             self.home.end_of_slice(&mut self.journals);
             self.slice = (self.slice * 2).min(longest_slice());
         }
+        ended
     }
 }
 

@@ -1,0 +1,76 @@
+//! State that several threads change and wait for, under one lock, until a [`Deadline`]; and whose process it is.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Cancel, Deadline};
+use crate::error::{Error, Result};
+
+/// A mutex and those who wait for what it guards to change.
+#[derive(Debug, Default)]
+pub(super) struct Bell<T> {
+    state: Mutex<T>,
+    rung: Condvar,
+}
+
+impl<T: Send + 'static> Bell<T> {
+    pub(super) fn new(state: T) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(state), rung: Condvar::new() })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, T> {
+        // Nothing of a caller's runs under the lock, and what runs there leaves the state whole at every call out.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has everybody who waits look again. What they are to see has been stored under the lock before.
+    pub(super) fn ring(&self) {
+        self.rung.notify_all();
+    }
+
+    /// Looks until there is an answer; `None` once the deadline has passed. A past deadline is one look.
+    pub(super) fn wait<R>(
+        self: &Arc<Self>,
+        deadline: &Deadline,
+        mut look: impl FnMut(&mut T) -> Option<R>,
+    ) -> Result<Option<R>> {
+        // Declared before the lock, so given back after it: a cancellation takes its own lock first and this one second.
+        let _registration = deadline.cancel().map(|cancel| {
+            let bell = Arc::clone(self);
+            cancel.register(Box::new(move || {
+                // Not between a waiter's last look at the switch and its sleep.
+                drop(bell.lock());
+                bell.ring();
+            }))
+        });
+        let mut state = self.lock();
+        loop {
+            if let Some(found) = look(&mut state) {
+                return Ok(Some(found));
+            }
+            if deadline.cancel().is_some_and(Cancel::is_cancelled) {
+                return Err(Error::Cancelled);
+            }
+            state = match deadline.remaining() {
+                None => self.rung.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Ok(None),
+                Some(left) => self.rung.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+    }
+}
+
+/// The process that made a handle. In a forked child the handle's threads do not exist and its locks may be held for ever.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Home(u32);
+
+impl Home {
+    pub(super) fn here() -> Self {
+        Self(std::process::id())
+    }
+
+    /// Whether this is that process. A system call: not for hot paths.
+    pub(super) fn is_here(self) -> bool {
+        self.0 == std::process::id()
+    }
+}

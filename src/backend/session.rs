@@ -1,0 +1,466 @@
+//! Being there, for others to see: a lease kept alive and an entry that is gone soon after its owner.
+//!
+//! ```
+//! use slotguard::backend::{Backend, Model, Op, Session};
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! # fn main() -> slotguard::Result<()> {
+//! let store = Arc::new(Model::new());
+//! let session = Session::open(&store, "workers/1", b"host-a:9000", Duration::from_secs(10))?.mine().unwrap();
+//!
+//! // Acting outside? Ask before each act: no store is touched.
+//! assert!(session.alive());
+//! // Writing to the store? Let the commit ask: it holds only while the session lives.
+//! let result = store.key("results/1")?;
+//! store.commit(&[session.condition(), Op::put(&result, b"done")])?;
+//!
+//! session.close()?;
+//! assert!(store.read(&store.key("workers/1")?, &mut Vec::new())?.0.is_none());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it ends, and who notices
+//! | what happens | the entry | [`alive`](Session::alive) | [`wait_lost`](Session::wait_lost) |
+//! |---|---|---|---|
+//! | closed or dropped | gone at once | | |
+//! | the process dies | gone at once where the backend can prove a death, else with the lease | | |
+//! | the process is stopped, or cut off from the store | gone when the lease ends | `false` from the local deadline on | returns then |
+//! | somebody revokes the lease or deletes the entry | gone at once | `false` from the next renewal on | returns then |
+//!
+//! The local deadline never lies behind the store's: it is the time to live, less the drift of clocks, from the instant
+//! *before* the renewal was sent, and whoever sees it pass ends the session for this process for good. So nobody else can
+//! have the name while `alive` says yes, unless somebody took it away by force; against that, and against the time between
+//! the question and the act, only [`condition`](Session::condition) helps.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::bell::{Bell, Home};
+use super::{Backend, Meta, Op, When};
+use crate::clock::{Deadline, Lease, Revision, Token};
+use crate::error::{Error, Result};
+use crate::memory::Outcome;
+use crate::mutant::planted;
+
+/// The thread renews after the time to live divided by this, as etcd's clients do: two more can fail.
+const RENEWALS: u32 = 3;
+/// After a renewal that failed, the thread tries again after the time to live divided by this.
+const RETRIES: u32 = 12;
+/// In place of a deadline: the session is over.
+const LOST: u64 = 0;
+
+/// A lease kept alive, and an entry that lives by it.
+///
+/// Dropping it revokes the lease, and with it the entry; should that fail, the lease ends by itself.
+///
+/// # In a forked child
+/// The session stays the parent's. The child's copy renews and revokes nothing: [`keep_alive`](Session::keep_alive) and
+/// [`close`](Session::close) answer [`Error::Forked`], and dropping it does nothing. [`alive`](Session::alive) tells what
+/// the parent knew when it forked, until that deadline has passed.
+pub struct Session<B: Backend> {
+    heart: Arc<Heart<B>>,
+    renewer: Option<JoinHandle<()>>,
+    home: Home,
+    closed: bool,
+}
+
+/// What [`Session::open`] came to.
+#[derive(Debug)]
+pub enum Opened<B: Backend> {
+    /// The name was free and is ours.
+    Mine(Session<B>),
+    /// There is an entry of this name.
+    Taken(Taken),
+}
+
+/// The entry in the way of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its value.
+    pub value: Vec<u8>,
+    /// What else is known of it.
+    pub meta: Meta,
+    /// A revision at which it was so: wait for changes newer than this.
+    pub seen_at: Revision,
+}
+
+/// What the session and its thread share.
+struct Heart<B: Backend> {
+    store: Arc<B>,
+    key: B::Key,
+    lease: Lease,
+    token: Token,
+    time_to_live: Duration,
+    /// What `until` counts from.
+    base: Instant,
+    /// Until when the session may be counted on, in nanoseconds since `base`; [`LOST`] for ever once it is.
+    ///
+    /// Relaxed throughout: it publishes nothing but itself.
+    until: AtomicU64,
+    bell: Arc<Bell<Signals>>,
+}
+
+/// What is waited for.
+#[derive(Debug, Default)]
+struct Signals {
+    stop: bool,
+    lost: bool,
+    failure: Option<Arc<Error>>,
+}
+
+impl<B: Backend + 'static> Session<B> {
+    /// Creates the entry under a lease of its own and keeps the lease alive with a thread, until dropped.
+    ///
+    /// An entry of that name that lives already is left alone and returned. The thread renews after a third of the time to
+    /// live, and in between sleeps.
+    ///
+    /// # Errors
+    /// Those of [`Backend::key`], [`Backend::grant`] and [`Backend::commit`]; [`Error::Io`] if there can be no thread.
+    /// Nothing is left behind after any of them.
+    pub fn open(store: &Arc<B>, name: &str, value: &[u8], time_to_live: Duration) -> Result<Opened<B>> {
+        let opened = Self::manual(store, name, value, time_to_live)?;
+        let Opened::Mine(mut session) = opened else {
+            return Ok(opened);
+        };
+        let heart = Arc::clone(&session.heart);
+        let renewer = thread::Builder::new().name("slotguard-lease".to_owned()).spawn(move || heart.beat());
+        let failed = |source| Error::Io { action: "start the thread that renews a session", path: None, source };
+        session.renewer = Some(renewer.map_err(failed)?);
+        Ok(Opened::Mine(session))
+    }
+}
+
+impl<B: Backend> Session<B> {
+    /// The same without a thread: call [`keep_alive`](Session::keep_alive) after every third of the time to live.
+    ///
+    /// ```
+    /// use slotguard::backend::{Model, Session};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> slotguard::Result<()> {
+    /// let store = Arc::new(Model::new());
+    /// let session = Session::manual(&store, "leader", b"me", Duration::from_secs(9))?.mine().unwrap();
+    /// store.advance(Duration::from_secs(3));
+    /// session.keep_alive()?;
+    /// store.advance(Duration::from_secs(9)); // Too late.
+    /// assert!(!session.alive() && session.keep_alive().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Session::open).
+    pub fn manual(store: &Arc<B>, name: &str, value: &[u8], time_to_live: Duration) -> Result<Opened<B>> {
+        let key = store.key(name)?;
+        let base = store.now();
+        let lease = store.grant(time_to_live)?;
+        let granted = Granted { store: &**store, lease };
+        let token = match granted.create(&key, value)? {
+            Ok(token) => token,
+            Err(taken) => return Ok(Opened::Taken(taken)),
+        };
+        std::mem::forget(granted);
+        // What `renew` would answer, without the round trip.
+        let counted_on = time_to_live.saturating_sub(time_to_live / 1000 * B::LIMITS.clock_drift);
+        let from = if planted("session: deadline from after the renewal") { store.now() } else { base };
+        let heart = Heart {
+            store: Arc::clone(store),
+            key,
+            lease,
+            token,
+            time_to_live,
+            base,
+            until: AtomicU64::new(nanoseconds(base, from + counted_on)),
+            bell: Bell::new(Signals::default()),
+        };
+        Ok(Opened::Mine(Self { heart: Arc::new(heart), renewer: None, home: Home::here(), closed: false }))
+    }
+
+    /// The fencing token: larger than that of every earlier session of this name.
+    pub fn token(&self) -> Token {
+        self.heart.token
+    }
+
+    /// The entry.
+    pub fn key(&self) -> &B::Key {
+        &self.heart.key
+    }
+
+    /// The lease, to bind more entries to.
+    pub fn lease(&self) -> Lease {
+        self.heart.lease
+    }
+
+    /// Whether the session may be counted on at this moment. Once `false`, always `false`.
+    ///
+    /// A comparison of a number in this process with the clock: the store is not asked.
+    #[inline]
+    pub fn alive(&self) -> bool {
+        self.heart.alive()
+    }
+
+    /// Until when it may be counted on if it is not renewed again, on the backend's clock; `None` once it is over.
+    pub fn alive_until(&self) -> Option<Instant> {
+        let until = self.heart.until.load(Ordering::Relaxed);
+        (self.alive() && until != LOST).then(|| self.heart.base + Duration::from_nanos(until))
+    }
+
+    /// The operation that lets a commit take place only while the session lives.
+    pub fn condition(&self) -> Op<'_, B::Key> {
+        Op::check(&self.heart.key, When::CreatedAt(Revision(self.heart.token.0)))
+    }
+
+    /// The operation that gives the session's entry another value, if the session lives.
+    pub fn put<'a>(&'a self, value: &'a [u8]) -> Op<'a, B::Key> {
+        Op::put_leased(&self.heart.key, value, self.heart.lease).when(self.condition().when)
+    }
+
+    /// Renews the lease now and looks whether the entry is still ours; answers until when it may be counted on.
+    ///
+    /// # Errors
+    /// [`Error::LeaseExpired`] once the session is over, which is final: nothing is sent any more, and nothing is created
+    /// anew. After any other error the session lives on until [`alive_until`](Session::alive_until): try again.
+    pub fn keep_alive(&self) -> Result<Instant> {
+        if !self.home.is_here() {
+            return Err(Error::Forked);
+        }
+        self.heart.renew()
+    }
+
+    /// Waits until the session is lost: its lease or entry has been taken away, or the deadline up to which it may be
+    /// counted on has passed. `false` once the deadline to wait for has passed.
+    ///
+    /// What takes it away is noticed by the next renewal; time that passes on a clock that only a test moves, by whoever
+    /// asks next.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
+        while let Some(until) = self.alive_until() {
+            // To the end as known now: renewals wake nobody. If it has been put off meanwhile, once more.
+            let left = until.saturating_duration_since(self.heart.store.now());
+            let waited = deadline.remaining().is_none_or(|most| most > left);
+            let mut next = if waited { Deadline::after(left) } else { deadline.clone() };
+            if let Some(by) = deadline.cancel() {
+                next = next.or_cancelled(by);
+            }
+            let lost = self.heart.bell.wait(&next, |signals| signals.lost.then_some(()))?;
+            if lost.is_none() && deadline.has_passed() {
+                return Ok(!self.alive());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Why the thread's last renewal failed; `None` if it did not. Once the session is over: what failed before the end.
+    pub fn last_failure(&self) -> Option<Arc<Error>> {
+        self.heart.bell.lock().failure.clone()
+    }
+
+    /// Ends the session; when this returns, its entry is gone, and so is everything else bound to its lease.
+    ///
+    /// # Errors
+    /// Those of [`Backend::revoke`]: [`Error::LeaseExpired`] if it had ended before. [`Error::Forked`].
+    pub fn close(mut self) -> Result<()> {
+        self.closed = true;
+        if !self.home.is_here() {
+            return Err(Error::Forked);
+        }
+        self.end_renewals();
+        self.heart.store.revoke(self.heart.lease)
+    }
+
+    fn end_renewals(&mut self) {
+        self.heart.bell.lock().stop = true;
+        self.heart.bell.ring();
+        if let Some(renewer) = self.renewer.take() {
+            // A thread that panicked has reported it, and the session ended by its deadline.
+            let _ = renewer.join();
+        }
+    }
+}
+
+impl<B: Backend> Drop for Session<B> {
+    fn drop(&mut self) {
+        if !self.home.is_here() && !planted("session: a child ends it") {
+            // The thread is the parent's; nobody would ever answer a join. Locks may be held for ever.
+            std::mem::forget(self.renewer.take());
+        } else if !self.closed {
+            self.end_renewals();
+            // Whatever hinders it: the lease ends by itself.
+            let _ = self.heart.store.revoke(self.heart.lease);
+        }
+    }
+}
+
+impl<B: Backend> fmt::Debug for Session<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("key", &self.heart.key)
+            .field("token", &self.heart.token)
+            .field("lease", &self.heart.lease)
+            .field("alive", &self.alive())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Opened<B> {
+    /// The session, if the name was free.
+    pub fn mine(self) -> Option<Session<B>> {
+        match self {
+            Self::Mine(session) => Some(session),
+            Self::Taken(_) => None,
+        }
+    }
+
+    /// Who has the name, if it was not.
+    pub fn taken(self) -> Option<Taken> {
+        match self {
+            Self::Mine(_) => None,
+            Self::Taken(taken) => Some(taken),
+        }
+    }
+}
+
+impl<B: Backend> Heart<B> {
+    #[inline]
+    fn alive(&self) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        nanoseconds(self.base, self.store.now()) < until || self.lapse(until)
+    }
+
+    /// Ends the session because its deadline has passed, unless a renewal was faster; answers whether it lives on.
+    #[cold]
+    fn lapse(&self, mut until: u64) -> bool {
+        while until != LOST {
+            // What one caller has been told stays true: a renewal under way meets the end and cannot take it back.
+            match self.until.compare_exchange(until, LOST, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.announce();
+                    return false;
+                }
+                Err(put_off) => until = put_off,
+            }
+            if nanoseconds(self.base, self.store.now()) < until {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn lose(&self) {
+        self.until.store(LOST, Ordering::Relaxed);
+        self.announce();
+    }
+
+    fn announce(&self) {
+        self.bell.lock().lost = true;
+        self.bell.ring();
+    }
+
+    fn over(&self) -> Error {
+        Error::LeaseExpired { lease: self.lease }
+    }
+
+    fn renew(&self) -> Result<Instant> {
+        if !self.alive() && !planted("session: renew after the end") {
+            return Err(self.over());
+        }
+        let mut until = match self.store.renew(self.lease) {
+            Err(error) => {
+                if matches!(error, Error::LeaseExpired { .. } | Error::UnknownLease { .. }) {
+                    self.lose();
+                }
+                return Err(error);
+            }
+            Ok(until) => until,
+        };
+        if planted("session: deadline from after the renewal") {
+            until = self.store.now() + self.time_to_live;
+        }
+        if !self.put_off(nanoseconds(self.base, until)) || !self.entry_is_ours() {
+            // The lease has just been given its whole time again, for nobody.
+            self.lose();
+            let _ = self.store.revoke(self.lease);
+            return Err(self.over());
+        }
+        Ok(until)
+    }
+
+    /// Moves the local deadline, never back; `false` if the session is over.
+    fn put_off(&self, to: u64) -> bool {
+        let later = |until| (until != LOST || planted("session: renew after the end")).then(|| to.max(until));
+        self.until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).is_ok()
+    }
+
+    /// Whether the entry is the one we created; if nobody can tell at the moment, it is.
+    fn entry_is_ours(&self) -> bool {
+        if planted("session: overlook the entry") {
+            return true;
+        }
+        match self.store.read(&self.key, &mut Vec::new()) {
+            Ok((meta, _)) => meta.is_some_and(|meta| meta.created.0 == self.token.0),
+            Err(_) => true,
+        }
+    }
+
+    /// The thread: renews until it is told to stop or the session is lost.
+    fn beat(&self) {
+        let mut pause = self.time_to_live / RENEWALS;
+        while let Ok(None) = self.bell.wait(&Deadline::after(pause), |signals| signals.stop.then_some(())) {
+            let renewed = self.renew();
+            pause = self.time_to_live / if renewed.is_ok() { RENEWALS } else { RETRIES };
+            let lost = self.until.load(Ordering::Relaxed) == LOST;
+            let mut signals = self.bell.lock();
+            // That the time is up says less than what went wrong before.
+            if !(lost && signals.failure.is_some()) {
+                signals.failure = renewed.err().map(Arc::new);
+            }
+            if lost {
+                return;
+            }
+        }
+    }
+}
+
+/// A lease that nothing keeps yet; dropping it revokes it.
+struct Granted<'a, B: Backend> {
+    store: &'a B,
+    lease: Lease,
+}
+
+impl<B: Backend> Granted<'_, B> {
+    /// Creates the entry in one commit, or tells which is in the way.
+    fn create(&self, key: &B::Key, value: &[u8]) -> Result<Result<Token, Taken>> {
+        let create = Op::put_leased(key, value, self.lease).if_absent();
+        loop {
+            if let Outcome::Committed(revision) = self.store.commit(&[create])? {
+                return Ok(Ok(Token(revision.0)));
+            }
+            let mut value = Vec::new();
+            let (meta, seen_at) = self.store.read(key, &mut value)?;
+            // If it has gone meanwhile: try again. Each round means that somebody else's entry has come and gone.
+            if let Some(meta) = meta {
+                return Ok(Err(Taken { value, meta, seen_at }));
+            }
+        }
+    }
+}
+
+impl<B: Backend> Drop for Granted<'_, B> {
+    fn drop(&mut self) {
+        let _ = self.store.revoke(self.lease);
+    }
+}
+
+/// From `base` to `moment`, in nanoseconds; 584 years fit.
+#[inline]
+fn nanoseconds(base: Instant, moment: Instant) -> u64 {
+    moment.saturating_duration_since(base).as_nanos().try_into().unwrap_or(u64::MAX)
+}

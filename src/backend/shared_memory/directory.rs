@@ -1,0 +1,530 @@
+//! Which record a name stands for: a B+ tree made of records, so that it has no mechanism of its own.
+//!
+//! ```text
+//!                     root  (the first record above the numbered ones, for ever)
+//!                 level 1: "" ─► record, "m" ─► record           separators
+//!                        ╱              ╲
+//!      leaf ["", "m")                  leaf ["m", …)             level 0: name ─► (record, creation stamp)
+//!   "jobs/1" ─► record …              "users/ann" ─► record …
+//! ```
+//! * A node is a record whose value is a [`Node`]; an absent root is an empty leaf, so a new segment has an empty directory.
+//! * **Lookup** descends by reads alone. Ranges partition the names at every moment, so one valid read of a leaf whose
+//!   range holds the name decides presence: that read is the moment of the lookup. A node that is not what its parent
+//!   promised (another incarnation, another level, another range) means that the parent has changed, or is damage if the
+//!   parent has not.
+//! * **Create and delete** are one commit over the leaf and the entry's record. Two creators of one name expect the same
+//!   head of one leaf: one wins. Nothing is left behind by a deletion: the leaf is rewritten without the name, and a record
+//!   is free because its head says absent.
+//! * Only creators split and only deleters merge, each in a commit of its own that may be lost without harm. A node that
+//!   could not take one more of the longest names is split on the way down, so a parent always has room for a separator.
+//! * Every entry carries its record's creation stamp, and so does every block: a name that went to another record since is
+//!   noticed by the read one does anyway.
+//!
+//! Which record is free is guessed from a bitmap of this process and decided by the heads; "full" is answered only after
+//! looking at all of them. A name's record is taken from where its neighbours of the same folder (the name up to its last
+//! `/`) have theirs, and the first of a folder from a group of 64 records nobody uses: so watchers of other prefixes are not
+//! woken.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::node::{self, Edit, Node, Place};
+use crate::error::{Error, Resource, Result};
+use crate::memory::block::Next;
+use crate::memory::fault::{Fault, Patience};
+use crate::memory::fnv1a64;
+use crate::memory::lane::{LaneHandle, Published};
+use crate::memory::layout::{NODE_CLASS, NODE_RESERVE};
+use crate::memory::look::Seen;
+use crate::memory::record::next_value;
+use crate::memory::segment::Segment;
+use crate::memory::word::Head;
+use crate::mutant::planted;
+
+/// What a node's block says its value is.
+pub(super) const NODE: u64 = u64::from_le_bytes(*b"dir/node");
+/// What an entry of a node takes besides its name.
+const ENTRY_BYTES: usize = 12;
+/// More levels than names of 255 bytes need for 2^23 records.
+const LEVELS: usize = 16;
+
+/// A node as it was read on the way down.
+pub(super) struct Visited {
+    pub(super) record: u32,
+    pub(super) seen: Seen,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Visited {
+    pub(super) fn node(&self) -> Node<'_> {
+        Node::parse(&self.bytes).expect("a node that was parsed when it was read")
+    }
+
+    /// The revision of the node's last change; 0 for the empty root of a directory never used.
+    pub(super) fn revision(&self) -> u64 {
+        self.seen.modified()
+    }
+}
+
+/// The nodes from the root to a leaf; buffers are used again.
+#[derive(Default)]
+pub(super) struct Path {
+    nodes: Vec<Visited>,
+    depth: usize,
+}
+
+impl Path {
+    /// How many nodes it has.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub(super) fn leaf(&self) -> &Visited {
+        &self.nodes[self.depth - 1]
+    }
+
+    /// Takes the leaf out, for keeps.
+    pub(super) fn into_leaf(mut self) -> Visited {
+        self.nodes.truncate(self.depth);
+        self.nodes.pop().expect("a path ends in a leaf")
+    }
+
+    fn push(&mut self, record: u32) -> &mut Visited {
+        if self.depth == self.nodes.len() {
+            self.nodes.push(Visited { record, seen: Seen::NOTHING, bytes: Vec::new() });
+        }
+        let node = &mut self.nodes[self.depth];
+        node.record = record;
+        self.depth += 1;
+        node
+    }
+}
+
+/// The directory of one attachment.
+pub(super) struct Directory {
+    segment: Segment,
+    /// Records believed to be in use, one bit each, from the first key's on.
+    used: Vec<AtomicU64>,
+    first: u32,
+    keys: Range<u32>,
+    nodes: Range<u32>,
+}
+
+impl Directory {
+    pub(super) fn new(segment: Segment) -> Self {
+        let arena = &segment.inner.arena;
+        let shape = &arena.geometry.shape;
+        let root = shape.records;
+        // The root is the first record above the numbered ones; behind it the keys', then the other nodes'.
+        let keys = root + 1..root + 1 + shape.keys;
+        let nodes = keys.end..arena.records();
+        let words = (arena.records() - root).div_ceil(64);
+        Self { used: (0..words).map(|_| AtomicU64::new(0)).collect(), first: root, keys, nodes, segment }
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn root(&self) -> u32 {
+        self.first
+    }
+
+    /// Whether a record read from the segment may be a key's.
+    pub(super) fn is_key(&self, record: u32) -> bool {
+        self.keys.contains(&record)
+    }
+
+    fn damaged(&self, what: &'static str, place: u32, found: u64) -> Error {
+        self.segment.inner.explain(Fault::Corrupt { what, place: place.into(), found }, place)
+    }
+
+    pub(super) fn explain(&self, fault: Fault, record: u32) -> Error {
+        self.segment.inner.explain(fault, record)
+    }
+
+    /// Finds the leaf whose range holds `name`, and the nodes above it.
+    pub(super) fn descend(&self, name: &[u8], path: &mut Path) -> Result<()> {
+        let mut patience = Patience::new();
+        loop {
+            match self.try_descend(name, path)? {
+                None => return Ok(()),
+                Some((record, parent)) => {
+                    let what = "a node of the directory that its parent does not mean";
+                    patience.again(what, record, parent, record.into()).map_err(|fault| self.explain(fault, record))?;
+                }
+            }
+        }
+    }
+
+    /// One way down; the record that was not as its parent said, with the parent's head, if it led nowhere.
+    fn try_descend(&self, name: &[u8], path: &mut Path) -> Result<Option<(u32, u64)>> {
+        let arena = &self.segment.inner.arena;
+        path.depth = 0;
+        let (mut record, mut stamp, mut level) = (self.root(), None, None);
+        let mut parent = 0;
+        loop {
+            let visited = path.push(record);
+            arena
+                .look_into(record, Some(&mut visited.bytes), &mut visited.seen)
+                .map_err(|fault| self.segment.inner.explain(fault, record))?;
+            let seen = &visited.seen;
+            if seen.head.is_absent() && record == self.root() {
+                node::empty(0, b"", None, &mut visited.bytes);
+                return Ok(None);
+            }
+            let meant = !seen.head.is_absent()
+                && seen.meta.kind == NODE
+                && stamp.is_none_or(|stamp| seen.meta.key == stamp);
+            let found = Node::parse(&visited.bytes).filter(|node| {
+                let expected = level.is_none_or(|level| node.level() == level);
+                meant && expected && (node.covers(name) || planted("trust the parent for the range"))
+            });
+            let Some(node) = found else {
+                return Ok(Some((record, parent)));
+            };
+            if node.level() == 0 {
+                return Ok(None);
+            }
+            let child = node.child(name).map(|at| node.place(at)).filter(|place| self.nodes.contains(&place.record));
+            let (level_below, head) = (node.level() - 1, seen.head.0);
+            let Some(child) = child.filter(|_| path.depth < LEVELS) else {
+                return Ok(Some((record, head)));
+            };
+            (record, stamp, level, parent) = (child.record, Some(child.stamp), Some(level_below), head);
+        }
+    }
+
+    /// [`Directory::descend`] for one who will add to the leaf: splits every node on the way that is too full.
+    pub(super) fn descend_with_room(&self, lane: &mut LaneHandle, name: &[u8], path: &mut Path) -> Result<()> {
+        loop {
+            self.descend(name, path)?;
+            let full = (0..path.depth).find(|&depth| !path.nodes[depth].node().has_room_for_longest());
+            let Some(depth) = full else {
+                return Ok(());
+            };
+            let middle = self.middle(path.nodes[depth].node());
+            self.split(lane, path, depth, &middle)?;
+        }
+    }
+
+    /// The name at which a node is to be split in two.
+    fn middle(&self, node: Node<'_>) -> Vec<u8> {
+        let half = node.bytes() / 2;
+        let mut bytes = 0;
+        let at = node.entries().position(|(name, _)| {
+            bytes += name.len() + ENTRY_BYTES;
+            bytes >= half
+        });
+        let at = at.unwrap_or(node.len() / 2).clamp(1, node.len().max(2) - 1);
+        node.name(at).to_vec()
+    }
+
+    /// Splits the node at `depth` of the path at `separator`; others may have been first, which is as good.
+    pub(super) fn split(&self, lane: &mut LaneHandle, path: &Path, depth: usize, separator: &[u8]) -> Result<()> {
+        self.keep_reserve()?;
+        let arena = &self.segment.inner.arena;
+        let visited = &path.nodes[depth];
+        let node = self.sound(visited)?;
+        if !node.covers(separator) || separator == node.low() {
+            return Err(self.damaged("a node that cannot be split", visited.record, visited.seen.head.0));
+        }
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        part(&node, node.low(), Some(separator), &mut left);
+        part(&node, separator, node.high(), &mut right);
+        lane.begin_commit();
+        let right_at = self.free_node(&[])?;
+        let new_right = Place { record: right_at.0, stamp: right_at.1.stamp() + 1 & STAMPS, leased: false };
+        self.stage_new(lane, right_at, &right)?;
+        if depth == 0 {
+            let left_at = self.free_node(&[right_at.0])?;
+            let new_left = Place { record: left_at.0, stamp: left_at.1.stamp() + 1 & STAMPS, leased: false };
+            self.stage_new(lane, left_at, &left)?;
+            let mut root = Vec::new();
+            let mut empty = Vec::new();
+            node::empty(node.level() + 1, b"", None, &mut empty);
+            let empty = Node::parse(&empty).expect("a node just made");
+            let edits = [Edit::Put(b"", new_left), Edit::Put(separator, new_right)];
+            assert!(node::edited(&empty, &edits, &mut root), "two separators fit a node");
+            self.stage_node(lane, visited, &root)?;
+        } else {
+            let parent = &path.nodes[depth - 1];
+            let mut above = Vec::new();
+            if !node::edited(&self.sound(parent)?, &[Edit::Put(separator, new_right)], &mut above) {
+                lane.end_commit(arena);
+                return Err(self.damaged("a parent without room", parent.record, parent.seen.head.0));
+            }
+            self.stage_node(lane, visited, &left)?;
+            self.stage_node(lane, parent, &above)?;
+        }
+        self.finish(lane, visited.record)
+    }
+
+    /// Gives a sparse node's content to a neighbour under the same parent, or the other way round, and frees its record;
+    /// and a root's only child its place. Best effort: whoever is in the way makes it unnecessary or repeats it.
+    pub(super) fn merge(&self, lane: &mut LaneHandle, name: &[u8]) -> Result<()> {
+        let mut path = Path::default();
+        for _ in 0..LEVELS {
+            self.descend(name, &mut path)?;
+            if path.depth > 1 && path.nodes[0].node().len() == 1 && path.nodes[0].seen.head.block() != 0 {
+                self.lower_root(lane, &path)?;
+                continue;
+            }
+            let sparse = (1..path.depth).rev().find(|&depth| path.nodes[depth].node().is_sparse());
+            let Some(depth) = sparse else {
+                return Ok(());
+            };
+            if !self.merge_at(lane, &path, depth)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_at(&self, lane: &mut LaneHandle, path: &Path, depth: usize) -> Result<bool> {
+        let (parent, own) = (&path.nodes[depth - 1], &path.nodes[depth]);
+        let above = self.sound(parent)?;
+        self.sound(own)?;
+        let Ok(at) = above.search(own.node().low()) else {
+            return Ok(false);
+        };
+        for neighbour in [at + 1, at.wrapping_sub(1)] {
+            if neighbour >= above.len() {
+                continue;
+            }
+            let place = above.place(neighbour);
+            let mut other = Visited { record: place.record, seen: Seen::NOTHING, bytes: Vec::new() };
+            if !self.nodes.contains(&place.record) || !self.visit(&mut other, place.stamp)? {
+                continue;
+            }
+            let (left, right) = if neighbour > at { (own, &other) } else { (&other, own) };
+            let mut joined = Vec::new();
+            let adjacent = left.node().high() == Some(right.node().low()) && left.node().level() == right.node().level();
+            if !adjacent
+                || !node::joined(&left.node(), &right.node(), &mut joined)
+                || joined.len() > node::NODE_BYTES / 4 * 3
+            {
+                continue;
+            }
+            let mut without = Vec::new();
+            let separator = above.name(at.max(neighbour));
+            if !node::edited(&above, &[Edit::Remove(separator)], &mut without) {
+                return Ok(false);
+            }
+            lane.begin_commit();
+            self.stage_node(lane, left, &joined)?;
+            self.stage_node(lane, parent, &without)?;
+            lane.stage_delete(&self.segment.inner.arena, right.record, right.seen.head);
+            self.finish(lane, own.record)?;
+            self.forget(right.record);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The root's only child moves into the root.
+    fn lower_root(&self, lane: &mut LaneHandle, path: &Path) -> Result<()> {
+        let (root, child) = (&path.nodes[0], &path.nodes[1]);
+        lane.begin_commit();
+        self.stage_node(lane, root, &child.bytes)?;
+        lane.stage_delete(&self.segment.inner.arena, child.record, child.seen.head);
+        self.finish(lane, root.record)?;
+        self.forget(child.record);
+        Ok(())
+    }
+
+    /// Reads a node that is not on the path; whether it is the incarnation meant.
+    fn visit(&self, visited: &mut Visited, stamp: u64) -> Result<bool> {
+        let record = visited.record;
+        self.segment
+            .inner
+            .arena
+            .look_into(record, Some(&mut visited.bytes), &mut visited.seen)
+            .map_err(|fault| self.explain(fault, record))?;
+        let seen = &visited.seen;
+        let meant = !seen.head.is_absent() && seen.meta.kind == NODE && seen.meta.key == stamp;
+        Ok(meant && Node::parse(&visited.bytes).is_some_and(|node| node.is_checked()))
+    }
+
+    /// A node that somebody is about to rewrite: all of it must make sense.
+    pub(super) fn sound<'v>(&self, visited: &'v Visited) -> Result<Node<'v>> {
+        let node = visited.node();
+        if node.is_checked() {
+            return Ok(node);
+        }
+        Err(self.damaged("a node of the directory whose entries make no sense", visited.record, visited.seen.head.0))
+    }
+
+    /// Stages a node's next content.
+    pub(super) fn stage_node(&self, lane: &mut LaneHandle, visited: &Visited, bytes: &[u8]) -> Result<()> {
+        let next = Next { fingerprint: fnv1a64(bytes), ..next_value(visited.record, &visited.seen, &[], NODE) };
+        let arena = &self.segment.inner.arena;
+        let staged = lane.stage_put(arena, &visited.seen, &next, bytes, true);
+        staged.map_err(|fault| self.lacking(lane, fault, visited.record))
+    }
+
+    fn stage_new(&self, lane: &mut LaneHandle, (record, head): (u32, Head), bytes: &[u8]) -> Result<()> {
+        let seen = Seen { head, ..Seen::NOTHING };
+        let next = Next { fingerprint: fnv1a64(bytes), ..next_value(record, &seen, &[], NODE) };
+        let staged = lane.stage_put(&self.segment.inner.arena, &seen, &next, bytes, true);
+        staged.map_err(|fault| self.lacking(lane, fault, record))
+    }
+
+    /// A fault met while staging; what was staged is given back.
+    fn lacking(&self, lane: &mut LaneHandle, fault: Fault, record: u32) -> Error {
+        lane.end_commit(&self.segment.inner.arena);
+        match fault {
+            Fault::NoNode => self.full(Resource::Directory),
+            fault => self.explain(fault, record),
+        }
+    }
+
+    /// Commits what is staged; whether it took place is for a new look to tell.
+    fn finish(&self, lane: &mut LaneHandle, record: u32) -> Result<()> {
+        let arena = &self.segment.inner.arena;
+        let done = lane.commit(arena);
+        lane.end_commit(arena);
+        match done.map_err(|fault| self.explain(fault, record))? {
+            Published::Won(_) => {}
+            Published::Lost => lane.back_off(arena, record),
+        }
+        Ok(())
+    }
+
+    /// Every number of the resource, all in use.
+    pub(super) fn full(&self, what: Resource) -> Error {
+        let limit = match what {
+            Resource::Keys => self.keys.end - self.keys.start,
+            _ => self.nodes.end - self.nodes.start + 1,
+        };
+        Error::Full { what, limit: limit.into(), holders: Vec::new() }
+    }
+
+    /// Refuses to grow the directory into what deletions need.
+    pub(super) fn keep_reserve(&self) -> Result<()> {
+        let enough = self.segment.inner.arena.has_free(NODE_CLASS, NODE_RESERVE + 1);
+        if enough || planted("grow into the reserve") { Ok(()) } else { Err(self.full(Resource::Directory)) }
+    }
+
+    /// A free record for an entry, near that of its neighbour in the leaf if both are in one folder.
+    pub(super) fn free_key(&self, leaf: &Node<'_>, name: &[u8], skip: &[u32]) -> Result<(u32, Head)> {
+        let at = leaf.search(name).unwrap_or_else(|at| at);
+        let neighbours = [at.wrapping_sub(1), at].into_iter().filter(|&at| at < leaf.len());
+        let mut same_folder = neighbours.filter(|&at| folder(leaf.name(at)) == folder(name));
+        let near = same_folder.next().map(|at| leaf.place(at).record).filter(|record| self.keys.contains(record));
+        let near = near.or_else(|| self.unused_group(skip)).unwrap_or(self.keys.start);
+        self.free_record(self.keys.clone(), near, skip).ok_or_else(|| self.full(Resource::Keys))
+    }
+
+    /// Visits every entry of every leaf whose name begins with `prefix` (of the empty prefix: all but hidden ones), in the
+    /// order of names, leaf by leaf as each is at its moment.
+    pub(super) fn walk(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], Place) -> Result<()>) -> Result<()> {
+        let mut path = Path::default();
+        let mut from = lower_bound(prefix).to_vec();
+        loop {
+            self.descend(&from, &mut path)?;
+            let leaf = path.leaf().node();
+            for (name, place) in leaf.entries().filter(|(name, _)| *name >= from.as_slice()) {
+                if !name.starts_with(prefix) {
+                    return Ok(());
+                }
+                visit(name, place)?;
+            }
+            match leaf.high() {
+                // A leaf that ends where it begins would keep us here for ever.
+                Some(high) if high > from.as_slice() => from = high.to_vec(),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn free_node(&self, skip: &[u32]) -> Result<(u32, Head)> {
+        let found = self.free_record(self.nodes.clone(), self.nodes.start, skip);
+        found.ok_or_else(|| self.full(Resource::Directory))
+    }
+
+    /// The first record of a group of which none is in use, as far as this process knows and the heads confirm.
+    fn unused_group(&self, skip: &[u32]) -> Option<u32> {
+        let arena = &self.segment.inner.arena;
+        let group = crate::memory::layout::GROUP;
+        let first = self.keys.start.next_multiple_of(group);
+        (first..self.keys.end).step_by(group as usize).find(|&start| {
+            let end = (start + group).min(self.keys.end);
+            (start..end).all(|record| {
+                let free = !self.is_believed_used(record)
+                    && !skip.contains(&record)
+                    && Head(arena.record(record).head.load(Relaxed)).is_absent();
+                if !free {
+                    self.believe(record, true);
+                }
+                free
+            })
+        })
+    }
+
+    fn free_record(&self, range: Range<u32>, near: u32, skip: &[u32]) -> Option<(u32, Head)> {
+        let arena = &self.segment.inner.arena;
+        let count = range.end - range.start;
+        let start = near - range.start;
+        for trust in [true, false] {
+            for i in 0..count {
+                let record = range.start + (start + i) % count;
+                if trust && self.is_believed_used(record) || skip.contains(&record) {
+                    continue;
+                }
+                let head = Head(arena.record(record).head.load(Relaxed));
+                // Others of this process look elsewhere from now on.
+                self.believe(record, true);
+                if head.is_absent() {
+                    return Some((record, head));
+                }
+            }
+        }
+        None
+    }
+
+    fn is_believed_used(&self, record: u32) -> bool {
+        let bit = record - self.first;
+        self.used[bit as usize / 64].load(Relaxed) >> (bit % 64) & 1 != 0
+    }
+
+    fn believe(&self, record: u32, used: bool) {
+        let bit = record - self.first;
+        let (word, mask) = (&self.used[bit as usize / 64], 1 << (bit % 64));
+        if used {
+            word.fetch_or(mask, Relaxed);
+        } else {
+            word.fetch_and(!mask, Relaxed);
+        }
+    }
+
+    /// A record that has become free, or was not taken after all.
+    pub(super) fn forget(&self, record: u32) {
+        if (self.first..self.nodes.end).contains(&record) {
+            self.believe(record, false);
+        }
+    }
+}
+
+/// The smallest name a user's key with this prefix can have: hidden names begin with NUL.
+pub(super) fn lower_bound(prefix: &[u8]) -> &[u8] {
+    if prefix.is_empty() { &[1] } else { prefix }
+}
+
+/// Stamps wrap modulo 2^40.
+pub(super) const STAMPS: u64 = (1 << 40) - 1;
+
+/// The entries of a node from `low` up to `high`, as a node of that range.
+fn part(of: &Node<'_>, low: &[u8], high: Option<&[u8]>, into: &mut Vec<u8>) {
+    let mut empty = Vec::new();
+    node::empty(of.level(), low, high, &mut empty);
+    let empty = Node::parse(&empty).expect("a node just made");
+    let within = of.entries().filter(|(name, _)| *name >= low && high.is_none_or(|high| *name < high));
+    let edits: Vec<Edit<'_>> = within.map(|(name, place)| Edit::Put(name, place)).collect();
+    assert!(node::edited(&empty, &edits, into), "a part of a node fits a node");
+}
+
+/// A name up to and with its last `/`.
+fn folder(name: &[u8]) -> &[u8] {
+    &name[..name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)]
+}

@@ -1,0 +1,163 @@
+//! A watch: the difference between the picture one was last told of and the picture now, over and over.
+//!
+//! A watcher keeps everything in its process: the leaves and entries of its prefix, what it was last told of each, and the
+//! counts of the groups their records are in. One pass:
+//!
+//! 1. arm the groups: set our wake bit, keep the count ([`Groups::arm`]);
+//! 2. read what is in groups whose count is not what it was, or that are new: leaves, then entries;
+//! 3. find a revision R at which all of it was so ([`snapshot`](super::snapshot));
+//! 4. tell the differences as one batch, then `Progress(R)`.
+//!
+//! A change up to R was marked before it was numbered, hence before R was read: a group that was armed before has another
+//! count then, and is read in this pass or looked at again at its end. So the view after every batch is the store at R, a
+//! commit is never split over two batches, and order is never inverted. A key deleted and created again between two passes
+//! is one put with another `created`.
+//!
+//! Marking clears all wake bits of a group together with the count, so writers pay once a pass of the slowest watcher of the
+//! group, not once a change; a watcher that is killed costs one mark a group and leaves nothing to recover.
+
+use std::collections::HashSet;
+
+use super::snapshot::{All, Choice, Picture};
+use super::{Key, SharedMemory};
+use crate::backend::{Event, Watch};
+use crate::clock::{Deadline, Revision};
+use crate::error::{Error, Result};
+use crate::memory::wait::Groups;
+use crate::mutant::planted;
+
+/// A running watch of a prefix in a segment.
+pub struct SharedWatch<'s> {
+    store: &'s SharedMemory,
+    picture: Picture,
+    groups: Groups,
+    /// Where it begins, until the first pass.
+    from: Option<Revision>,
+}
+
+/// What may have changed before the groups were armed.
+struct Dirty<'g>(&'g Groups);
+
+impl Choice for Dirty<'_> {
+    fn holds(&self, record: u32) -> bool {
+        self.0.is_dirty(record)
+    }
+}
+
+/// What was marked while the last look went on.
+struct MarkedSince<'g>(&'g Groups);
+
+impl Choice for MarkedSince<'_> {
+    fn holds(&self, record: u32) -> bool {
+        self.0.is_marked_since(record)
+    }
+}
+
+impl<'s> SharedWatch<'s> {
+    pub(super) fn new(store: &'s SharedMemory, prefix: &str, from: Revision) -> Result<Self> {
+        let home = &store.segment().inner;
+        home.check()?;
+        let newest = store.segment().revision();
+        if from.0 > newest.0 + 1 {
+            return Err(Error::FutureRevision { asked: from, newest });
+        }
+        Ok(Self { store, picture: Picture::new(prefix), groups: Groups::new(home), from: Some(from) })
+    }
+
+    /// One pass: the view at one moment, and whether there is anything to tell.
+    fn pass(&mut self, groups: &mut Groups) -> Result<Option<(Revision, bool)>> {
+        let store = self.store;
+        let revision = if self.from.is_some() {
+            // The groups are those of the records one finds, so the first picture is taken of everything.
+            loop {
+                groups.arm(store.arena(), self.picture.records());
+                let revision = store.agree(&mut self.picture, &All)?;
+                if !groups.arm_again(store.arena(), self.picture.records()) {
+                    break revision;
+                }
+            }
+        } else {
+            loop {
+                groups.arm(store.arena(), self.picture.records());
+                let revision = store.agree(&mut self.picture, &Dirty(groups))?;
+                // A leaf that was read may have brought records of groups that are not armed; and what was marked since
+                // may be a change up to R.
+                let new = groups.arm_again(store.arena(), self.picture.records());
+                if !new && self.picture.is_exact_at(store, revision.0, &MarkedSince(groups))? {
+                    break revision;
+                }
+            }
+        };
+        groups.looked();
+        let resync = match self.from.take() {
+            None => false,
+            Some(from) => {
+                // Leaves keep no history: one that changed since `from` may have lost a name.
+                let lost = from.0 == 0 || self.picture.leaves.iter().any(|leaf| leaf.revision >= from.0);
+                if !lost {
+                    for entry in self.picture.entries_mut().filter(|entry| entry.meta.modified < from) {
+                        entry.told = Some((entry.meta.created, entry.meta.modified));
+                        entry.value = Vec::new();
+                    }
+                }
+                lost
+            }
+        };
+        let news = |entry: &super::snapshot::EntryCopy| entry.told != Some((entry.meta.created, entry.meta.modified));
+        let any = resync || !self.picture.gone.is_empty() || self.picture.entries().any(news);
+        Ok(any.then_some((revision, resync)))
+    }
+
+    fn tell(&mut self, revision: Revision, resync: bool, visit: &mut dyn FnMut(Event<'_, Key>)) {
+        if resync {
+            visit(Event::Resync);
+        }
+        let mut gone = std::mem::take(&mut self.picture.gone);
+        if !gone.is_empty() {
+            let there: HashSet<&str> = self.picture.entries().map(|entry| entry.key.as_ref()).collect();
+            gone.retain(|entry| !there.contains(entry.key.as_ref()));
+            gone.sort_by(|a, b| a.key.cmp(&b.key));
+            if planted("watch: forget the deletes") {
+                gone.clear();
+            }
+        }
+        let mut gone = gone.into_iter().peekable();
+        for entry in self.picture.entries_mut() {
+            while let Some(before) = gone.next_if(|gone| gone.key < entry.key) {
+                visit(Event::Delete { key: &before.key });
+            }
+            let now = (entry.meta.created, entry.meta.modified);
+            if entry.told != Some(now) {
+                entry.told = Some(now);
+                visit(Event::Put { key: &entry.key, value: &entry.value, meta: entry.meta });
+                entry.value = Vec::new();
+            }
+        }
+        for after in gone {
+            visit(Event::Delete { key: &after.key });
+        }
+        visit(Event::Progress(revision));
+    }
+}
+
+impl Watch for SharedWatch<'_> {
+    type Key = Key;
+
+    fn next(&mut self, deadline: &Deadline, visit: &mut dyn FnMut(Event<'_, Key>)) -> Result<Option<Revision>> {
+        let store = self.store;
+        let mut groups = std::mem::replace(&mut self.groups, Groups::new(&store.segment().inner));
+        let found = store.segment().inner.wait_for_groups(&mut groups, deadline, |groups, slice_ended| {
+            if slice_ended && store.any_over()? {
+                // Nobody else may ever look: what the dead left goes, and so we learn of it.
+                store.with_lane(|lane| store.sweep(lane))?;
+            }
+            self.pass(groups)
+        });
+        self.groups = groups;
+        let Some((revision, resync)) = store.noted(found)? else {
+            return Ok(None);
+        };
+        self.tell(revision, resync, visit);
+        Ok(Some(revision))
+    }
+}

@@ -1,0 +1,391 @@
+//! A commit over named entries: what must hold, looked at; what is to change, staged; all of it one commit over records.
+//!
+//! An operation becomes the record of its entry, the leaf that names it where the name comes or goes (or where a condition
+//! depends on its absence), and the record of the lease it puts the entry under. A put of an entry that exists and goes
+//! under no lease is one record, and then no commit but an update.
+//!
+//! Each attempt looks at everything afresh. It ends in a commit, in [`Outcome::Conflict`] if a condition was false when it
+//! was looked at, or in another attempt. The lock-freedom is that of commits over records.
+
+use super::directory::{Path, STAMPS, Visited};
+use super::lease::{Probe, Standing};
+use super::node::{self, Edit, Place};
+use super::{Key, ROUNDS, SharedMemory, meta_of};
+use crate::backend::{Act, Meta, Op};
+use crate::clock::{Lease, Revision};
+use crate::error::{Error, Result};
+use crate::memory::block::Next;
+use crate::memory::fnv1a64;
+use crate::memory::lane::{LaneHandle, Published};
+use crate::memory::layout::MAX_OPS;
+use crate::memory::look::Seen;
+use crate::memory::record::{Outcome, next_value};
+use crate::mutant::planted;
+
+/// Where an entry was found.
+pub(super) enum Found {
+    /// Its record; what was seen there is in the caller's hands.
+    Present(Place),
+    /// There is no such name in the leaf.
+    Absent,
+    /// The directory changed under the look.
+    Moved,
+}
+
+/// How one attempt ended.
+enum Attempt {
+    Committed(Revision),
+    Conflict,
+    Again,
+}
+
+/// A leaf that the commit rewrites, or depends on.
+struct Leaf<'a> {
+    at: Visited,
+    /// Names that come (with their place) and go.
+    edits: Vec<(&'a [u8], Option<Place>)>,
+}
+
+/// One attempt's leaves and the free records it means to take.
+#[derive(Default)]
+struct Draft<'a> {
+    leaves: Vec<Leaf<'a>>,
+    taken: Vec<u32>,
+    leases: Vec<Lease>,
+}
+
+impl SharedMemory {
+    /// [`Backend::commit`](crate::backend::Backend::commit) for operations that have been checked.
+    pub(super) fn commit_ops(&self, lane: &mut LaneHandle, seen: &mut Seen, ops: &[Op<'_, Key>]) -> Result<Outcome> {
+        let mut fingerprints = [0; MAX_OPS];
+        for (place, op) in fingerprints.iter_mut().zip(ops) {
+            *place = if let Act::Put { value, .. } = op.act { fnv1a64(value) } else { 0 };
+        }
+        for _ in 0..ROUNDS {
+            self.directory.segment().inner.check()?;
+            let mut draft = Draft::default();
+            let attempt = self.attempt(lane, seen, ops, &fingerprints, &mut draft);
+            lane.end_commit(self.arena());
+            if !matches!(attempt, Ok(Attempt::Committed(_))) {
+                draft.taken.iter().for_each(|record| self.directory.forget(*record));
+            }
+            match attempt? {
+                Attempt::Committed(revision) => {
+                    self.tidy(lane, &draft);
+                    return Ok(Outcome::Committed(revision));
+                }
+                Attempt::Conflict => return Ok(Outcome::Conflict),
+                Attempt::Again => lane.back_off(self.arena(), 0),
+            }
+        }
+        Err(Error::Outrun { record: 0, rounds: ROUNDS })
+    }
+
+    fn attempt<'a>(
+        &self,
+        lane: &mut LaneHandle,
+        seen: &mut Seen,
+        ops: &[Op<'a, Key>],
+        fingerprints: &[u64; MAX_OPS],
+        draft: &mut Draft<'a>,
+    ) -> Result<Attempt> {
+        lane.begin_commit();
+        for op in ops {
+            if let Act::Put { lease: Some(lease), .. } = op.act
+                && !draft.leases.contains(&lease)
+            {
+                match self.standing(lane, lease, Probe::Clock)? {
+                    Standing::Alive(head) if !planted("put under a lease without a check") => {
+                        lane.stage_check(lease.place().record, head);
+                    }
+                    Standing::Alive(_) => {}
+                    Standing::Over => return Err(Error::LeaseExpired { lease }),
+                    Standing::Unknown => return Err(Error::UnknownLease { lease }),
+                }
+                draft.leases.push(lease);
+            }
+        }
+        let mut conflict = false;
+        for (op, fingerprint) in ops.iter().zip(fingerprints) {
+            let found = self.find_for(lane, seen, op, draft)?;
+            let meta = match found {
+                Found::Present(_) => Some(meta_of(seen)),
+                Found::Absent => None,
+                Found::Moved => return Ok(Attempt::Again),
+            };
+            if !op.when.holds(meta.as_ref()) {
+                // What is in the way may live by the lease of somebody dead.
+                if let Some(Meta { lease: Some(lease), .. }) = meta
+                    && !matches!(self.standing(lane, lease, Probe::Owner)?, Standing::Alive(_))
+                {
+                    return Ok(Attempt::Again);
+                }
+                conflict = true;
+                continue;
+            }
+            if conflict {
+                continue;
+            }
+            match (op.act, found) {
+                (Act::Check, Found::Present(place)) => lane.stage_check(place.record, seen.head),
+                (Act::Delete, Found::Present(place)) => {
+                    if !self.edit(lane, draft, op.key.bytes(), Some(place), None)? {
+                        return Ok(Attempt::Again);
+                    }
+                    lane.stage_delete(self.arena(), place.record, seen.head);
+                }
+                (Act::Put { value, lease }, Found::Present(place)) => {
+                    // The mark stays once set, so a block under a lease has it.
+                    if lease.is_some() && seen.meta.lease == 0 {
+                        let marked = Place { leased: true, ..place };
+                        if !self.edit(lane, draft, op.key.bytes(), Some(place), Some(marked))? {
+                            return Ok(Attempt::Again);
+                        }
+                    }
+                    let next = self.next(place.record, seen, lease, *fingerprint);
+                    if ops.len() == 1 && lease.is_none() {
+                        let published = lane.publish(self.arena(), seen, &next, value);
+                        return Ok(match published.map_err(|fault| self.directory.explain(fault, place.record))? {
+                            Published::Won(revision) => Attempt::Committed(Revision(revision)),
+                            Published::Lost => Attempt::Again,
+                        });
+                    }
+                    self.stage(lane, place.record, seen, &next, value)?;
+                }
+                (Act::Put { value, lease }, Found::Absent) => {
+                    self.directory.keep_reserve()?;
+                    let Draft { leaves, taken, .. } = &mut *draft;
+                    let leaf = leaves.iter_mut().find(|leaf| leaf.at.node().covers(op.key.bytes()));
+                    let leaf = leaf.expect("an absence is read from a leaf");
+                    let (record, head) = self.directory.free_key(&leaf.at.node(), op.key.bytes(), taken)?;
+                    let place = Place { record, stamp: head.stamp() + 1 & STAMPS, leased: lease.is_some() };
+                    leaf.edits.push((op.key.bytes(), Some(place)));
+                    taken.push(record);
+                    *seen = Seen { head, ..Seen::NOTHING };
+                    let next = self.next(record, seen, lease, *fingerprint);
+                    self.stage(lane, record, seen, &next, value)?;
+                }
+                // The leaf that shows the absence becomes a check of the commit.
+                (Act::Check | Act::Delete, Found::Absent) => {}
+                (_, Found::Moved) => return Ok(Attempt::Again),
+            }
+        }
+        if conflict {
+            return Ok(Attempt::Conflict);
+        }
+        if !self.stage_leaves(lane, draft)? {
+            return Ok(Attempt::Again);
+        }
+        let done = lane.commit(self.arena());
+        Ok(match done.map_err(|fault| self.directory.explain(fault, 0))? {
+            Published::Won(revision) => {
+                self.remember(ops, draft);
+                Attempt::Committed(Revision(revision))
+            }
+            Published::Lost => Attempt::Again,
+        })
+    }
+
+    fn next(&self, record: u32, seen: &Seen, lease: Option<Lease>, fingerprint: u64) -> Next<'static> {
+        let next = next_value(record, seen, &[], 0);
+        Next {
+            fingerprint,
+            lease: lease.map_or(0, |lease| lease.0),
+            created: if planted("created stays with the name") { 1 } else { next.created },
+            claim: None,
+            intent: None,
+            ..next
+        }
+    }
+
+    fn stage(&self, lane: &mut LaneHandle, record: u32, seen: &Seen, next: &Next<'_>, value: &[u8]) -> Result<()> {
+        let staged = lane.stage_put(self.arena(), seen, next, value, false);
+        staged.map_err(|fault| self.directory.explain(fault, record))
+    }
+
+    /// Finds the entry of one operation; an absent one's leaf is in the draft then.
+    fn find_for<'a>(
+        &self,
+        lane: &mut LaneHandle,
+        seen: &mut Seen,
+        op: &Op<'a, Key>,
+        draft: &mut Draft<'a>,
+    ) -> Result<Found> {
+        let name = op.key.bytes();
+        let place = match self.cached(op.key, seen)? {
+            Some(place) => place,
+            None => {
+                let creating = matches!(op.act, Act::Put { .. });
+                let leaf = self.load_leaf(lane, draft, name, creating)?;
+                let node = leaf.at.node();
+                let Ok(at) = node.search(name) else {
+                    return Ok(Found::Absent);
+                };
+                let place = node.place(at);
+                if !self.look_at_entry(place, seen)? {
+                    return Ok(Found::Moved);
+                }
+                op.key.remember(place);
+                place
+            }
+        };
+        let lease = Lease(seen.meta.lease);
+        if lease.0 != 0 && self.is_over(lease)? {
+            // What is staged of this attempt is given up.
+            lane.begin_commit();
+            if !matches!(self.standing(lane, lease, Probe::Clock)?, Standing::Alive(_)) {
+                self.remove_dead(lane, name, place, lease)?;
+            }
+            return Ok(Found::Moved);
+        }
+        Ok(Found::Present(place))
+    }
+
+    /// The leaf that holds `name`, loaded once an attempt.
+    fn load_leaf<'a, 'd>(
+        &self,
+        lane: &mut LaneHandle,
+        draft: &'d mut Draft<'a>,
+        name: &[u8],
+        creating: bool,
+    ) -> Result<&'d mut Leaf<'a>> {
+        let known = draft.leaves.iter().position(|leaf| leaf.at.node().covers(name));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let mut path = Path::default();
+                // Splitting is a commit of its own, before this one is staged; an attempt that finds entries staged
+                // already finds the room its last attempt made.
+                if creating && lane.staged() == 0 {
+                    self.directory.descend_with_room(lane, name, &mut path)?;
+                } else {
+                    self.directory.descend(name, &mut path)?;
+                }
+                draft.leaves.push(Leaf { at: path.into_leaf(), edits: Vec::new() });
+                draft.leaves.len() - 1
+            }
+        };
+        Ok(&mut draft.leaves[at])
+    }
+
+    /// Enters into the draft that `name`, which leads to `from`, is to lead to `to`; `false` if it leads elsewhere by now.
+    fn edit<'a>(
+        &self,
+        lane: &mut LaneHandle,
+        draft: &mut Draft<'a>,
+        name: &'a [u8],
+        from: Option<Place>,
+        to: Option<Place>,
+    ) -> Result<bool> {
+        let leaf = self.load_leaf(lane, draft, name, false)?;
+        let node = leaf.at.node();
+        let found = node.search(name).ok().map(|at| node.place(at));
+        let same = match (found, from) {
+            (Some(found), Some(from)) => (found.record, found.stamp) == (from.record, from.stamp),
+            (found, from) => found.is_none() && from.is_none(),
+        };
+        if same {
+            leaf.edits.push((name, to));
+        }
+        Ok(same)
+    }
+
+    /// Stages every leaf of the draft; `false` if one was too full and has been split instead.
+    fn stage_leaves(&self, lane: &mut LaneHandle, draft: &mut Draft<'_>) -> Result<bool> {
+        let mut bytes = Vec::new();
+        for leaf in &mut draft.leaves {
+            if leaf.edits.is_empty() {
+                if !planted("absence without a check") {
+                    lane.stage_check(leaf.at.record, leaf.at.seen.head);
+                }
+                continue;
+            }
+            leaf.edits.sort_unstable_by_key(|(name, _)| *name);
+            let edits: Vec<Edit<'_>> = leaf
+                .edits
+                .iter()
+                .map(|(name, place)| place.map_or(Edit::Remove(name), |place| Edit::Put(name, place)))
+                .collect();
+            let node = self.directory.sound(&leaf.at)?;
+            if !node::edited(&node, &edits, &mut bytes) {
+                let mut pieces = Vec::new();
+                node::pieces(&node, &edits, &mut pieces);
+                let middle = pieces.get(pieces.len() / 2).and_then(|piece| node::Node::parse(piece));
+                let separator = middle.map(|piece| piece.low().to_vec()).unwrap_or_default();
+                lane.end_commit(self.arena());
+                // All above it get the room that a separator needs.
+                let mut path = Path::default();
+                self.directory.descend_with_room(lane, leaf.edits[0].0, &mut path)?;
+                if path.leaf().node().covers(&separator) && path.leaf().node().low() != separator {
+                    let depth = path.depth() - 1;
+                    self.directory.split(lane, &path, depth, &separator)?;
+                }
+                return Ok(false);
+            }
+            self.directory.stage_node(lane, &leaf.at, &bytes)?;
+        }
+        Ok(true)
+    }
+
+    /// After a commit: handles know the new places, and records that became free are known to be.
+    fn remember(&self, ops: &[Op<'_, Key>], draft: &Draft<'_>) {
+        for leaf in &draft.leaves {
+            for (name, place) in &leaf.edits {
+                if let Some(op) = ops.iter().find(|op| op.key.bytes() == *name) {
+                    match place {
+                        Some(place) => op.key.remember(*place),
+                        None => {
+                            if let Some(place) = op.key.place() {
+                                self.directory.forget(place.record);
+                            }
+                            op.key.forget();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Merges the leaves that deletions have left sparse. What fails here is for the next deletion to do.
+    fn tidy(&self, lane: &mut LaneHandle, draft: &Draft<'_>) {
+        for leaf in &draft.leaves {
+            let gone = leaf.edits.iter().filter(|(_, place)| place.is_none()).count();
+            if gone > 0 {
+                let node = leaf.at.node();
+                if node.bytes() < node::NODE_BYTES / 2 || gone * 2 > node.len() {
+                    let _ = self.directory.merge(lane, leaf.edits[0].0);
+                }
+            }
+        }
+    }
+
+    /// Removes an entry that lived by a lease which is over, or such a lease itself (`lease` 0); nothing if it is not that
+    /// incarnation any more, or lives by something else.
+    pub(super) fn remove_dead(&self, lane: &mut LaneHandle, name: &[u8], place: Place, lease: Lease) -> Result<()> {
+        let mut seen = Seen::NOTHING;
+        for _ in 0..ROUNDS {
+            let known = self.look_at(place, &mut seen)?;
+            if !known || seen.meta.lease != lease.0 || planted("leave the entries of the dead") {
+                return Ok(());
+            }
+            let mut draft = Draft::default();
+            lane.begin_commit();
+            if self.edit(lane, &mut draft, name, Some(place), None)? {
+                lane.stage_delete(self.arena(), place.record, seen.head);
+                if self.stage_leaves(lane, &mut draft)? {
+                    let done = lane.commit(self.arena());
+                    if matches!(done.map_err(|fault| self.directory.explain(fault, place.record))?, Published::Won(_)) {
+                        lane.end_commit(self.arena());
+                        self.directory.forget(place.record);
+                        self.tidy(lane, &draft);
+                        return Ok(());
+                    }
+                }
+            }
+            lane.end_commit(self.arena());
+            lane.back_off(self.arena(), place.record);
+        }
+        Err(Error::Outrun { record: place.record, rounds: ROUNDS })
+    }
+}
+

@@ -1,0 +1,75 @@
+//! A reader of many records asks writers to give way for a moment, when no moment will come by itself.
+//!
+//! The reader stores a word that nobody has stored before; whoever is about to publish a change and finds one waits until it
+//! is gone, but not longer than [`LONGEST`], and never again for the same word: a reader that was killed or stopped costs
+//! every writer that once. A reader that has just been given way to does not ask again for ten times as long.
+
+use std::sync::atomic::AtomicU64 as LocalU64;
+use std::time::Duration;
+
+use super::arena::Arena;
+use super::atomics::Ordering::{AcqRel, Relaxed};
+use super::futex;
+use super::lane::LaneHandle;
+use crate::mutant::planted;
+
+/// The longest a writer gives way.
+pub(crate) const LONGEST: Duration = Duration::from_millis(50);
+
+/// Writers give way until this is dropped.
+pub(crate) struct Announcement<'a> {
+    arena: &'a Arena,
+    word: u64,
+    began: Duration,
+}
+
+/// Until when this process asks nobody, in nanoseconds of the monotonic clock.
+static QUIET_UNTIL: LocalU64 = LocalU64::new(0);
+
+impl Arena {
+    /// Asks writers to give way; `None` if another reader does already, or this process has lately.
+    pub(crate) fn announce(&self) -> Option<Announcement<'_>> {
+        let began = futex::now();
+        let now = began.as_nanos() as u64;
+        if now < QUIET_UNTIL.load(Relaxed) || planted("range: never ask") {
+            return None;
+        }
+        let word = now << 1 | 1;
+        let free = self.header().announced.word.compare_exchange(0, word, AcqRel, Relaxed);
+        free.is_ok().then_some(Announcement { arena: self, word, began })
+    }
+}
+
+impl Drop for Announcement<'_> {
+    fn drop(&mut self) {
+        let _ = self.arena.header().announced.word.compare_exchange(self.word, 0, AcqRel, Relaxed);
+        let now = futex::now();
+        QUIET_UNTIL.store((now + (now - self.began) * 10).as_nanos() as u64, Relaxed);
+    }
+}
+
+impl LaneHandle {
+    /// Before a change is published: waits for a reader that asked for it.
+    #[inline(always)]
+    pub(super) fn give_way(&mut self, arena: &Arena) {
+        let word = arena.header().announced.word.load(Relaxed);
+        if word != self.ignored {
+            self.wait_for_reader(arena, word);
+        }
+    }
+
+    #[cold]
+    fn wait_for_reader(&mut self, arena: &Arena, word: u64) {
+        let announced = &arena.header().announced.word;
+        let end = futex::now() + LONGEST;
+        while word != 0 && announced.load(Relaxed) == word {
+            if futex::now() >= end {
+                // Whoever announced it was stopped or killed, or is too slow for all of us.
+                let _ = announced.compare_exchange(word, 0, AcqRel, Relaxed);
+                break;
+            }
+            std::thread::yield_now();
+        }
+        self.ignored = word;
+    }
+}
