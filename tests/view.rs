@@ -41,9 +41,10 @@ fn told<K: AsRef<str>>(batch: &Batch<K>) -> String {
     let state = |entry: &Option<_>| {
         entry.as_ref().map_or("-".to_owned(), |entry: &slotguard::backend::Entry| text(&entry.value).to_owned())
     };
-    let changes = batch.changes.iter().map(|change| {
-        format!("{}:{}>{}", change.key.as_ref(), state(&change.before), state(&change.after))
-    });
+    let changes = batch
+        .changes
+        .iter()
+        .map(|change| format!("{}:{}>{}", change.key.as_ref(), state(&change.before), state(&change.after)));
     let resync = batch.resync.then(|| "resync".to_owned());
     resync.into_iter().chain(changes).collect::<Vec<_>>().join(" ")
 }
@@ -64,7 +65,10 @@ fn a_view_shows_its_prefix_and_nothing_else<B: Backend + 'static>(make: impl Fn(
     assert_eq!(follower.follow(&Deadline::never()).unwrap(), Some(view.fresh_at()));
     assert!(view.fresh_at() >= put);
     let entry = view.get("app/c").unwrap();
-    assert_eq!((&*entry.value, entry.meta.created, entry.meta.modified, entry.meta.version.0), (&b"3"[..], put, put, 1));
+    assert_eq!(
+        (&*entry.value, entry.meta.created, entry.meta.modified, entry.meta.version.0),
+        (&b"3"[..], put, put, 1)
+    );
     assert_eq!(view.get("app/"), None);
 
     store.delete("app/a");

@@ -34,25 +34,21 @@
 //! have the name while `alive` says yes, unless somebody took it away by force; against that, and against the time between
 //! the question and the act, only [`condition`](Session::condition) helps.
 
+mod heart;
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::heart::{Heart, Signals, nanoseconds};
 use super::bell::{Bell, Home};
 use super::{Backend, Meta, Op, When};
 use crate::clock::{Deadline, Lease, Revision, Token};
 use crate::error::{Error, Result};
 use crate::memory::Outcome;
 use crate::mutant::planted;
-
-/// The thread renews after the time to live divided by this, as etcd's clients do: two more can fail.
-const RENEWALS: u32 = 3;
-/// After a renewal that failed, the thread tries again after the time to live divided by this.
-const RETRIES: u32 = 12;
-/// In place of a deadline: the session is over.
-const LOST: u64 = 0;
 
 /// A lease kept alive, and an entry that lives by it.
 ///
@@ -87,30 +83,6 @@ pub struct Taken {
     pub meta: Meta,
     /// A revision at which it was so: wait for changes newer than this.
     pub seen_at: Revision,
-}
-
-/// What the session and its thread share.
-struct Heart<B: Backend> {
-    store: Arc<B>,
-    key: B::Key,
-    lease: Lease,
-    token: Token,
-    time_to_live: Duration,
-    /// What `until` counts from.
-    base: Instant,
-    /// Until when the session may be counted on, in nanoseconds since `base`; [`LOST`] for ever once it is.
-    ///
-    /// Relaxed throughout: it publishes nothing but itself.
-    until: AtomicU64,
-    bell: Arc<Bell<Signals>>,
-}
-
-/// What is waited for.
-#[derive(Debug, Default)]
-struct Signals {
-    stop: bool,
-    lost: bool,
-    failure: Option<Arc<Error>>,
 }
 
 impl<B: Backend + 'static> Session<B> {
@@ -207,8 +179,7 @@ impl<B: Backend> Session<B> {
 
     /// Until when it may be counted on if it is not renewed again, on the backend's clock; `None` once it is over.
     pub fn alive_until(&self) -> Option<Instant> {
-        let until = self.heart.until.load(Ordering::Relaxed);
-        (self.alive() && until != LOST).then(|| self.heart.base + Duration::from_nanos(until))
+        self.heart.alive_until()
     }
 
     /// The operation that lets a commit take place only while the session lives.
@@ -328,107 +299,6 @@ impl<B: Backend> Opened<B> {
     }
 }
 
-impl<B: Backend> Heart<B> {
-    #[inline]
-    fn alive(&self) -> bool {
-        let until = self.until.load(Ordering::Relaxed);
-        nanoseconds(self.base, self.store.now()) < until || self.lapse(until)
-    }
-
-    /// Ends the session because its deadline has passed, unless a renewal was faster; answers whether it lives on.
-    #[cold]
-    fn lapse(&self, mut until: u64) -> bool {
-        while until != LOST {
-            // What one caller has been told stays true: a renewal under way meets the end and cannot take it back.
-            match self.until.compare_exchange(until, LOST, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    self.announce();
-                    return false;
-                }
-                Err(put_off) => until = put_off,
-            }
-            if nanoseconds(self.base, self.store.now()) < until {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn lose(&self) {
-        self.until.store(LOST, Ordering::Relaxed);
-        self.announce();
-    }
-
-    fn announce(&self) {
-        self.bell.lock().lost = true;
-        self.bell.ring();
-    }
-
-    fn over(&self) -> Error {
-        Error::LeaseExpired { lease: self.lease }
-    }
-
-    fn renew(&self) -> Result<Instant> {
-        if !self.alive() && !planted("session: renew after the end") {
-            return Err(self.over());
-        }
-        let mut until = match self.store.renew(self.lease) {
-            Err(error) => {
-                if matches!(error, Error::LeaseExpired { .. } | Error::UnknownLease { .. }) {
-                    self.lose();
-                }
-                return Err(error);
-            }
-            Ok(until) => until,
-        };
-        if planted("session: deadline from after the renewal") {
-            until = self.store.now() + self.time_to_live;
-        }
-        if !self.put_off(nanoseconds(self.base, until)) || !self.entry_is_ours() {
-            // The lease has just been given its whole time again, for nobody.
-            self.lose();
-            let _ = self.store.revoke(self.lease);
-            return Err(self.over());
-        }
-        Ok(until)
-    }
-
-    /// Moves the local deadline, never back; `false` if the session is over.
-    fn put_off(&self, to: u64) -> bool {
-        let later = |until| (until != LOST || planted("session: renew after the end")).then(|| to.max(until));
-        self.until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).is_ok()
-    }
-
-    /// Whether the entry is the one we created; if nobody can tell at the moment, it is.
-    fn entry_is_ours(&self) -> bool {
-        if planted("session: overlook the entry") {
-            return true;
-        }
-        match self.store.read(&self.key, &mut Vec::new()) {
-            Ok((meta, _)) => meta.is_some_and(|meta| meta.created.0 == self.token.0),
-            Err(_) => true,
-        }
-    }
-
-    /// The thread: renews until it is told to stop or the session is lost.
-    fn beat(&self) {
-        let mut pause = self.time_to_live / RENEWALS;
-        while let Ok(None) = self.bell.wait(&Deadline::after(pause), |signals| signals.stop.then_some(())) {
-            let renewed = self.renew();
-            pause = self.time_to_live / if renewed.is_ok() { RENEWALS } else { RETRIES };
-            let lost = self.until.load(Ordering::Relaxed) == LOST;
-            let mut signals = self.bell.lock();
-            // That the time is up says less than what went wrong before.
-            if !(lost && signals.failure.is_some()) {
-                signals.failure = renewed.err().map(Arc::new);
-            }
-            if lost {
-                return;
-            }
-        }
-    }
-}
-
 /// A lease that nothing keeps yet; dropping it revokes it.
 struct Granted<'a, B: Backend> {
     store: &'a B,
@@ -457,10 +327,4 @@ impl<B: Backend> Drop for Granted<'_, B> {
     fn drop(&mut self) {
         let _ = self.store.revoke(self.lease);
     }
-}
-
-/// From `base` to `moment`, in nanoseconds; 584 years fit.
-#[inline]
-fn nanoseconds(base: Instant, moment: Instant) -> u64 {
-    moment.saturating_duration_since(base).as_nanos().try_into().unwrap_or(u64::MAX)
 }

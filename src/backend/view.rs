@@ -90,7 +90,6 @@ pub use self::map::Snapshot;
 pub struct View<B: Backend> {
     core: Arc<Core<B::Key>>,
     threads: Vec<JoinHandle<()>>,
-    home: Home,
 }
 
 impl<B: Backend> View<B> {
@@ -116,7 +115,7 @@ impl<B: Backend> View<B> {
     pub fn new<'s>(store: &'s B, prefix: &str) -> Result<(Self, Follower<'s, B>)> {
         let core = Core::read(store, prefix)?;
         let follower = Follower::start(&core, store)?;
-        Ok((Self { core, threads: Vec::new(), home: Home::here() }, follower))
+        Ok((Self { core, threads: Vec::new() }, follower))
     }
 
     /// Reads what is under the prefix and keeps it up to date with threads of its own: one follows, one runs the listeners.
@@ -130,7 +129,7 @@ impl<B: Backend> View<B> {
         B: 'static,
     {
         let core = Core::read(&**store, prefix)?;
-        let mut view = Self { core: Arc::clone(&core), threads: Vec::new(), home: Home::here() };
+        let mut view = Self { core: Arc::clone(&core), threads: Vec::new() };
         let (store, followed) = (Arc::clone(store), Arc::clone(&core));
         view.start("slotguard-view", move || follow::keep_following(&followed, &*store))?;
         view.start("slotguard-tell", move || follow::keep_telling::<B>(&core))?;
@@ -190,11 +189,7 @@ impl<B: Backend> View<B> {
     ///
     /// For the state to begin with, take a [`snapshot`](View::snapshot) after this: what batches up to its revision say is
     /// in it already, and the first one after it may repeat some of it.
-    pub fn listen(
-        &self,
-        priority: i32,
-        listener: impl FnMut(&Batch<B::Key>) + Send + 'static,
-    ) -> Listening<B::Key> {
+    pub fn listen(&self, priority: i32, listener: impl FnMut(&Batch<B::Key>) + Send + 'static) -> Listening<B::Key> {
         let (place, since) = self.core.add_listener(priority, Box::new(listener));
         Listening { desk: Arc::downgrade(&self.core.desk), place, since, home: Home::here() }
     }
@@ -219,7 +214,7 @@ impl<B: Backend> View<B> {
 impl<B: Backend> Drop for View<B> {
     fn drop(&mut self) {
         let threads = std::mem::take(&mut self.threads);
-        if !self.home.is_here() {
+        if !self.core.home.is_here() {
             // The threads are the parent's; nobody would ever answer a join.
             return std::mem::forget(threads);
         }

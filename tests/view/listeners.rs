@@ -66,7 +66,11 @@ fn remover<B: Backend>(view: &View<B>, priority: i32, place: &Place<B>, notes: &
 
 type Place<B> = Arc<Mutex<Option<Listening<<B as Backend>::Key>>>>;
 
-fn follow_one<B: Backend>(store: &Weather<B>, follower: &mut slotguard::backend::Follower<'_, Weather<B>>, value: &[u8]) {
+fn follow_one<B: Backend>(
+    store: &Weather<B>,
+    follower: &mut slotguard::backend::Follower<'_, Weather<B>>,
+    value: &[u8],
+) {
     store.put("app/1", value);
     follower.follow(&Deadline::never()).unwrap();
 }
@@ -98,10 +102,7 @@ pub fn a_listener_that_another_one_removes_is_not_called_any_more<B: Backend + '
     *place.lock().unwrap() = Some(note(&view, 3, "victim", &notes));
     follow_one(&store, &mut follower, b"2");
     follow_one(&store, &mut follower, b"3");
-    assert_eq!(
-        read(&notes),
-        ["victim app/1:1>2", "remover", "other app/1:1>2", "remover", "other app/1:2>3"]
-    );
+    assert_eq!(read(&notes), ["victim app/1:1>2", "remover", "other app/1:1>2", "remover", "other app/1:2>3"]);
 }
 
 pub fn a_removal_returns_when_the_listener_does_not_run<B: Backend + 'static>(make: impl Fn() -> B) {
@@ -199,16 +200,14 @@ pub fn a_slow_listener_keeps_neither_the_map_nor_a_subscriber_waiting<B: Backend
         assert!(view.wait_fresh(put, &Deadline::never()).unwrap());
         let next = subscription.next(&Deadline::never()).unwrap().unwrap();
         assert_eq!(told(&next), format!("app/1:{}>{batch}", batch - 1));
-        assert_eq!(next.revision, put);
+        assert!(next.revision >= put);
     }
     drop(note(&view, 2, "nobody waits to register either", &notes));
     assert!(told_later.try_recv().is_err(), "its turn comes after the slow one's");
     leave.send(()).unwrap();
-    // Both have yet to be told all of it, each in one go, after the first batch at most.
+    assert_eq!(told_later.recv().unwrap(), format!("app/1:->{BATCHES}"), "all of it in one go");
     has_entered.recv().unwrap();
     leave.send(()).unwrap();
-    let after: Vec<_> = told_later.iter().take(1).collect();
-    assert!(after[0] == "app/1:->0" || after[0] == format!("app/1:->{BATCHES}"), "{after:?}");
     assert_eq!(told(&idle.next(&Deadline::now()).unwrap().unwrap()), format!("app/1:->{BATCHES}"));
     drop(leave);
 }

@@ -267,20 +267,23 @@ impl SharedMemory {
     }
 
     /// A look on behalf of somebody who waits for a change after `known`, which an absence seen now moves on.
-    fn look_for_wait(&self, key: &Key, known: &mut Revision, first: bool) -> Result<Waiting> {
+    fn look_for_wait(&self, key: &Key, known: &mut Known) -> Result<Waiting> {
         let (mut value, mut seen) = (Vec::new(), Seen::NOTHING);
         let place = match self.find(key, &mut value, &mut seen)? {
-            Presence::Absent { revision, .. } if first && revision > known.0 => return Ok(Waiting::Changed),
             Presence::Absent { revision, leaf, head } => {
-                // The leaf changed, but not for this name: nothing happened to it up to now.
-                *known = Revision(revision.max(known.0));
+                // A leaf that changed while the name was absent before and after changed for another name.
+                if revision > known.revision.0 && known.present != Some(false) {
+                    return Ok(Waiting::Changed);
+                }
+                *known = Known { revision: Revision(revision.max(known.revision.0)), present: Some(false) };
                 return Ok(Waiting::Sleep { record: leaf, head, lease: None });
             }
             Presence::Present(place) => place,
         };
-        if seen.modified() > known.0 && !planted("wait forgets a change") {
+        if seen.modified() > known.revision.0 && !planted("wait forgets a change") {
             return Ok(Waiting::Changed);
         }
+        known.present = Some(true);
         if seen.meta.lease == 0 {
             return Ok(Waiting::Sleep { record: place.record, head: seen.head, lease: None });
         }
@@ -295,6 +298,13 @@ impl SharedMemory {
         }
         Ok(Waiting::Sleep { record: place.record, head: seen.head, lease: Some(lease) })
     }
+}
+
+/// What a waiter knows of its entry.
+struct Known {
+    revision: Revision,
+    /// Whether it was there when it was last looked at, if it has been.
+    present: Option<bool>,
 }
 
 /// What a look on behalf of a waiter found.
@@ -362,19 +372,18 @@ impl Backend for SharedMemory {
 
     fn wait(&self, key: &Key, newer_than: Revision, deadline: &Deadline) -> Result<bool> {
         let home = &self.segment().inner;
-        let (mut known, mut first) = (newer_than, true);
+        let mut known = Known { revision: newer_than, present: None };
         loop {
             // The record to sleep on changes when the entry is created or deleted, or its leaf is split: each of that ends
             // the inner wait, and we look where to sleep anew.
-            let (record, lease) = match self.noted(self.look_for_wait(key, &mut known, first))? {
+            let (record, lease) = match self.noted(self.look_for_wait(key, &mut known))? {
                 Waiting::Changed => return Ok(true),
                 Waiting::Sleep { record, lease, .. } => (record, lease),
             };
-            first = false;
             // An owner's death wakes nobody: whoever waits for a leased entry looks often at first.
             let pace = if lease.is_some() { Pace::Leased } else { Pace::Steady };
             let done = home.wait_until(Record::new(self.segment(), record), deadline, pace, || {
-                Ok(match self.look_for_wait(key, &mut known, false)? {
+                Ok(match self.look_for_wait(key, &mut known)? {
                     Waiting::Changed => Look::Done(true),
                     Waiting::Sleep { record: now, lease: under, .. } if (now, under) != (record, lease) => Look::Done(false),
                     Waiting::Sleep { head, lease, .. } => {

@@ -23,8 +23,8 @@
 //!
 //! # What others may have written
 //! The bytes are another process's word. [`Node::parse`] looks at the header alone; every question after it has an answer
-//! whatever the bytes are: an empty name, a record that no segment has. A wrong answer leads to another record, whose
-//! creation stamp, level and range give it away. The writers make a sound node out of a sound one
+//! whatever the bytes are: an empty name, a record that no segment has. Where an answer leads, the creation stamp of the
+//! record found there decides whether it was meant. The writers make a sound node out of a sound one
 //! ([`Node::is_checked`]); out of anything else they make some node of bounded size.
 
 use std::cmp::Ordering;

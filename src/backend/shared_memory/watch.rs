@@ -31,8 +31,15 @@ pub struct SharedWatch<'s> {
     store: &'s SharedMemory,
     picture: Picture,
     groups: Groups,
-    /// Where it begins, until the first pass.
-    from: Option<Revision>,
+    /// The next batch is to begin with a resync.
+    resync: bool,
+}
+
+/// How much of a picture to look at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    All,
+    Dirty,
 }
 
 /// What may have changed before the groups were armed.
@@ -54,6 +61,7 @@ impl Choice for MarkedSince<'_> {
 }
 
 impl<'s> SharedWatch<'s> {
+    /// Arms the groups and takes the first picture: from here on nothing is missed.
     pub(super) fn new(store: &'s SharedMemory, prefix: &str, from: Revision) -> Result<Self> {
         let home = &store.segment().inner;
         home.check()?;
@@ -61,55 +69,50 @@ impl<'s> SharedWatch<'s> {
         if from.0 > newest.0 + 1 {
             return Err(Error::FutureRevision { asked: from, newest });
         }
-        Ok(Self { store, picture: Picture::new(prefix), groups: Groups::new(home), from: Some(from) })
+        let mut groups = Groups::new(home);
+        let mut watch = Self { store, picture: Picture::new(prefix), groups: Groups::new(home), resync: false };
+        watch.look(&mut groups, Extent::All)?;
+        watch.groups = groups;
+        // Leaves keep no history: one that changed since `from` may have lost a name.
+        watch.resync = from.0 == 0 || watch.picture.leaves.iter().any(|leaf| leaf.revision >= from.0);
+        if !watch.resync {
+            for entry in watch.picture.entries_mut().filter(|entry| entry.meta.modified < from) {
+                entry.told = Some((entry.meta.created, entry.meta.modified));
+                entry.value = Vec::new();
+            }
+        }
+        Ok(watch)
     }
 
-    /// One pass: the view at one moment, and whether there is anything to tell.
-    fn pass(&mut self, groups: &mut Groups) -> Result<Option<(Revision, bool)>> {
+    /// Brings the picture up to one moment, which it answers.
+    fn look(&mut self, groups: &mut Groups, extent: Extent) -> Result<Revision> {
         let store = self.store;
-        let revision = if self.from.is_some() {
-            // The groups are those of the records one finds, so the first picture is taken of everything.
-            loop {
-                groups.arm(store.arena(), self.picture.records());
-                let revision = store.agree(&mut self.picture, &All)?;
-                if !groups.arm_again(store.arena(), self.picture.records()) {
-                    break revision;
-                }
+        loop {
+            groups.arm(store.arena(), self.picture.records());
+            let revision = match extent {
+                Extent::All => store.agree(&mut self.picture, &All)?,
+                Extent::Dirty => store.agree(&mut self.picture, &Dirty(groups))?,
+            };
+            // A leaf that was read may have brought records of groups that are not armed; and what was marked since may be
+            // a change up to R.
+            let new = groups.arm_again(store.arena(), self.picture.records());
+            if !new && self.picture.is_exact_at(store, revision.0, &MarkedSince(groups))? {
+                groups.looked();
+                return Ok(revision);
             }
-        } else {
-            loop {
-                groups.arm(store.arena(), self.picture.records());
-                let revision = store.agree(&mut self.picture, &Dirty(groups))?;
-                // A leaf that was read may have brought records of groups that are not armed; and what was marked since
-                // may be a change up to R.
-                let new = groups.arm_again(store.arena(), self.picture.records());
-                if !new && self.picture.is_exact_at(store, revision.0, &MarkedSince(groups))? {
-                    break revision;
-                }
-            }
-        };
-        groups.looked();
-        let resync = match self.from.take() {
-            None => false,
-            Some(from) => {
-                // Leaves keep no history: one that changed since `from` may have lost a name.
-                let lost = from.0 == 0 || self.picture.leaves.iter().any(|leaf| leaf.revision >= from.0);
-                if !lost {
-                    for entry in self.picture.entries_mut().filter(|entry| entry.meta.modified < from) {
-                        entry.told = Some((entry.meta.created, entry.meta.modified));
-                        entry.value = Vec::new();
-                    }
-                }
-                lost
-            }
-        };
-        let news = |entry: &super::snapshot::EntryCopy| entry.told != Some((entry.meta.created, entry.meta.modified));
-        let any = resync || !self.picture.gone.is_empty() || self.picture.entries().any(news);
-        Ok(any.then_some((revision, resync)))
+        }
     }
 
-    fn tell(&mut self, revision: Revision, resync: bool, visit: &mut dyn FnMut(Event<'_, Key>)) {
-        if resync {
+    /// The next picture, if there is something to tell of it.
+    fn pass(&mut self, groups: &mut Groups) -> Result<Option<Revision>> {
+        let revision = self.look(groups, Extent::Dirty)?;
+        let news = |entry: &super::snapshot::EntryCopy| entry.told != Some((entry.meta.created, entry.meta.modified));
+        let any = self.resync || !self.picture.gone.is_empty() || self.picture.entries().any(news);
+        Ok(any.then_some(revision))
+    }
+
+    fn tell(&mut self, revision: Revision, visit: &mut dyn FnMut(Event<'_, Key>)) {
+        if std::mem::take(&mut self.resync) {
             visit(Event::Resync);
         }
         let mut gone = std::mem::take(&mut self.picture.gone);
@@ -154,10 +157,10 @@ impl Watch for SharedWatch<'_> {
             self.pass(groups)
         });
         self.groups = groups;
-        let Some((revision, resync)) = store.noted(found)? else {
+        let Some(revision) = store.noted(found)? else {
             return Ok(None);
         };
-        self.tell(revision, resync, visit);
+        self.tell(revision, visit);
         Ok(Some(revision))
     }
 }

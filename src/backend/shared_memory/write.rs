@@ -90,6 +90,7 @@ impl SharedMemory {
         draft: &mut Draft<'a>,
     ) -> Result<Attempt> {
         lane.begin_commit();
+        let mut over = None;
         for op in ops {
             if let Act::Put { lease: Some(lease), .. } = op.act
                 && !draft.leases.contains(&lease)
@@ -99,11 +100,14 @@ impl SharedMemory {
                         lane.stage_check(lease.place().record, head);
                     }
                     Standing::Alive(_) => {}
-                    Standing::Over => return Err(Error::LeaseExpired { lease }),
+                    Standing::Over => over = over.or(Some(lease)),
                     Standing::Unknown => return Err(Error::UnknownLease { lease }),
                 }
                 draft.leases.push(lease);
             }
+        }
+        if let Some(lease) = over {
+            return Err(Error::LeaseExpired { lease });
         }
         let mut conflict = false;
         for (op, fingerprint) in ops.iter().zip(fingerprints) {

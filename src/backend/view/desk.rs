@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::batch::{Backlog, Batch, Entry};
 use super::map::{ByName, Map, News, Snapshot};
 use crate::backend::Backend;
-use crate::backend::bell::Bell;
+use crate::backend::bell::{Bell, Home};
 use crate::clock::{Cancel, Deadline, Revision};
 use crate::error::{Error, Result};
 use crate::mutant::planted;
@@ -25,6 +25,7 @@ pub(super) type Place = (Reverse<i32>, u64);
 
 pub(super) struct Core<K> {
     pub(super) prefix: String,
+    pub(super) home: Home,
     frame: RwLock<Frame<K>>,
     /// Taken before the frame.
     pub(super) desk: Arc<Bell<Desk<K>>>,
@@ -102,7 +103,7 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
             health: Health::default(),
         };
         let frame = RwLock::new(Frame { map: Arc::new(map), fresh_at });
-        Ok(Arc::new(Self { prefix: prefix.to_owned(), frame, desk: Bell::new(desk) }))
+        Ok(Arc::new(Self { prefix: prefix.to_owned(), home: Home::here(), frame, desk: Bell::new(desk) }))
     }
 
     fn frame(&self) -> RwLockReadGuard<'_, Frame<K>> {
@@ -193,7 +194,9 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
             (desk.asked, desk.nudge.clone())
         };
         // Without the lock: this calls the backend.
-        nudge.cancel();
+        if !planted("view: forget the nudge") {
+            nudge.cancel();
+        }
         let found = self.desk.wait(deadline, |desk| {
             if self.fresh_at() >= revision {
                 Some(Ok(true))
@@ -245,6 +248,7 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
     /// Registers a listener for what comes after the revision that is returned.
     pub(super) fn add_listener(&self, priority: i32, call: Call<K>) -> (Place, Revision) {
         let mut desk = self.desk.lock();
+        let priority = if planted("view: overlook the priority") { 0 } else { priority };
         let place = (Reverse(priority), desk.number());
         desk.listeners.insert(place, Listener { call: Some(call), backlog: Backlog::Nothing });
         (place, self.fresh_at())

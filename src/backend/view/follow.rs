@@ -148,7 +148,10 @@ struct End<K: Clone + Ord + AsRef<str> + Send + Sync + 'static>(Arc<Core<K>>);
 
 impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Drop for End<K> {
     fn drop(&mut self) {
-        self.0.end();
+        // In a forked child the lock may be held for ever, and nobody waits.
+        if self.0.home.is_here() {
+            self.0.end();
+        }
     }
 }
 

@@ -49,7 +49,10 @@ impl<K: Clone + Ord + Send + Sync + 'static> Drop for Listening<K> {
 
 impl<K: Clone + Ord + Send + Sync + 'static> fmt::Debug for Listening<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listening").field("priority", &self.place.0.0).field("since", &self.since).finish_non_exhaustive()
+        f.debug_struct("Listening")
+            .field("priority", &self.place.0.0)
+            .field("since", &self.since)
+            .finish_non_exhaustive()
     }
 }
 
