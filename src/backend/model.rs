@@ -19,26 +19,27 @@
 //! # How
 //! Every call takes the mutex, does what the contract says to the map, and wakes whoever waits. A watch remembers what it
 //! has reported of each entry; a batch is the difference between that and the map. Deletions are remembered so that a
-//! watch can begin in the past, until [`Model::forget_history`] or [`REMEMBERED`] of them.
+//! watch can begin in the past, until [`Model::forget_history`] or some hundred thousand of them.
 //!
 //! Leases end when [`Model::advance`] moves the clock past their end, and at no other time. Deadlines are of the real
 //! clock: a test waits for real.
 
+mod store;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound::{Included, Unbounded};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Act, Backend, Event, Limits, Meta, Op, Watch, When, check_name, check_ops};
-use crate::clock::{Cancel, Deadline, Lease, Revision, Version};
+use self::store::Store;
+use super::{Backend, Event, Limits, Meta, Op, Watch, check_name, check_ops};
+use crate::clock::{Cancel, Deadline, Lease, Revision};
 use crate::error::{Error, Result};
 use crate::memory::Outcome;
 use crate::mutant::planted;
-
-/// How many deletions a model remembers.
-const REMEMBERED: usize = 1 << 17;
 
 /// A store in this process's memory. Clones are the same store.
 #[derive(Clone, Debug)]
@@ -70,47 +71,6 @@ struct Shared {
     value_limit: usize,
 }
 
-#[derive(Debug, Default)]
-struct Store {
-    newest: u64,
-    entries: BTreeMap<ModelKey, Entry>,
-    /// The deletions after `forgotten`, in order.
-    deletions: VecDeque<Deletion>,
-    /// Up to which revision deletions may have been forgotten.
-    forgotten: Revision,
-    /// Those that are not over.
-    leases: BTreeMap<Lease, Term>,
-    granted: u64,
-    /// How far the clock has been moved.
-    elapsed: Duration,
-    /// No bug is planted in this one.
-    sound: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    value: Arc<[u8]>,
-    meta: Meta,
-}
-
-/// The end of an incarnation.
-#[derive(Debug)]
-struct Deletion {
-    at: Revision,
-    key: ModelKey,
-    created: Revision,
-}
-
-#[derive(Debug)]
-struct Term {
-    time_to_live: Duration,
-    /// When it ends, as time elapsed.
-    ends: Duration,
-}
-
-/// What a batch says of one entry: its state, or that it is gone.
-type Change = (ModelKey, Option<Entry>);
-
 impl Model {
     /// An empty store.
     pub fn new() -> Self {
@@ -129,7 +89,7 @@ impl Model {
 
     fn build(bytes: usize, sound: bool) -> Self {
         let shared = Shared {
-            store: Mutex::new(Store { sound, ..Store::default() }),
+            store: Mutex::new(Store::new(sound)),
             changed: Condvar::new(),
             base: Instant::now(),
             value_limit: bytes.min(Self::LIMITS.value),
@@ -146,13 +106,7 @@ impl Model {
         let to = store.elapsed.checked_add(time).expect("the clock's end");
         // With room for the longest lease, so that no renewal can meet the end.
         self.shared.base.checked_add(to + Self::LIMITS.longest_lease).expect("the clock's end");
-        while let Some((ends, lease)) =
-            store.leases.iter().map(|(lease, term)| (term.ends, *lease)).min().filter(|(ends, _)| *ends <= to)
-        {
-            store.elapsed = ends;
-            store.end(lease);
-        }
-        store.elapsed = to;
+        store.advance(to);
         drop(store);
         self.shared.wake();
     }
@@ -165,9 +119,7 @@ impl Model {
 
     /// Forgets which entries have been deleted up to now: a watch from the past begins with [`Event::Resync`].
     pub fn forget_history(&self) {
-        let mut store = self.shared.lock();
-        store.forgotten = Revision(store.newest);
-        store.deletions.clear();
+        self.shared.lock().forget();
     }
 }
 
@@ -210,10 +162,10 @@ impl Backend for Model {
         let look = || {
             let store = self.shared.lock();
             let found: Vec<_> = store.under(prefix).map(|(key, entry)| (key.clone(), entry.clone())).collect();
-            (found, Revision(store.newest))
+            (found, Revision(store.newest), store.planted("model: range looks twice"))
         };
-        let (mut found, newest) = look();
-        if self.shared.lock().planted("model: range looks twice") {
+        let (mut found, newest, twice) = look();
+        if twice {
             let half = found.get(found.len() / 2).map(|(key, _)| key.clone());
             std::thread::yield_now();
             found.retain(|(key, _)| Some(key) < half.as_ref());
@@ -229,25 +181,10 @@ impl Backend for Model {
         check_ops(ops, &Self::LIMITS, self.shared.value_limit)?;
         let mut store = self.shared.lock();
         store.check_leases(ops)?;
-        let one_by_one = store.planted("model: judge the conditions one by one");
-        if !one_by_one && !ops.iter().all(|op| store.holds(op)) {
-            return Ok(Outcome::Conflict);
-        }
-        let revision = Revision(store.newest + 1);
-        for op in ops {
-            if one_by_one && !store.holds(op) {
-                return Ok(Outcome::Conflict);
-            }
-            match op.act {
-                Act::Put { value, lease } => store.put(revision, op.key, value, lease),
-                Act::Delete => store.delete(revision, op.key),
-                Act::Check => {}
-            }
-        }
-        let newest = Revision(store.newest);
+        let outcome = store.commit(ops);
         drop(store);
         self.shared.wake();
-        Ok(Outcome::Committed(newest))
+        Ok(outcome)
     }
 
     fn wait(&self, key: &ModelKey, newer_than: Revision, deadline: &Deadline) -> Result<bool> {
@@ -273,22 +210,13 @@ impl Backend for Model {
             return Err(Error::TimeToLive { asked: time_to_live, shortest, longest });
         }
         let mut store = self.shared.lock();
-        // Nothing of an entry changes: a hole among the revisions, as other backends have them.
-        store.newest += 1;
-        store.granted += 1;
-        let lease = Lease(store.granted);
-        let ends = store.elapsed + time_to_live;
-        store.leases.insert(lease, Term { time_to_live, ends });
-        Ok(lease)
+        Ok(store.grant(time_to_live))
     }
 
     fn renew(&self, lease: Lease) -> Result<Instant> {
         let mut store = self.shared.lock();
         store.check_lease(lease)?;
-        let elapsed = store.elapsed;
-        let term = store.leases.get_mut(&lease).expect("a lease that was found good");
-        term.ends = elapsed + term.time_to_live;
-        Ok(self.shared.base + term.ends)
+        Ok(self.shared.base + store.renew(lease))
     }
 
     fn revoke(&self, lease: Lease) -> Result<()> {
@@ -312,7 +240,7 @@ impl Watch for ModelWatch {
         let shared = self.shared.clone();
         let found = shared.wait_until(deadline, |store| {
             let changes = store.differences(&self.prefix, &self.reported);
-            (self.resync || !changes.is_empty()).then(|| (changes, Revision(store.newest), store.sound))
+            (self.resync || !changes.is_empty()).then_some((changes, Revision(store.newest), store.sound))
         })?;
         let Some((mut changes, newest, sound)) = found else {
             return Ok(None);
@@ -339,130 +267,6 @@ impl Watch for ModelWatch {
         }
         visit(Event::Progress(newest));
         Ok(Some(newest))
-    }
-}
-
-impl Store {
-    fn planted(&self, bug: &str) -> bool {
-        !self.sound && planted(bug)
-    }
-
-    /// Whether the condition of an operation holds.
-    fn holds(&self, op: &Op<'_, ModelKey>) -> bool {
-        let meta = self.entries.get(op.key).map(|entry| entry.meta);
-        if let (When::ModifiedAt(at), Some(meta)) = (op.when, meta)
-            && self.planted("model: any revision of the incarnation will do")
-        {
-            return (meta.created..=meta.modified).contains(&at);
-        }
-        op.when.holds(meta.as_ref())
-    }
-
-    fn put(&mut self, revision: Revision, key: &ModelKey, value: &[u8], lease: Option<Lease>) {
-        self.newest = revision.0;
-        let before = self.entries.get(key).map(|entry| entry.meta);
-        let mut meta = match before {
-            Some(meta) => Meta { modified: revision, version: Version(meta.version.0 + 1), lease, ..meta },
-            None => Meta { created: revision, modified: revision, version: Version(1), lease },
-        };
-        if self.planted("model: a version that restarts") && before.is_some_and(|meta| meta.lease != lease) {
-            meta.version = Version(1);
-        }
-        if self.planted("model: created does not grow")
-            && let Some(last) = self.deletions.iter().rfind(|deletion| deletion.key == *key)
-        {
-            meta.created = last.created;
-        }
-        if self.planted("model: a put keeps the lease") {
-            meta.lease = lease.or(before.and_then(|meta| meta.lease));
-        }
-        self.entries.insert(key.clone(), Entry { value: value.into(), meta });
-    }
-
-    fn delete(&mut self, revision: Revision, key: &ModelKey) {
-        let Some(entry) = self.entries.remove(key) else {
-            return;
-        };
-        self.newest = revision.0;
-        self.deletions.push_back(Deletion { at: revision, key: key.clone(), created: entry.meta.created });
-        if self.deletions.len() > REMEMBERED {
-            self.forgotten = self.deletions.pop_front().map_or(self.forgotten, |oldest| oldest.at);
-        }
-    }
-
-    /// Ends a lease that may be over: its entries go one by one, each with a revision of its own.
-    fn end(&mut self, lease: Lease) {
-        if self.leases.remove(&lease).is_none() || self.planted("model: keep entries of a dead lease") {
-            return;
-        }
-        let bound = |entry: &Entry| entry.meta.lease == Some(lease);
-        let keys: Vec<_> = self.entries.iter().filter(|(_, entry)| bound(entry)).map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            self.delete(Revision(self.newest + 1), &key);
-        }
-    }
-
-    /// Refuses a lease that was never granted or is over.
-    fn check_lease(&self, lease: Lease) -> Result<()> {
-        if lease.0 == 0 || lease.0 > self.granted {
-            return Err(Error::UnknownLease { lease });
-        }
-        if !self.leases.contains_key(&lease) {
-            return Err(Error::LeaseExpired { lease });
-        }
-        Ok(())
-    }
-
-    /// The same for all leases of a commit: unknown ones first.
-    fn check_leases(&self, ops: &[Op<'_, ModelKey>]) -> Result<()> {
-        if self.planted("model: put under any lease") {
-            return Ok(());
-        }
-        let faults = ops.iter().filter_map(|op| match op.act {
-            Act::Put { lease: Some(lease), .. } => self.check_lease(lease).err(),
-            _ => None,
-        });
-        faults.min_by_key(|fault| !matches!(fault, Error::UnknownLease { .. })).map_or(Ok(()), Err)
-    }
-
-    /// The entries under a prefix, in the order of names.
-    fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a ModelKey, &'a Entry)> {
-        let from = self.entries.range::<str, _>((Included(prefix), Unbounded));
-        from.take_while(move |(key, _)| key.0.starts_with(prefix))
-    }
-
-    fn changed_after(&self, key: &ModelKey, newer_than: Revision) -> bool {
-        if let Some(entry) = self.entries.get(key) {
-            return entry.meta.modified > newer_than;
-        }
-        if self.planted("model: wait forgets a delete") {
-            return false;
-        }
-        // Where the history is gone, the answer that is never wrong is to have the caller read again.
-        newer_than < self.forgotten
-            || self.deletions.iter().rev().take_while(|deletion| deletion.at > newer_than).any(|d| d.key == *key)
-    }
-
-    /// What a watcher knows who knows the store just before `from`: the entries that existed then, and when those were
-    /// modified that have not been since.
-    fn reported_before(&self, prefix: &str, from: Revision) -> BTreeMap<ModelKey, Revision> {
-        let there = self.under(prefix).filter(|(_, entry)| entry.meta.created < from);
-        let there = there.map(|(key, entry)| {
-            let modified = entry.meta.modified;
-            (key.clone(), if modified < from { modified } else { Revision(0) })
-        });
-        let gone = self.deletions.iter().filter(|deletion| deletion.created < from && from <= deletion.at);
-        let gone = gone.filter(|deletion| deletion.key.0.starts_with(prefix));
-        gone.map(|deletion| (deletion.key.clone(), Revision(0))).chain(there).collect()
-    }
-
-    /// How the entries under a prefix differ from what has been reported, in the order of names.
-    fn differences(&self, prefix: &str, reported: &BTreeMap<ModelKey, Revision>) -> Vec<Change> {
-        let gone = reported.keys().filter(|key| !self.entries.contains_key(*key)).map(|key| (key.clone(), None));
-        let news = self.under(prefix).filter(|(key, entry)| reported.get(*key) != Some(&entry.meta.modified));
-        let mut changes: Vec<_> = news.map(|(key, entry)| (key.clone(), Some(entry.clone()))).chain(gone).collect();
-        changes.sort_by(|a, b| a.0.cmp(&b.0));
-        changes
     }
 }
 

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use slotguard::{Claim, Deadline, ErrorKind, Record, Result, Segment, SegmentBuilder, Version};
+use slotguard::backend::{Backend, Op, SharedMemory, Watch};
+use slotguard::{Claim, Deadline, ErrorKind, Record, RecordOp, Result, Revision, Segment, SegmentBuilder, Version};
 
 use crate::measure::{Watchdog, within};
 
@@ -13,10 +14,17 @@ use crate::measure::{Watchdog, within};
 pub const LARGEST: usize = 512;
 /// What an operation may have in use: some copies of a value, lists of members and places, a message.
 const MOST_BYTES: usize = 16 * LARGEST + (64 << 10);
+/// What one over many names may: copies of all the leaves there can be, and of what their entries can be.
+const MOST_BYTES_OF_NAMES: usize = MOST_BYTES + 200 * (4096 + 340 * 512);
 const LEASE: Duration = Duration::from_secs(600);
 
 pub fn small() -> SegmentBuilder {
-    Segment::builder().records(6).lanes(4).participants(4).payloads(&[(64, 12), (LARGEST, 8)])
+    Segment::builder().records(6).keys(40).lanes(4).participants(4).payloads(&[(64, 60), (LARGEST, 8)])
+}
+
+/// The names that [`fill`] puts: enough of them, and long enough, for two levels of the directory.
+fn name(i: usize) -> String {
+    format!("{}/{i:02}/{}", ["a", "b"][i % 2], "x".repeat(150))
 }
 
 /// Gives a segment values of both classes, a type, a claim of ours and an intent that somebody left.
@@ -29,6 +37,13 @@ pub fn fill(segment: &Segment) -> Claim<'_> {
     left.intend(b"announced").unwrap();
     drop(left);
     segment.vector().tick().unwrap();
+    let store = SharedMemory::new(segment.clone()).unwrap();
+    let lease = store.grant(LEASE).unwrap();
+    for i in 0..30 {
+        let key = store.key(&name(i)).unwrap();
+        let op = if i % 3 == 0 { Op::put_leased(&key, b"leased", lease) } else { Op::put(&key, b"value") };
+        store.commit(&[op]).unwrap();
+    }
     record(4).claim(Deadline::now(), LEASE).unwrap()
 }
 
@@ -72,10 +87,18 @@ pub struct Battery<'a> {
 
 impl Battery<'_> {
     pub fn run<T>(&mut self, name: &str, operation: impl FnOnce() -> Result<T>) -> Option<T> {
+        self.run_within(MOST_BYTES, name, operation)
+    }
+
+    fn run_names<T>(&mut self, name: &str, operation: impl FnOnce() -> Result<T>) -> Option<T> {
+        self.run_within(MOST_BYTES_OF_NAMES, name, operation)
+    }
+
+    fn run_within<T>(&mut self, most: usize, name: &str, operation: impl FnOnce() -> Result<T>) -> Option<T> {
         let what = format!("{name}, {}", self.round);
         self.watchdog.doing(what.clone());
         let caught = if self.counting {
-            within(MOST_BYTES, &what, || catch_unwind(AssertUnwindSafe(operation)))
+            within(most, &what, || catch_unwind(AssertUnwindSafe(operation)))
         } else {
             catch_unwind(AssertUnwindSafe(operation))
         };
@@ -102,11 +125,57 @@ impl Battery<'_> {
         let clock = self.run("snapshot", || segment.vector().snapshot());
         self.run("merge", || segment.vector().merge(&clock.unwrap_or_default()));
         self.run("members", || segment.members());
+        self.commits(segment);
+        if let Some(store) = self.run("names", || SharedMemory::new(segment.clone())) {
+            self.names(&store);
+        }
         self.run("reap", || segment.reap());
         self.run("stats", || Ok(segment.stats()));
         self.run("audit", || segment.audit());
         self.run("revision", || Ok(segment.revision()));
         self.run("debug", || Ok(format!("{segment:?}")));
+    }
+
+    fn commits(&mut self, segment: &Segment) {
+        let two = [RecordOp::write(5, b"two"), RecordOp::write(0, b"records")];
+        self.run("commit of records", || segment.commit(&two));
+        let checked = [RecordOp::write(1, b"checked"), RecordOp::check(2, Version(1))];
+        self.run("commit with a check", || segment.commit(&checked));
+    }
+
+    /// Everything one can do with names.
+    fn names(&mut self, store: &SharedMemory) {
+        let mut value = Vec::new();
+        let keys: Vec<_> = [0, 1, 17, 29, 99].map(|i| store.key(&name(i)).expect("a name")).into();
+        for key in &keys {
+            let read = self.run_names("read of a name", || store.read(key, &mut value));
+            assert!(value.len() <= LARGEST, "{} bytes read, {}", value.len(), self.round);
+            let seen = read.map_or(Revision(0), |(_, revision)| revision);
+            self.run_names("put", || store.commit(&[Op::put(key, b"put")]));
+            self.run_names("wait for a name", || store.wait(key, seen, &Deadline::after(Duration::from_millis(1))));
+        }
+        let (a, b) = (&keys[2], &keys[4]);
+        self.run_names("move", || store.commit(&[Op::delete(a), Op::put(b, b"moved").if_absent()]));
+        self.run_names("move back", || store.commit(&[Op::delete(b), Op::put(a, b"back").if_absent()]));
+        for prefix in ["", "a/"] {
+            let mut entries = 0;
+            let revision = self.run_names("range", || {
+                entries = 0;
+                store.range(prefix, &mut |_, value, _| entries += usize::from(value.len() <= LARGEST))
+            });
+            let from = revision.map_or(Revision(0), |revision| Revision(revision.0.saturating_add(1)));
+            if let Some(mut watch) = self.run_names("watch", || store.watch(prefix, from)) {
+                self.run_names("put under a watch", || store.commit(&[Op::put(&keys[0], b"seen")]));
+                self.run_names("next", || watch.next(&Deadline::now(), &mut |_| {}));
+                self.run_names("next of nothing", || watch.next(&Deadline::after(Duration::from_millis(1)), &mut |_| {}));
+            }
+        }
+        if let Some(lease) = self.run_names("grant", || store.grant(LEASE)) {
+            self.run_names("renew a lease", || store.renew(lease));
+            self.run_names("put under a lease", || store.commit(&[Op::put_leased(&keys[1], b"leased", lease)]));
+            self.run_names("revoke", || store.revoke(lease));
+        }
+        self.run_names("reap of leases", || store.reap());
     }
 
     fn record(&mut self, segment: &Segment, record: &Record<'_>) {

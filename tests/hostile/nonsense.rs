@@ -51,7 +51,7 @@ fn a_head_or_block_that_makes_no_sense_is_damage_for_its_record_alone() {
     for (offset, word, what) in [
         (place, Head::value(head.stamp(), bytes.geometry.blocks + 1).0, "a head that names no block"),
         (place, Head::value(head.stamp(), (1 << 23) - 1).0, "a head that names no block"),
-        (place, good | 1 << 63, "a head that names no block"),
+        (place, good | 1 << 63, "a reference to a commit that is not there"),
         (place, Head::value(head.stamp(), other).0, "a block of another record"),
         (place, Head::value(head.stamp(), free).0, "a head that names a free block"),
         (fate, Fate::free(9).0, "a head that names a free block"),
@@ -82,7 +82,8 @@ fn a_lane_whose_journal_makes_no_sense_is_left_alone() {
     let ours = |lane: &u32| bytes.word(bytes.lane(*lane) + offset_of!(Lane, owner)) != 0;
     let other = 1 - (0..2).find(ours).unwrap();
     let op = bytes.lane(other) + offset_of!(Lane, op);
-    for nonsense in [Op::publishing(6, 0).0, Op::publishing(u32::MAX, 0).0, Op::publishing(0, 200).0, u64::MAX] {
+    let past_all = bytes.geometry.records();
+    for nonsense in [Op::publishing(past_all, 0).0, Op::publishing(u32::MAX, 0).0, Op::publishing(0, 200).0, u64::MAX] {
         bytes.set(op, nonsense);
         let error = elsewhere().unwrap_err();
         assert!(matches!(error, Error::Corrupt { what: "a lane's journal", .. }), "{error:?}");

@@ -34,6 +34,7 @@ pub mod identity {
     pub const CLASSES: usize = 6;
     pub const CLASS: usize = 7;
     pub const BOOT: usize = 15;
+    pub const KEYS: usize = 19;
     pub const CHECKSUM: usize = super::IDENTITY - 1;
 }
 
@@ -52,7 +53,8 @@ impl Bytes {
         let (lanes, participants) = pair(words[identity::LANES]);
         let count = words[identity::CLASSES] as usize;
         let classes = words[identity::CLASS..][..count].iter().map(|word| pair(*word)).collect();
-        let shape = Shape { records: words[identity::RECORDS] as u32, lanes, participants, classes };
+        let (keys, nodes) = pair(words[identity::KEYS]);
+        let shape = Shape { records: words[identity::RECORDS] as u32, keys, nodes, lanes, participants, classes };
         let geometry = Geometry::of(shape).expect("a segment's sizes");
         assert_eq!(geometry.size as u64, words[identity::SIZE], "the layout is the crate's");
         Self { file, geometry }
@@ -114,7 +116,8 @@ impl Bytes {
     /// Where a block's header begins; the payload follows it.
     pub fn block(&self, block: u32) -> usize {
         let within = |class: &&layout::Class| (class.first..class.first + class.blocks).contains(&block);
-        let class = self.geometry.classes.iter().find(within).expect("a block of the segment");
+        let all = self.geometry.classes.iter().chain([&self.geometry.nodes]);
+        let class = all.into_iter().find(|class| within(class)).expect("a block of the segment");
         class.offset + (block - class.first) as usize * class.stride
     }
 
@@ -155,7 +158,7 @@ impl Bytes {
             ("groups", g.groups..g.taken),
             ("taken", g.taken..g.classes[0].offset),
         ];
-        for class in &g.classes {
+        for class in g.classes.iter().chain((g.nodes.blocks > 0).then_some(&g.nodes)) {
             regions.push(("blocks", class.offset..class.offset + class.stride * class.blocks as usize));
         }
         regions

@@ -28,6 +28,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::ROUNDS;
 use super::node::{self, Edit, Node, Place};
 use crate::error::{Error, Resource, Result};
 use crate::memory::block::Next;
@@ -135,7 +136,7 @@ impl Directory {
         self.keys.contains(&record)
     }
 
-    fn damaged(&self, what: &'static str, place: u32, found: u64) -> Error {
+    pub(super) fn damaged(&self, what: &'static str, place: u32, found: u64) -> Error {
         self.segment.inner.explain(Fault::Corrupt { what, place: place.into(), found }, place)
     }
 
@@ -197,7 +198,7 @@ impl Directory {
 
     /// [`Directory::descend`] for one who will add to the leaf: splits every node on the way that is too full.
     pub(super) fn descend_with_room(&self, lane: &mut LaneHandle, name: &[u8], path: &mut Path) -> Result<()> {
-        loop {
+        for _ in 0..ROUNDS {
             self.descend(name, path)?;
             let full = (0..path.depth).find(|&depth| !path.nodes[depth].node().has_room_for_longest());
             let Some(depth) = full else {
@@ -206,6 +207,7 @@ impl Directory {
             let middle = self.middle(path.nodes[depth].node());
             self.split(lane, path, depth, &middle)?;
         }
+        Err(Error::Outrun { record: path.leaf().record, rounds: ROUNDS })
     }
 
     /// The name at which a node is to be split in two.
@@ -421,7 +423,7 @@ impl Directory {
     pub(super) fn walk(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], Place) -> Result<()>) -> Result<()> {
         let mut path = Path::default();
         let mut from = lower_bound(prefix).to_vec();
-        loop {
+        for _ in 0..self.most_leaves() {
             self.descend(&from, &mut path)?;
             let leaf = path.leaf().node();
             for (name, place) in leaf.entries().filter(|(name, _)| *name >= from.as_slice()) {
@@ -436,6 +438,17 @@ impl Directory {
                 _ => return Ok(()),
             }
         }
+        Err(self.endless())
+    }
+
+    /// More leaves than a walk can meet, even if each is split while it goes on.
+    pub(super) fn most_leaves(&self) -> u32 {
+        2 * (self.nodes.end - self.nodes.start) + 2
+    }
+
+    /// A walk over the leaves that does not come to an end.
+    pub(super) fn endless(&self) -> Error {
+        self.damaged("a directory with more leaves than nodes", self.root(), self.most_leaves().into())
     }
 
     fn free_node(&self, skip: &[u32]) -> Result<(u32, Head)> {

@@ -21,7 +21,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::SharedMemory;
+use super::{ROUNDS, SharedMemory};
 use super::directory::{Path, STAMPS};
 use super::node::{self, Edit, Place};
 use crate::backend::{Backend, Limits};
@@ -122,7 +122,7 @@ impl SharedMemory {
 
     /// Looks at a lease; one whose deadline has passed, or whose owner is found dead, is ended here.
     pub(super) fn standing(&self, lane: &mut LaneHandle, lease: Lease, probe: Probe) -> Result<Standing> {
-        loop {
+        for _ in 0..ROUNDS {
             let Some((seen, terms)) = self.terms(lease)? else {
                 return Ok(self.past(lease));
             };
@@ -137,6 +137,7 @@ impl SharedMemory {
                 return Ok(Standing::Over);
             }
         }
+        Err(outrun(lease))
     }
 
     /// Whether entries of the lease are still there, for a reader: it changes nothing.
@@ -199,7 +200,7 @@ impl SharedMemory {
         let arena = &home.arena;
         let time_to_live = time_to_live.as_nanos() as u64;
         let mut path = Path::default();
-        loop {
+        for _ in 0..ROUNDS {
             home.check()?;
             self.directory.keep_reserve()?;
             // The name depends on the record, the leaf on the name; all hidden names are neighbours.
@@ -234,11 +235,12 @@ impl SharedMemory {
                 }
             }
         }
+        Err(outrun(Lease(0)))
     }
 
     /// [`Backend::renew`].
     pub(super) fn renew_lease(&self, lane: &mut LaneHandle, lease: Lease) -> Result<Instant> {
-        loop {
+        for _ in 0..ROUNDS {
             let (before, now) = (Instant::now(), self.home().host.now());
             match self.standing(lane, lease, Probe::Clock)? {
                 Standing::Alive(_) => {}
@@ -256,11 +258,12 @@ impl SharedMemory {
                 return Ok(before + Duration::from_nanos(terms.time_to_live));
             }
         }
+        Err(outrun(lease))
     }
 
     /// [`Backend::revoke`].
     pub(super) fn revoke_lease(&self, lane: &mut LaneHandle, lease: Lease) -> Result<()> {
-        loop {
+        for _ in 0..ROUNDS {
             match self.standing(lane, lease, Probe::Clock)? {
                 Standing::Alive(_) => {}
                 Standing::Over => {
@@ -278,6 +281,7 @@ impl SharedMemory {
                 return Ok(());
             }
         }
+        Err(outrun(lease))
     }
 
     /// Ends the leases that are over (deadline passed, owner dead), removes the entries that lived by them, and the leases;
@@ -349,4 +353,9 @@ impl SharedMemory {
     pub(super) fn lease_until(&self, lease: Lease) -> Result<Option<u64>> {
         Ok(self.terms(lease)?.map(|(_, terms)| terms.until))
     }
+}
+
+/// Others rewrote the lease as often as this call looked at it.
+fn outrun(lease: Lease) -> Error {
+    Error::Outrun { record: lease.place().record, rounds: ROUNDS }
 }

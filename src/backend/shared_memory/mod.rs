@@ -35,6 +35,7 @@ use super::{Backend, Limits, Meta, Op, check_name, check_ops};
 use crate::clock::{Deadline, Lease, Revision, Version};
 use crate::error::{Error, Result};
 use crate::memory::arena::Arena;
+use crate::memory::fault::Patience;
 use crate::memory::lane::LaneHandle;
 use crate::memory::look::Seen;
 use crate::memory::record::{Outcome, Record};
@@ -221,7 +222,7 @@ impl SharedMemory {
     /// Reads an entry; where it is, or the leaf's revision and place if it is absent.
     fn find(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Seen) -> Result<Presence> {
         let mut path = Path::default();
-        let mut rounds = 0;
+        let mut patience = Patience::new();
         loop {
             self.segment().inner.check()?;
             let mut place = key.place();
@@ -242,11 +243,11 @@ impl SharedMemory {
                     };
                     let place = leaf.node().place(at);
                     if !self.read_at(place, into, seen)? {
-                        // Deleted since the leaf was read, or damage: then it stays so.
-                        rounds += 1;
-                        if rounds > ROUNDS {
-                            return Err(Error::Outrun { record: place.record, rounds });
-                        }
+                        // Deleted since the leaf was read, or damage: then the leaf stays as it is.
+                        let (record, head) = (path.leaf().record, path.leaf().seen.head.0);
+                        patience
+                            .again("an entry that the directory does not mean", record, head, place.record.into())
+                            .map_err(|fault| self.directory.explain(fault, record))?;
                         continue;
                     }
                     key.remember(place);
@@ -314,7 +315,7 @@ enum Waiting {
     Sleep { record: u32, head: Head, lease: Option<Lease> },
 }
 
-/// More rounds than honest writers cause while one entry is looked up.
+/// More rounds than honest others cause an operation to take.
 const ROUNDS: u64 = 1 << 20;
 
 /// What a lookup found.

@@ -296,13 +296,6 @@ pub(super) fn joined(left: &Node<'_>, right: &Node<'_>, into: &mut Vec<u8>) -> b
         && write(frame, left.entries().chain(right.entries()), into)
 }
 
-/// Writes the node's entries under another level and range; `false`, and nonsense in `into`, if that would take more than
-/// [`NODE_BYTES`].
-#[must_use]
-pub(super) fn with_bounds(node: &Node<'_>, level: u8, low: &[u8], high: Option<&[u8]>, into: &mut Vec<u8>) -> bool {
-    write(Frame { level, low, high }, node.entries(), into)
-}
-
 /// All of a node but its entries.
 struct Frame<'a> {
     level: u8,

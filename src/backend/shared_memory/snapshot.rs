@@ -162,7 +162,10 @@ impl Picture {
         }
         let mut path = Path::default();
         let mut from = lower_bound(&self.prefix).to_vec();
-        loop {
+        for leaves in 0.. {
+            if leaves > store.directory.most_leaves() {
+                return Err(store.directory.endless());
+            }
             store.directory.descend(&from, &mut path)?;
             let leaf = path.leaf();
             let entries = entries_of(&leaf.bytes, &self.prefix, &mut old);

@@ -19,7 +19,7 @@
 use std::collections::HashSet;
 
 use super::snapshot::{All, Choice, Picture};
-use super::{Key, SharedMemory};
+use super::{Key, ROUNDS, SharedMemory};
 use crate::backend::{Event, Watch};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Error, Result};
@@ -87,7 +87,7 @@ impl<'s> SharedWatch<'s> {
     /// Brings the picture up to one moment, which it answers.
     fn look(&mut self, groups: &mut Groups, extent: Extent) -> Result<Revision> {
         let store = self.store;
-        loop {
+        for _ in 0..ROUNDS {
             groups.arm(store.arena(), self.picture.records());
             let revision = match extent {
                 Extent::All => store.agree(&mut self.picture, &All)?,
@@ -101,6 +101,7 @@ impl<'s> SharedWatch<'s> {
                 return Ok(revision);
             }
         }
+        Err(Error::Outrun { record: 0, rounds: ROUNDS })
     }
 
     /// The next picture, if there is something to tell of it.

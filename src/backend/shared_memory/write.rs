@@ -16,10 +16,12 @@ use crate::clock::{Lease, Revision};
 use crate::error::{Error, Result};
 use crate::memory::block::Next;
 use crate::memory::fnv1a64;
+use crate::memory::fault::Patience;
 use crate::memory::lane::{LaneHandle, Published};
 use crate::memory::layout::MAX_OPS;
 use crate::memory::look::Seen;
 use crate::memory::record::{Outcome, next_value};
+use crate::memory::word::Head;
 use crate::mutant::planted;
 
 /// Where an entry was found.
@@ -28,15 +30,18 @@ pub(super) enum Found {
     Present(Place),
     /// There is no such name in the leaf.
     Absent,
-    /// The directory changed under the look.
-    Moved,
+    /// The directory changed under the look, at this record with this head.
+    Moved { record: u32, head: Head },
 }
 
 /// How one attempt ended.
 enum Attempt {
     Committed(Revision),
     Conflict,
-    Again,
+    /// Something changed under it, or it is damage: the record at which it was met, and that record's head.
+    Again { record: u32, head: Head },
+    /// Another commit was first.
+    Lost,
 }
 
 /// A leaf that the commit rewrites, or depends on.
@@ -61,6 +66,7 @@ impl SharedMemory {
         for (place, op) in fingerprints.iter_mut().zip(ops) {
             *place = if let Act::Put { value, .. } = op.act { fnv1a64(value) } else { 0 };
         }
+        let mut patience = Patience::new();
         for _ in 0..ROUNDS {
             self.directory.segment().inner.check()?;
             let mut draft = Draft::default();
@@ -75,7 +81,10 @@ impl SharedMemory {
                     return Ok(Outcome::Committed(revision));
                 }
                 Attempt::Conflict => return Ok(Outcome::Conflict),
-                Attempt::Again => lane.back_off(self.arena(), 0),
+                Attempt::Again { record, head } => patience
+                    .again("an entry that the directory does not mean", record, head.0, head.0)
+                    .map_err(|fault| self.directory.explain(fault, record))?,
+                Attempt::Lost => lane.back_off(self.arena(), 0),
             }
         }
         Err(Error::Outrun { record: 0, rounds: ROUNDS })
@@ -115,14 +124,14 @@ impl SharedMemory {
             let meta = match found {
                 Found::Present(_) => Some(meta_of(seen)),
                 Found::Absent => None,
-                Found::Moved => return Ok(Attempt::Again),
+                Found::Moved { record, head } => return Ok(Attempt::Again { record, head }),
             };
             if !op.when.holds(meta.as_ref()) {
                 // What is in the way may live by the lease of somebody dead.
                 if let Some(Meta { lease: Some(lease), .. }) = meta
                     && !matches!(self.standing(lane, lease, Probe::Owner)?, Standing::Alive(_))
                 {
-                    return Ok(Attempt::Again);
+                    return Ok(Attempt::Lost);
                 }
                 conflict = true;
                 continue;
@@ -133,8 +142,8 @@ impl SharedMemory {
             match (op.act, found) {
                 (Act::Check, Found::Present(place)) => lane.stage_check(place.record, seen.head),
                 (Act::Delete, Found::Present(place)) => {
-                    if !self.edit(lane, draft, op.key.bytes(), Some(place), None)? {
-                        return Ok(Attempt::Again);
+                    if let Some((record, head)) = self.edit(lane, draft, op.key.bytes(), place, None)? {
+                        return Ok(Attempt::Again { record, head });
                     }
                     lane.stage_delete(self.arena(), place.record, seen.head);
                 }
@@ -142,8 +151,8 @@ impl SharedMemory {
                     // The mark stays once set, so a block under a lease has it.
                     if lease.is_some() && seen.meta.lease == 0 {
                         let marked = Place { leased: true, ..place };
-                        if !self.edit(lane, draft, op.key.bytes(), Some(place), Some(marked))? {
-                            return Ok(Attempt::Again);
+                        if let Some((record, head)) = self.edit(lane, draft, op.key.bytes(), place, Some(marked))? {
+                            return Ok(Attempt::Again { record, head });
                         }
                     }
                     let next = self.next(place.record, seen, lease, *fingerprint);
@@ -151,7 +160,7 @@ impl SharedMemory {
                         let published = lane.publish(self.arena(), seen, &next, value);
                         return Ok(match published.map_err(|fault| self.directory.explain(fault, place.record))? {
                             Published::Won(revision) => Attempt::Committed(Revision(revision)),
-                            Published::Lost => Attempt::Again,
+                            Published::Lost => Attempt::Lost,
                         });
                     }
                     self.stage(lane, place.record, seen, &next, value)?;
@@ -171,14 +180,14 @@ impl SharedMemory {
                 }
                 // The leaf that shows the absence becomes a check of the commit.
                 (Act::Check | Act::Delete, Found::Absent) => {}
-                (_, Found::Moved) => return Ok(Attempt::Again),
+                (_, Found::Moved { record, head }) => return Ok(Attempt::Again { record, head }),
             }
         }
         if conflict {
             return Ok(Attempt::Conflict);
         }
         if !self.stage_leaves(lane, draft)? {
-            return Ok(Attempt::Again);
+            return Ok(Attempt::Lost);
         }
         let done = lane.commit(self.arena());
         Ok(match done.map_err(|fault| self.directory.explain(fault, 0))? {
@@ -186,7 +195,7 @@ impl SharedMemory {
                 self.remember(ops, draft);
                 Attempt::Committed(Revision(revision))
             }
-            Published::Lost => Attempt::Again,
+            Published::Lost => Attempt::Lost,
         })
     }
 
@@ -226,8 +235,9 @@ impl SharedMemory {
                     return Ok(Found::Absent);
                 };
                 let place = node.place(at);
+                let (record, head) = (leaf.at.record, leaf.at.seen.head);
                 if !self.look_at_entry(place, seen)? {
-                    return Ok(Found::Moved);
+                    return Ok(Found::Moved { record, head });
                 }
                 op.key.remember(place);
                 place
@@ -240,7 +250,7 @@ impl SharedMemory {
             if !matches!(self.standing(lane, lease, Probe::Clock)?, Standing::Alive(_)) {
                 self.remove_dead(lane, name, place, lease)?;
             }
-            return Ok(Found::Moved);
+            return Ok(Found::Moved { record: place.record, head: seen.head });
         }
         Ok(Found::Present(place))
     }
@@ -272,26 +282,24 @@ impl SharedMemory {
         Ok(&mut draft.leaves[at])
     }
 
-    /// Enters into the draft that `name`, which leads to `from`, is to lead to `to`; `false` if it leads elsewhere by now.
+    /// Enters into the draft that `name`, which leads to `from`, is to lead to `to`; the leaf and its head if it leads
+    /// elsewhere by now.
     fn edit<'a>(
         &self,
         lane: &mut LaneHandle,
         draft: &mut Draft<'a>,
         name: &'a [u8],
-        from: Option<Place>,
+        from: Place,
         to: Option<Place>,
-    ) -> Result<bool> {
+    ) -> Result<Option<(u32, Head)>> {
         let leaf = self.load_leaf(lane, draft, name, false)?;
         let node = leaf.at.node();
         let found = node.search(name).ok().map(|at| node.place(at));
-        let same = match (found, from) {
-            (Some(found), Some(from)) => (found.record, found.stamp) == (from.record, from.stamp),
-            (found, from) => found.is_none() && from.is_none(),
-        };
-        if same {
+        if found.is_some_and(|found| (found.record, found.stamp) == (from.record, from.stamp)) {
             leaf.edits.push((name, to));
+            return Ok(None);
         }
-        Ok(same)
+        Ok(Some((leaf.at.record, leaf.at.seen.head)))
     }
 
     /// Stages every leaf of the draft; `false` if one was too full and has been split instead.
@@ -367,6 +375,7 @@ impl SharedMemory {
     /// incarnation any more, or lives by something else.
     pub(super) fn remove_dead(&self, lane: &mut LaneHandle, name: &[u8], place: Place, lease: Lease) -> Result<()> {
         let mut seen = Seen::NOTHING;
+        let mut patience = Patience::new();
         for _ in 0..ROUNDS {
             let known = self.look_at(place, &mut seen)?;
             if !known || seen.meta.lease != lease.0 || planted("leave the entries of the dead") {
@@ -374,7 +383,10 @@ impl SharedMemory {
             }
             let mut draft = Draft::default();
             lane.begin_commit();
-            if self.edit(lane, &mut draft, name, Some(place), None)? {
+            if let Some((record, head)) = self.edit(lane, &mut draft, name, place, None)? {
+                let what = "an entry of the dead that the directory does not mean";
+                patience.again(what, record, head.0, head.0).map_err(|fault| self.directory.explain(fault, record))?;
+            } else {
                 lane.stage_delete(self.arena(), place.record, seen.head);
                 if self.stage_leaves(lane, &mut draft)? {
                     let done = lane.commit(self.arena());

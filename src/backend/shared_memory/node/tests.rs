@@ -334,22 +334,17 @@ fn only_neighbours_that_fit_are_joined() {
 }
 
 #[test]
-fn a_root_hands_its_content_down_and_takes_it_back() {
+fn what_was_cut_and_handed_down_is_joined_to_the_same_bytes() {
     let root = full_node(16);
-    let mut cut = Vec::new();
+    let (mut cut, mut into) = (Vec::new(), Vec::new());
     pieces(&parsed(&root), &[], &mut cut);
     let lows: Vec<_> = cut.iter().map(|piece| parsed(piece).low()).collect();
     let grown = node_of(1, b"", None, &lows);
-    assert_eq!(parsed(&grown).child(b"\0\x48"), Some(0));
-
-    // Half of it is gone since, and the rest is under the second child alone.
-    let mut into = Vec::new();
-    assert!(with_bounds(&parsed(&cut[1]), 0, b"", None, &mut into));
-    let shrunk = parsed(&into);
-    assert_eq!((shrunk.low(), shrunk.high()), (&b""[..], None));
-    assert_eq!(names_of(&shrunk), names_of(&parsed(&cut[1])));
-    let longest = [0xff; NAME_BYTES];
-    assert!(!with_bounds(&parsed(&root), 0, b"", Some(&longest), &mut into), "the bound alone is too much");
+    for (number, child) in [(0_u16, 0), (72, 0), (73, 1), (145, 1)] {
+        assert_eq!(parsed(&grown).child(parsed(&root).name(number.into())), Some(child));
+    }
+    assert!(joined(&parsed(&cut[0]), &parsed(&cut[1]), &mut into));
+    assert_eq!(into, root);
 }
 
 #[test]
@@ -463,7 +458,7 @@ fn ask_everything(bytes: &[u8], probes: &[&[u8]]) -> bool {
     if edited(&node, &edits, &mut into) {
         assert!(into.len() <= NODE_BYTES && Node::parse(&into).is_some());
     }
-    if joined(&node, &node, &mut into) || with_bounds(&node, 1, probes[0], None, &mut into) {
+    if joined(&node, &node, &mut into) {
         assert!(into.len() <= NODE_BYTES && Node::parse(&into).is_some());
     }
     pieces(&node, &edits, &mut cut);
