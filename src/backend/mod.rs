@@ -46,7 +46,7 @@ use crate::error::Result;
 use crate::memory::Outcome;
 
 pub use shared_memory::SharedMemory;
-pub use model::Model;
+pub use model::{Model, ModelKey, ModelWatch};
 pub use session::{Opened, Session, Taken};
 pub use view::{Batch, Change, Entry, Follower, Health, Listening, Snapshot, Subscription, View};
 

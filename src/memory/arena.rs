@@ -37,6 +37,7 @@ mod mapped {
     use memmap2::MmapRaw;
 
     use super::Block;
+    use crate::memory::atomics::Ordering::Relaxed;
     use crate::memory::atomics::{AtomicU32, AtomicU64};
     use crate::memory::layout::*;
 
@@ -52,6 +53,8 @@ mod mapped {
         /// How many classes values have.
         count: usize,
         records: u32,
+        /// For each class the block that this process took or gave back last.
+        cursors: [AtomicU32; MAX_CLASSES + 1],
         /// Keeps the mapping alive; `base` points into it.
         _map: MmapRaw,
     }
@@ -72,7 +75,8 @@ mod mapped {
             let mut classes = std::array::from_fn(|i| geometry.classes.get(i).copied().unwrap_or(none));
             classes[NODE_CLASS] = geometry.nodes;
             let (count, records) = (geometry.classes.len(), geometry.records());
-            Self { base, geometry, classes, count, records, _map: map }
+            let cursors = std::array::from_fn(|_| AtomicU32::new(0));
+            Self { base, geometry, classes, count, records, cursors, _map: map }
         }
 
         /// The `index`-th `T` of a table of `count` that starts `offset` bytes into the segment and has `stride` bytes an
@@ -94,7 +98,6 @@ mod mapped {
         /// Whether no byte of the segment has been written.
         #[cfg(feature = "shared_memory")]
         pub(crate) fn is_all_zeros(&self) -> bool {
-            use crate::memory::atomics::Ordering::Relaxed;
             let words = (self.geometry.size / 8) as u32;
             (0..words).all(|word| self.place::<AtomicU64>(0, 8, word, words).load(Relaxed) == 0)
         }
@@ -207,6 +210,15 @@ mod mapped {
             self.classes.iter().position(|class| block.wrapping_sub(class.first) < class.blocks)
         }
 
+        /// Where to look for a free block of the class first.
+        pub(crate) fn cursor(&self, class: usize) -> u32 {
+            self.cursors[class].load(Relaxed)
+        }
+
+        pub(crate) fn set_cursor(&self, class: usize, block: u32) {
+            self.cursors[class].store(block, Relaxed);
+        }
+
         /// How many classes values have.
         #[inline(always)]
         pub(crate) fn classes(&self) -> usize {
@@ -234,7 +246,6 @@ mod mapped {
             let lengths = [0, 8, 9, 1000, 1001].map(|length| arena.class_for(length));
             assert_eq!(lengths, [Some(0), Some(0), Some(1), Some(2), None]);
 
-            use crate::memory::atomics::Ordering::Relaxed;
             for index in 1..=17 {
                 let block = arena.block(index).unwrap();
                 block.payload.iter().for_each(|word| word.store(index.into(), Relaxed));
@@ -364,6 +375,13 @@ mod heap {
         pub(crate) fn class_of(&self, block: u32) -> Option<usize> {
             (1..=self.blocks()).contains(&block).then_some(0)
         }
+
+        /// Models have no room for a hint where to look: it would be another word to explore.
+        pub(crate) fn cursor(&self, _class: usize) -> u32 {
+            1
+        }
+
+        pub(crate) fn set_cursor(&self, _class: usize, _block: u32) {}
 
         pub(crate) fn classes(&self) -> usize {
             1

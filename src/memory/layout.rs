@@ -32,7 +32,7 @@ pub const MAX_CLASSES: usize = 8;
 pub const MAX_PARTICIPANTS: u32 = 1024;
 /// The largest payload of a class, in bytes (16 MiB).
 pub const MAX_PAYLOAD: usize = 16 << 20;
-/// Records that share one change count for watchers.
+/// Records that share one change count for watchers; beliefs about them share one word, too.
 pub(crate) const GROUP: u32 = 64;
 /// Watch words, one for each wake bit of a group.
 pub(crate) const WATCH_WORDS: usize = 16;

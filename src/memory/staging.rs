@@ -5,6 +5,8 @@
 //! class when every record has a value and every lane its spare, shared out among the lanes. So what lanes keep never
 //! makes another's change find the segment full.
 
+use std::ops::Range;
+
 use super::arena::Arena;
 use super::atomics::Ordering::{Acquire, Relaxed, Release};
 use super::atomics::fence;
@@ -31,8 +33,8 @@ pub(crate) struct Staged {
     /// The block in each commit cell; 0: none.
     blocks: [u32; PLACES],
     classes: [u8; PLACES],
-    /// Cells that the commit being put together uses, one bit each.
-    used: u128,
+    /// Cells that the commit being put together uses: the first so many.
+    used: usize,
     /// Cells past this one are empty.
     height: usize,
     /// How many blocks of each class the lane may keep.
@@ -54,25 +56,17 @@ impl Staged {
         }
     }
 
-    /// An unused cell with a block of `class`.
-    fn kept(&self, class: usize) -> Option<usize> {
-        (0..self.height).find(|&at| {
-            self.used >> at & 1 == 0 && self.blocks[at] != 0 && usize::from(self.classes[at]) == class
-        })
-    }
-
-    fn r#use(&mut self, at: usize) -> usize {
-        self.used |= 1 << at;
-        self.height = self.height.max(at + 1);
-        at
-    }
-
+    #[inline]
     fn enter(&mut self, entry: Entry) {
         let record = entry.plan.record();
-        let at = self.entries[..self.count].partition_point(|other| other.plan.record() < record);
-        // The directory changed while the commit was put together, or is damaged.
-        self.doubled |= self.entries[..self.count].get(at).is_some_and(|other| other.plan.record() == record);
-        self.entries.copy_within(at..self.count, at + 1);
+        let mut at = self.count;
+        // Mostly they come in order.
+        if at > 0 && self.entries[at - 1].plan.record() >= record {
+            at = self.entries[..at].partition_point(|other| other.plan.record() < record);
+            // The directory changed while the commit was put together, or is damaged.
+            self.doubled |= self.entries[at].plan.record() == record;
+            self.entries.copy_within(at..self.count, at + 1);
+        }
         self.entries[at] = entry;
         self.count += 1;
     }
@@ -112,8 +106,10 @@ impl LaneHandle {
 
     /// The record becomes absent.
     pub(crate) fn stage_delete(&mut self, arena: &Arena, record: u32, expected: Head) {
-        let at = self.empty_place(arena);
-        let at = self.staged.r#use(at);
+        let at = self.next_place();
+        if self.staged.blocks[at] != 0 {
+            self.give_back_place(arena, at);
+        }
         let plan = Plan::change(record, SPARES + at, 0);
         self.staged.enter(Entry { plan, expected, owned: 0 });
     }
@@ -128,9 +124,14 @@ impl LaneHandle {
         node: bool,
     ) -> Result<(), Fault> {
         self.check_the_clock(seen)?;
-        let at = if node { self.place_of(arena, NODE_CLASS) } else { self.place_for(arena, value.len())? };
-        let at = at.ok_or(if node { Fault::NoNode } else { Fault::NoBlock { length: value.len() } })?;
-        let at = self.staged.r#use(at);
+        let at = self.next_place();
+        if node {
+            self.fill_place(arena, at, NODE_CLASS..NODE_CLASS + 1).ok_or(Fault::NoNode)?;
+        } else {
+            let lacking = Fault::NoBlock { length: value.len() };
+            let wanted = arena.class_for(value.len()).ok_or(lacking)?;
+            self.fill_place(arena, at, wanted..arena.classes()).ok_or(lacking)?;
+        }
         let index = self.staged.blocks[at];
         let block = arena.block(index).expect("a block this lane keeps");
         let owned = Fate::owned(self.index, Fate(block.head.fate.load(Relaxed)).tag());
@@ -236,38 +237,31 @@ impl LaneHandle {
         self.staged.blocks[at] = 0;
     }
 
-    /// A commit cell with a block for a value of `length` bytes; `None` if all are in use.
-    fn place_for(&mut self, arena: &Arena, length: usize) -> Result<Option<usize>, Fault> {
-        let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
-        for class in wanted..arena.classes() {
-            if let Some(at) = self.place_of(arena, class) {
-                return Ok(Some(at));
+    /// The next commit cell; there are more than a commit uses.
+    fn next_place(&mut self) -> usize {
+        let at = self.staged.used;
+        self.staged.used += 1;
+        self.staged.height = self.staged.height.max(self.staged.used);
+        at
+    }
+
+    /// Makes sure that a commit cell has a block of one of these classes; a lane whose commits are alike finds it there.
+    #[inline]
+    fn fill_place(&mut self, arena: &Arena, at: usize, classes: Range<usize>) -> Option<()> {
+        if self.staged.blocks[at] != 0 {
+            if usize::from(self.staged.classes[at]) == classes.start {
+                return Some(());
+            }
+            self.give_back_place(arena, at);
+        }
+        for class in classes {
+            if let Some(block) = arena.take(self.index, SPARES + at, class) {
+                self.staged.blocks[at] = block;
+                self.staged.classes[at] = class as u8;
+                return Some(());
             }
         }
-        Ok(None)
-    }
-
-    /// A commit cell with a block of just this class.
-    fn place_of(&mut self, arena: &Arena, class: usize) -> Option<usize> {
-        if let Some(at) = self.staged.kept(class) {
-            return Some(at);
-        }
-        let at = self.empty_place(arena);
-        self.staged.blocks[at] = arena.take(self.index, SPARES + at, class)?;
-        self.staged.classes[at] = class as u8;
-        self.staged.height = self.staged.height.max(at + 1);
-        Some(at)
-    }
-
-    /// An unused commit cell without a block; there are more cells than a commit uses.
-    fn empty_place(&mut self, arena: &Arena) -> usize {
-        let unused = |at: &usize| self.staged.used >> at & 1 == 0;
-        if let Some(at) = (0..PLACES).filter(unused).find(|&at| self.staged.blocks[at] == 0) {
-            return at;
-        }
-        let at = (0..PLACES).find(unused).expect("more cells than a commit uses");
-        self.give_back_place(arena, at);
-        at
+        None
     }
 }
 
@@ -276,6 +270,6 @@ impl Arena {
     fn allowance(&self, class: usize) -> u8 {
         let range = self.class_range(class);
         let needed = self.values().saturating_add(self.lanes()).saturating_add(LEFT_IN_POOL);
-        ((range.end - range.start).saturating_sub(needed) / self.lanes().max(1)).min(16) as u8
+        ((range.end - range.start).saturating_sub(needed) / self.lanes().max(1)).min(32) as u8
     }
 }

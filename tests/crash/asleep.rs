@@ -7,39 +7,51 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use slotguard::{Deadline, Record, Version, WAIT_SLICE};
+use slotguard::{Deadline, Stamp, WAIT_SLICE};
 
 use super::alone::{alone, stay_on_one_processor};
 use super::board::OWN;
 use super::deed::{self, Deed};
+use super::plot::Plot;
 use super::puppet::Puppet;
 use super::scale::{Dice, kills};
-use super::scene::{LONG, Scene};
+use super::scene::{LONG, Scene, Stage};
 use super::sweep::{Spot, walk};
 use super::walk::Walk;
 
-/// The version or token that the waiter returned with.
+/// The version, token or revision that the waiter returned with.
 const FOUND: usize = OWN;
 /// How often it had been put to sleep by then.
 const SLEPT: usize = OWN + 1;
 
-/// Waiting for what a deed brings about.
-#[derive(Clone, Copy)]
-struct Wait {
-    deed: Deed,
-    /// Waits for as long as it takes.
-    wait: fn(&Record<'_>, Version) -> u64,
-    /// The first point of the deed from which on its death is all that the waiter waits for.
-    from: fn(&Path, Deed, &Walk) -> usize,
+/// What becomes of whoever was to wake the waiter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waker {
+    Killed,
+    Stopped,
 }
 
-impl Wait {
+/// Waiting for what a plot brings about.
+pub struct Wait<P: Plot> {
+    pub plot: P,
+    pub waker: Waker,
+    /// Waits in a child for something newer than what was seen, for as long as it takes.
+    pub wait: fn(&P::Scene, &P::View) -> u64,
+    /// The first point of the plot from which on the fate of its author is all that the waiter waits for.
+    pub from: fn(&Path, &Self, &Walk) -> usize,
+}
+
+impl<P: Plot> Wait<P> {
+    fn author(&self, scene: &P::Scene) -> Puppet {
+        scene.puppet(|scene, cue| self.plot.play(scene, cue))
+    }
+
     /// A child that waits and sleeps.
-    fn sleeper(&self, scene: &Scene) -> Puppet {
-        let seen = scene.look().version;
-        scene.board.word(FOUND).store(0, SeqCst);
-        let waiter = Puppet::free(&scene.board, |cue| {
-            let found = (self.wait)(&scene.own().record(0).expect("record 0"), seen);
+    fn sleeper(&self, scene: &P::Scene) -> Puppet {
+        let seen = self.plot.look(scene);
+        scene.board().word(FOUND).store(0, SeqCst);
+        let waiter = Puppet::free(scene.board(), |cue| {
+            let found = (self.wait)(scene, &seen);
             cue.board.word(SLEPT).store(naps(std::process::id()), SeqCst);
             cue.board.word(FOUND).store(found, SeqCst);
         });
@@ -62,73 +74,89 @@ fn naps(pid: u32) -> u64 {
     count.expect("the kernel counts sleeps").trim().parse().expect("a number")
 }
 
-/// The first point at which a killed deed is found done.
-fn published(folder: &Path, deed: Deed, walk: &Walk) -> usize {
+/// The first point at which a change that got no further is found done, once the dead have been recovered.
+pub fn published<P: Plot>(folder: &Path, wait: &Wait<P>, walk: &Walk) -> usize {
     let is_done = |point: &&usize| {
-        let scene = Scene::of(folder, deed);
-        let mut puppet = scene.puppet(deed.part);
-        let before = scene.look();
-        walk.lead(&mut puppet, **point);
-        puppet.kill();
-        scene.look() != before
+        let scene = wait.plot.scene(folder);
+        let mut author = wait.author(&scene);
+        let before = wait.plot.look(&scene);
+        walk.lead(&mut author, **point);
+        if wait.waker == Waker::Killed {
+            author.kill();
+            scene.segment().reap().expect("a recovery");
+        }
+        wait.plot.look(&scene) != before
     };
     *walk.changes.iter().find(is_done).expect("the change can be seen some time")
 }
 
-/// A waker killed after its change and before its wake costs the waiter two slices at most. One killed before its change
-/// leaves the waiter to whoever makes the next; one that has come to its end has woken it.
-fn wakers_are_killed(wait: Wait) {
+/// A waker killed or stopped after its change and before its wake costs the waiter two slices at most. One that got no
+/// further than before its change leaves the waiter to whoever makes the next; one that has come to its end has woken it.
+pub fn wakers_get_no_further<P: Plot>(wait: Wait<P>) {
     alone(|folder| {
         stay_on_one_processor();
         let mut dice = Dice::new();
-        let deed = wait.deed;
+        let plot = wait.plot;
         let walk = {
-            let scene = Scene::of(folder, deed);
-            let waker = scene.puppet(deed.part);
+            // Which pages change, others have seen; here only its way counts, and that it wakes.
+            let walk = walk(folder, plot);
+            let scene = plot.scene(folder);
+            let waker = wait.author(&scene);
             let mut waiter = wait.sleeper(&scene);
-            let wakes = scene.segment.stats().wakes;
-            let walk = Walk::of(waker, scene.eye());
-            assert!(scene.segment.stats().wakes > wakes, "a deed that is done has woken who waits for it");
+            let wakes = scene.segment().stats().wakes;
+            waker.finish();
+            assert!(scene.segment().stats().wakes > wakes, "a deed that is done has woken who waits for it");
             waiter.join();
             walk
         };
-        let from = (wait.from)(folder, deed, &walk);
-        let some = dice.some_of(from..walk.length(), kills().div_ceil(50).min(40));
-        let points: BTreeSet<usize> = walk.changes.iter().copied().chain(some).chain([walk.last()]).collect();
+        let from = (wait.from)(folder, &wait, &walk);
+        let mut points = BTreeSet::from([from, walk.last()]);
+        points.extend(dice.some_of(0..walk.changes.len(), kills() / 8).map(|i| walk.changes[i]));
+        points.extend(dice.some_of(from..walk.length(), kills().div_ceil(50).min(40)));
         let (mut longest, mut sleeps, mut unaided) = (Duration::ZERO, 0, 0);
         for &point in &points {
-            let _spot = Spot::new(format!("{}, killed after {point} instructions", deed.name));
-            let scene = Scene::of(folder, deed);
-            let mut waker = scene.puppet(deed.part);
+            let _spot = Spot::new(format!("{}, {:?} after {point} instructions", plot.name(), wait.waker));
+            let scene = plot.scene(folder);
+            let mut waker = wait.author(&scene);
             let mut waiter = wait.sleeper(&scene);
-            let wakes = scene.segment.stats().wakes;
+            let wakes = scene.segment().stats().wakes;
             let on_its_way = walk.lead(&mut waker, point);
-            waker.kill();
-            let (killed, slept) = (Instant::now(), naps(waiter.pid()));
-            if scene.board.is_acknowledged() {
-                assert!(scene.segment.stats().wakes > wakes, "a deed that is done has woken who waits for it");
+            let waker = match wait.waker {
+                Waker::Killed => {
+                    waker.kill();
+                    None
+                }
+                Waker::Stopped => Some(waker),
+            };
+            let (got_there, slept) = (Instant::now(), naps(waiter.pid()));
+            if scene.board().is_acknowledged() {
+                assert!(scene.segment().stats().wakes > wakes, "a deed that is done has woken who waits for it");
             }
-            // To look at the record would be to finish the dead one's change and wake the waiter.
+            // To look at the record would be to finish the author's change and wake the waiter.
             if on_its_way && point >= from {
                 waiter.join();
-                longest = longest.max(killed.elapsed());
+                longest = longest.max(got_there.elapsed());
                 // It may have been awake already when it was counted.
-                let more = scene.board.word(SLEPT).load(SeqCst).saturating_sub(slept);
+                let more = scene.board().word(SLEPT).load(SeqCst).saturating_sub(slept);
                 assert!(more <= 2, "the waiter slept {more} more slices");
                 sleeps = sleeps.max(more);
                 unaided += 1;
             } else {
-                scene.survivor_updates();
+                plot.change(&scene);
                 waiter.join();
             }
-            assert!(scene.board.word(FOUND).load(SeqCst) > 0, "the waiter was told of something");
-            scene.survivor_updates();
+            assert!(scene.board().word(FOUND).load(SeqCst) > 0, "the waiter was told of something");
+            plot.change(&scene);
+            if let Some(waker) = waker.filter(|waker| !waker.has_ended()) {
+                waker.finish();
+            }
             scene.all_is_recovered();
         }
         println!(
-            "{}: killed at {} points with somebody waiting for it, who was left to itself after {unaided}, slept {sleeps} \
+            "{}: {:?} at {} points with somebody waiting for it, who was left to itself after {unaided}, slept {sleeps} \
              more slices at most and returned after {longest:.1?} at most",
-            deed.name,
+            plot.name(),
+            wait.waker,
             points.len()
         );
     });
@@ -136,23 +164,25 @@ fn wakers_are_killed(wait: Wait) {
 
 #[test]
 fn a_waiter_whose_waker_is_killed_between_change_and_wake_returns() {
-    let wait = |record: &Record<'_>, seen| {
-        let found = record.wait_newer(seen, Deadline::never()).expect("a wait").expect("a wait without an end");
-        assert!(found > seen, "something newer");
+    let wait = |scene: &Scene, seen: &Stamp| {
+        let record = scene.own().record(0).expect("record 0");
+        let found = record.wait_newer(seen.version, Deadline::never()).expect("a wait").expect("a wait without an end");
+        assert!(found > seen.version, "something newer");
         found.0
     };
-    wakers_are_killed(Wait { deed: deed::UPDATE, wait, from: published });
+    wakers_get_no_further(Wait { plot: deed::UPDATE, waker: Waker::Killed, wait, from: published });
 }
 
 #[test]
 fn a_waiter_for_a_claim_whose_holder_is_killed_on_its_way_out_gets_it() {
-    let wait = |record: &Record<'_>, _| {
+    let wait = |scene: &Scene, _: &Stamp| {
+        let record = scene.own().record(0).expect("record 0");
         let claim = record.claim(Deadline::never(), LONG).expect("a claim");
         let token = claim.token();
         std::mem::forget(claim);
         token.0
     };
-    wakers_are_killed(Wait { deed: deed::RELEASE, wait, from: |_, _, _| 0 });
+    wakers_get_no_further(Wait::<Deed> { plot: deed::RELEASE, waker: Waker::Killed, wait, from: |_, _, _| 0 });
 }
 
 /// Who waits for something else altogether recovers the dead all the same.
@@ -164,7 +194,7 @@ fn a_waiter_recovers_the_dead_at_the_end_of_a_slice() {
         let walk = walk(folder, deed);
         for &point in &walk.changes {
             let _spot = Spot::new(format!("killed after {point} instructions"));
-            let scene = Scene::of(folder, deed);
+            let scene = deed.scene(folder);
             let mut puppet = scene.puppet(deed.part);
             walk.lead(&mut puppet, point);
             puppet.kill();
@@ -182,8 +212,9 @@ fn a_waiter_finishes_what_a_stopped_author_has_published() {
         stay_on_one_processor();
         let deed = deed::UPDATE;
         let walk = walk(folder, deed);
-        let published = published(folder, deed, &walk);
-        let scene = Scene::of(folder, deed);
+        let wait = Wait { plot: deed, waker: Waker::Stopped, wait: |_, _| 0, from: published };
+        let published = published(folder, &wait, &walk);
+        let scene = deed.scene(folder);
         let mut author = scene.puppet(deed.part);
         let before = scene.look();
         assert!(walk.lead(&mut author, published), "the author goes the way it went before");

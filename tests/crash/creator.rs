@@ -11,7 +11,7 @@ use super::scale::{Dice, kills};
 use super::sweep::Spot;
 use super::value::Sizes;
 use super::walk::Walk;
-use super::watch::Watch;
+use super::watch::{Sight, Watch};
 
 fn builder() -> SegmentBuilder {
     Segment::builder().records(3).payloads(&Sizes::Same.classes(8)).participants(4).lanes(3)
@@ -41,12 +41,12 @@ fn a_creator_killed_at_any_instruction_leaves_a_whole_segment_or_nothing() {
         let walk = {
             let mut watch = None;
             let walk = Walk::of(creator(), || match &mut watch {
-                Some(watch) => Watch::has_changed(watch),
+                Some(watch) => Watch::look(watch),
                 None if path.exists() => {
                     watch = Some(Watch::new(&path));
-                    true
+                    Sight::Change
                 }
-                None => false,
+                None => Sight::Nothing,
             });
             Segment::remove(&path).expect("the segment is removed");
             walk

@@ -1,9 +1,13 @@
-//! The operations that change a segment, each as a child acts it out: prepare, cue, act, acknowledge.
+//! The operations that change one record, each as a child acts it out, and what the survivor must find of it.
 
-use slotguard::{Claim, Deadline, Outcome, Segment};
+use std::path::Path;
 
+use slotguard::{Claim, Deadline, Outcome, Revision, Segment, Stamp};
+
+use super::plot::Plot;
 use super::puppet::Cue;
-use super::scene::{LONG, Scene};
+use super::scene::{LONG, Scene, Stage};
+use super::sweep::{Fate, Order};
 use super::value::Sizes;
 
 /// One operation and what it does to record 0.
@@ -56,6 +60,84 @@ pub const COMMIT: Deed =
 pub const RELEASE: Deed = Deed { name: "release of a claim", part: release, ..PLAIN };
 pub const ATTACH: Deed = Deed { name: "attaching", part: attach, ..PLAIN };
 pub const DETACH: Deed = Deed { name: "detaching", part: detach, ..PLAIN };
+
+impl Plot for Deed {
+    type Scene = Scene;
+    type View = Stamp;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn scene(&self, folder: &Path) -> Scene {
+        Scene::new(folder, self.sizes, self.history)
+    }
+
+    fn play(&self, scene: &Scene, cue: &Cue<'_>) {
+        (self.part)(scene, cue);
+    }
+
+    fn look(&self, scene: &Scene) -> Stamp {
+        scene.look()
+    }
+
+    fn judge(&self, scene: &Scene, before: Stamp, order: Order, _turn: usize) -> Fate {
+        if order == Order::RecoverFirst {
+            scene.all_is_recovered();
+        }
+        let acknowledged = scene.board.is_acknowledged();
+        let found = scene.look();
+        let changes = found.version.0 - before.version.0;
+        assert!(changes == 0 || changes == self.changes, "old or new: {before:?} became {found:?}");
+        assert!(changes > 0 || found == before, "an old value is the old value: {before:?} became {found:?}");
+        if acknowledged {
+            assert_eq!(changes, self.changes, "an acknowledged change is there");
+            let told = Revision(scene.board.revision());
+            assert!(changes == 0 || told == found.revision, "acknowledged as {told:?}, found as {found:?}");
+        }
+        assert_eq!(scene.record().holder().expect("a look"), None, "nobody holds what a dead one claimed");
+
+        let mut took_place = changes > 0 || acknowledged;
+        match self.intent {
+            Announced::Never if found.version.0.is_multiple_of(2) => {}
+            Announced::Never => assert_eq!(scene.survivor_claims(), None, "nobody announced anything"),
+            Announced::ByTheDeed => {
+                let intent = scene.survivor_claims();
+                intent.iter().for_each(|intent| scene.is_the_intent(intent, before));
+                assert!(intent.is_some() || !acknowledged, "an acknowledged intent is found by the next holder");
+                took_place |= intent.is_some();
+            }
+            Announced::Before if changes > 0 => {
+                assert_eq!(scene.survivor_claims(), None, "what was announced has been done");
+            }
+            Announced::Before => {
+                let intent = scene.survivor_claims();
+                let intent = intent.expect("what was announced and not done is found by the next holder");
+                scene.is_the_intent(&intent, before);
+            }
+        }
+        scene.survivor_updates();
+        scene.all_is_recovered();
+        // The blocks that were the dead one's last are used again.
+        scene.survivor_updates();
+        match (took_place, acknowledged) {
+            (_, true) => Fate::Acknowledged,
+            (true, false) => Fate::Done,
+            (false, false) => Fate::Undone,
+        }
+    }
+
+    fn change(&self, scene: &Scene) {
+        scene.survivor_updates();
+    }
+
+    fn work(&self, scene: &Scene) {
+        for _ in 0..3 {
+            scene.survivor_updates();
+        }
+        scene.survivor_claims();
+    }
+}
 
 fn update(scene: &Scene, cue: &Cue<'_>) {
     let record = scene.own().record(0).expect("record 0");

@@ -6,7 +6,9 @@ use super::scale::kills;
 use super::sweep::sweep;
 
 fn killed_anywhere(deed: Deed) {
-    alone(|folder| sweep(folder, deed, kills()));
+    alone(|folder| {
+        sweep(folder, deed, kills());
+    });
 }
 
 #[test]

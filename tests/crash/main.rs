@@ -26,6 +26,7 @@ mod creator;
 mod crowd;
 mod deed;
 mod every_instruction;
+mod plot;
 mod puppet;
 mod random;
 mod recovery;

@@ -4,22 +4,23 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::alone::{alone, stay_on_one_processor};
-use super::deed::{self, Deed};
+use super::deed;
+use super::plot::Plot;
 use super::puppet::{Cue, Puppet};
 use super::scale::{Dice, kills};
-use super::scene::{ROWS, Scene};
-use super::sweep::{Order, Spot, Tally, judge, walk};
+use super::scene::{ROWS, Stage};
+use super::sweep::{Order, Spot, Tally, walk};
 use super::walk::Walk;
 
 /// By asking for it.
-fn by_request(scene: &Scene, cue: &Cue<'_>) {
+fn by_request(scene: &impl Stage, cue: &Cue<'_>) {
     let mine = scene.own();
     cue.ready();
     mine.reap().expect("a recovery");
 }
 
 /// By attaching when no row is free but the dead one's.
-fn by_attaching(scene: &Scene, cue: &Cue<'_>) {
+fn by_attaching(scene: &impl Stage, cue: &Cue<'_>) {
     for _ in 0..ROWS - 2 {
         scene.own();
     }
@@ -37,23 +38,23 @@ enum Recoverer {
 
 /// Somebody dies at one of those points of the deed, and its recoverer meets its fate at each of its own points that makes
 /// a difference, and at some others.
-fn sweep(folder: &Path, deed: Deed, deaths: Deaths, recover: fn(&Scene, &Cue<'_>), fate: Recoverer) {
+fn sweep<P: Plot>(folder: &Path, plot: P, deaths: Deaths, recover: fn(&P::Scene, &Cue<'_>), fate: Recoverer) {
     stay_on_one_processor();
     let mut dice = Dice::new();
     let began = Instant::now();
-    let first = walk(folder, deed);
+    let first = walk(folder, plot);
     let deaths = deaths(&first, &mut dice);
     let (mut tally, mut length, mut points) = (Tally::default(), 0, 0);
     for &death in &deaths {
-        let murder = |scene: &Scene| {
-            let mut puppet = scene.puppet(deed.part);
-            let before = scene.look();
+        let murder = |scene: &P::Scene| {
+            let mut puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
+            let before = plot.look(scene);
             let strayed = !first.lead(&mut puppet, death);
             puppet.kill();
             (before, strayed)
         };
         let second = {
-            let scene = Scene::of(folder, deed);
+            let scene = plot.scene(folder);
             murder(&scene);
             Walk::of(scene.another_puppet(recover), scene.eye())
         };
@@ -63,25 +64,25 @@ fn sweep(folder: &Path, deed: Deed, deaths: Deaths, recover: fn(&Scene, &Cue<'_>
             for &order in Order::at(point, &second) {
                 let _spot = Spot::new(format!(
                     "{}, killed after {death} instructions, its recoverer {fate:?} after {point}, survivor: {order:?}",
-                    deed.name
+                    plot.name()
                 ));
-                let scene = Scene::of(folder, deed);
+                let scene = plot.scene(folder);
                 let (before, strayed) = murder(&scene);
                 let mut recoverer = scene.another_puppet(recover);
                 tally.strayed += u64::from(!second.lead(&mut recoverer, point) || strayed);
                 match fate {
                     Recoverer::Killed => {
                         recoverer.kill();
-                        judge(&scene, deed, before, order, &mut tally);
+                        tally.count(plot.judge(&scene, before, order, tally.kills()));
                     }
-                    Recoverer::Stopped => others_go_on(&scene, recoverer),
+                    Recoverer::Stopped => others_go_on(plot, &scene, recoverer),
                 }
             }
         }
     }
     println!(
         "{}, killed at {} points; its recovery of up to {length} instructions {fate:?} at {points}; {}{:.1} s",
-        deed.name,
+        plot.name(),
         deaths.len(),
         if fate == Recoverer::Killed { format!("{tally}; ") } else { String::new() },
         began.elapsed().as_secs_f64()
@@ -89,15 +90,12 @@ fn sweep(folder: &Path, deed: Deed, deaths: Deaths, recover: fn(&Scene, &Cue<'_>
 }
 
 /// Every block in play changes hands before the recoverer goes on.
-fn others_go_on(scene: &Scene, recoverer: Puppet) {
-    for _ in 0..3 {
-        scene.survivor_updates();
-    }
-    scene.survivor_claims();
-    let before = scene.look();
+fn others_go_on<P: Plot>(plot: P, scene: &P::Scene, recoverer: Puppet) {
+    plot.work(scene);
+    let before = plot.look(scene);
     recoverer.finish();
-    assert_eq!(scene.look(), before, "recovery changes no value that others have seen");
-    scene.survivor_updates();
+    assert_eq!(plot.look(scene), before, "recovery changes no value that others have seen");
+    plot.change(scene);
     scene.all_is_recovered();
 }
 

@@ -9,23 +9,24 @@ use slotguard::{Deadline, ErrorKind, Revision, Stamp, Version};
 
 use super::alone::{alone, stay_on_one_processor};
 use super::deed::{self, Deed};
+use super::plot::Plot;
 use super::puppet::{Cue, Puppet};
 use super::scale::{Dice, kills};
-use super::scene::{LONG, Scene};
+use super::scene::{LONG, Scene, Stage};
 use super::sweep::{Spot, walk};
 use super::walk::Walk;
 
-/// Stops the deed at points of its way, and gives what there is then to `meanwhile`.
-fn stop(folder: &Path, deed: Deed, walk: &Walk, most: usize, meanwhile: impl Fn(&Scene, Stamp, Puppet)) {
+/// Stops the plot's author at points of its way, and gives what there is then to `meanwhile`.
+fn stop<P: Plot>(folder: &Path, plot: P, walk: &Walk, most: usize, meanwhile: impl Fn(&P::Scene, P::View, Puppet)) {
     let mut dice = Dice::new();
     let began = Instant::now();
     let points = walk.points(&mut dice, most);
     let mut strayed = 0;
     for &point in &points {
-        let _spot = Spot::new(format!("{}, stopped after {point} instructions", deed.name));
-        let scene = Scene::of(folder, deed);
-        let mut puppet = scene.puppet(deed.part);
-        let before = scene.look();
+        let _spot = Spot::new(format!("{}, stopped after {point} instructions", plot.name()));
+        let scene = plot.scene(folder);
+        let mut puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
+        let before = plot.look(&scene);
         strayed += u64::from(!walk.lead(&mut puppet, point));
         // One that went another way may have come to its end there.
         if !puppet.has_ended() {
@@ -34,17 +35,17 @@ fn stop(folder: &Path, deed: Deed, walk: &Walk, most: usize, meanwhile: impl Fn(
     }
     println!(
         "{}: stopped at {} points of {} instructions; {strayed} strayed; {:.1} s",
-        deed.name,
+        plot.name(),
         points.len(),
         walk.last(),
         began.elapsed().as_secs_f64()
     );
 }
 
-fn stop_anywhere(deed: Deed, meanwhile: impl Fn(&Scene, Stamp, Puppet)) {
+pub fn stop_anywhere<P: Plot>(plot: P, meanwhile: impl Fn(&P::Scene, P::View, Puppet)) {
     alone(|folder| {
         stay_on_one_processor();
-        stop(folder, deed, &walk(folder, deed), kills(), meanwhile);
+        stop(folder, plot, &walk(folder, plot), kills(), meanwhile);
     });
 }
 
@@ -109,13 +110,13 @@ fn a_reader_killed_while_it_finishes_for_a_stopped_author_leaves_one_number() {
                 author
             };
             let second = {
-                let scene = Scene::of(folder, deed);
+                let scene = deed.scene(folder);
                 let _author = author(&scene);
                 Walk::of(scene.another_puppet(read), scene.eye())
             };
             for point in second.points(&mut dice, kills() / first.changes.len()) {
                 let _spot = Spot::new(format!("author stopped after {stop} instructions, reader killed after {point}"));
-                let scene = Scene::of(folder, deed);
+                let scene = deed.scene(folder);
                 let author = author(&scene);
                 let mut reader = scene.another_puppet(read);
                 second.lead(&mut reader, point);

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::puppet::Puppet;
 use super::scale::Dice;
+use super::watch::Sight;
 
 /// One undisturbed run, instruction by instruction. A point of it is a number of instructions executed.
 pub struct Walk {
@@ -12,37 +13,91 @@ pub struct Walk {
     path: Vec<u64>,
     /// The points that an instruction led to whose effect others could see.
     pub changes: Vec<usize>,
-    /// For each point, where to run on the way there before stepping the rest: an earlier point, and which visit of its
-    /// address that is.
-    landmarks: Vec<(usize, usize)>,
+    /// Such points too, amid the copying of something word by word.
+    copies: Vec<usize>,
+    /// All points, but of loops that change nothing others see only the first two rounds.
+    distinct: Vec<usize>,
+    /// For each point, where to run on the way there before stepping the rest.
+    landmarks: Vec<Landmark>,
 }
 
+/// Two earlier points of a walk; the second is reached from the first.
+#[derive(Clone, Copy)]
+struct Landmark {
+    /// And which visit of its address, counted from the beginning, this is.
+    far: (usize, usize),
+    /// The same, counted from `far` on.
+    near: (usize, usize),
+}
+
+/// Running to a breakpoint costs about so many steps a visit.
+const VISIT: usize = 3;
+/// Up to so many visits from the beginning a point is fit for being run to first.
+const RARE: usize = 16;
+
 impl Walk {
-    /// Steps through all that the child does; after each step `has_changed` says whether others could see a difference.
-    pub fn of(mut puppet: Puppet, mut has_changed: impl FnMut() -> bool) -> Self {
-        let mut walk = Self { path: vec![puppet.instruction()], changes: Vec::new(), landmarks: Vec::new() };
+    /// Steps through all that the child does; after each step `look` says whether others could see a difference.
+    pub fn of(mut puppet: Puppet, mut look: impl FnMut() -> Sight) -> Self {
+        let mut walk = Self {
+            path: vec![puppet.instruction()],
+            changes: Vec::new(),
+            copies: Vec::new(),
+            distinct: vec![0],
+            landmarks: Vec::new(),
+        };
+        let mut rounds = HashMap::new();
+        let mut sights = Vec::new();
         while puppet.step() {
-            if has_changed() {
-                walk.changes.push(walk.path.len());
+            let sight = look();
+            if sight != Sight::Nothing {
+                sights.push((walk.path.len(), sight));
+                rounds.clear();
             }
-            walk.path.push(puppet.instruction());
+            let next = puppet.instruction();
+            let round = rounds.entry(next).or_insert(0);
+            *round += 1;
+            if *round <= 2 {
+                walk.distinct.push(walk.path.len());
+            }
+            walk.path.push(next);
+        }
+        // The last word of a copy is a change like any other.
+        for (i, (point, sight)) in sights.iter().enumerate() {
+            let goes_on = sights.get(i + 1).is_some_and(|(_, next)| *next == Sight::NextWord);
+            if *sight == Sight::NextWord && goes_on {
+                walk.copies.push(*point);
+            } else {
+                walk.changes.push(*point);
+            }
         }
         walk.set_landmarks();
         walk
     }
 
-    /// Running to a breakpoint costs about three steps a visit. Only our own code is fit for it: which way the C library
-    /// takes depends on the state of its heap and the alignment of what it copies.
+    /// Only our own code is fit for breakpoints: which way the C library takes depends on the state of its heap and the
+    /// alignment of what it copies.
     fn set_landmarks(&mut self) {
         let own = own_code();
-        let mut visits = HashMap::new();
-        let (mut best, mut cost) = ((0, 1), 0);
+        let (mut from_start, mut from_far) = (HashMap::new(), HashMap::new());
+        let mut best = Landmark { far: (0, 1), near: (0, 1) };
+        let (mut to_far, mut cost) = (0, 0);
         for (point, address) in self.path.iter().enumerate() {
-            let visit = visits.entry(*address).or_insert(0);
-            *visit += 1;
+            let visits = from_start.entry(*address).or_insert(0);
+            *visits += 1;
             cost += 1;
-            if 3 * *visit < cost && own.contains(address) {
-                (best, cost) = ((point, *visit), 3 * *visit);
+            let is_own = own.contains(address);
+            if is_own && *visits <= RARE && VISIT * *visits < cost {
+                best = Landmark { far: (point, *visits), near: (point, 1) };
+                (to_far, cost) = (VISIT * *visits, VISIT * *visits);
+                from_far.clear();
+                from_far.insert(*address, 1);
+            } else {
+                let visits = from_far.entry(*address).or_insert(0);
+                *visits += 1;
+                if is_own && to_far + VISIT * *visits < cost {
+                    best.near = (point, *visits);
+                    cost = to_far + VISIT * *visits;
+                }
             }
             self.landmarks.push(best);
         }
@@ -58,18 +113,32 @@ impl Walk {
         self.length() - 1
     }
 
+    /// How many of them others can tell from the one before.
+    pub fn seen(&self) -> usize {
+        self.changes.len() + self.copies.len()
+    }
+
     /// Takes another child to the same point; `false` if it went another way and is somewhere else, or has ended.
     pub fn lead(&self, puppet: &mut Puppet, point: usize) -> bool {
-        let (landmark, visit) = self.landmarks[point];
-        puppet.run_to(self.path[landmark], visit)
-            && puppet.steps(point - landmark)
+        let Landmark { far, near } = self.landmarks[point];
+        puppet.run_to(self.path[far.0], far.1)
+            && puppet.run_to(self.path[near.0], near.1)
+            && puppet.steps(point - near.0)
             && puppet.instruction() == self.path[point]
     }
 
     /// The first point, the last, each that others could tell from the one before, and of all of them `most`.
+    ///
+    /// Where there are more, they are taken from those that differ in more than the round of a loop; and of the words of
+    /// what is copied, `most`.
     pub fn points(&self, dice: &mut Dice, most: usize) -> BTreeSet<usize> {
-        let all = dice.some_of(0..self.length(), most);
-        all.chain(self.changes.iter().copied()).chain([0, self.last()]).collect()
+        let all: Vec<usize> = if self.length() <= most {
+            (0..self.length()).collect()
+        } else {
+            dice.some_of(0..self.distinct.len(), most).map(|i| self.distinct[i]).collect()
+        };
+        let copies = dice.some_of(0..self.copies.len(), most).map(|i| self.copies[i]);
+        all.into_iter().chain(copies).chain(self.changes.iter().copied()).chain([0, self.last()]).collect()
     }
 }
 

@@ -180,6 +180,8 @@ pub fn a_slow_listener_keeps_neither_the_map_nor_a_subscriber_waiting<B: Backend
     const BATCHES: u32 = 100;
     let store = weather(make());
     let view = View::spawn(&store, "app/").unwrap();
+    // Its watch runs: where there is no history, one that begins later begins with a resync.
+    assert!(view.wait_fresh(store.put("elsewhere", b""), &Deadline::never()).unwrap());
     let notes = Notes::default();
     let (entered, has_entered) = mpsc::channel();
     let (leave, may_leave) = mpsc::channel::<()>();
@@ -187,6 +189,8 @@ pub fn a_slow_listener_keeps_neither_the_map_nor_a_subscriber_waiting<B: Backend
         entered.send(()).unwrap();
         may_leave.recv().unwrap();
     });
+    // Declared after the listener, so gone before it: if this test fails, the listener can still be removed.
+    let leave = leave;
     let (send, told_later) = mpsc::channel();
     let _after = view.listen(0, move |batch| send.send(told(batch)).unwrap());
     let subscription = view.subscribe();
@@ -209,7 +213,6 @@ pub fn a_slow_listener_keeps_neither_the_map_nor_a_subscriber_waiting<B: Backend
     has_entered.recv().unwrap();
     leave.send(()).unwrap();
     assert_eq!(told(&idle.next(&Deadline::now()).unwrap().unwrap()), format!("app/1:->{BATCHES}"));
-    drop(leave);
 }
 
 pub fn a_slow_subscriber_gets_one_difference<B: Backend + 'static>(make: impl Fn() -> B) {

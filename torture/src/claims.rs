@@ -7,7 +7,7 @@ use slotguard::{Claim, Deadline, Error, Stamp};
 use crate::history::{Entry, Kind, Outcome};
 use crate::system;
 use crate::value::Evidence;
-use crate::workload::Hand;
+use crate::hand::Hand;
 
 /// How long a claimer is willing to wait; the run is long over before somebody waits that long in vain.
 const PATIENCE: Duration = Duration::from_secs(30);

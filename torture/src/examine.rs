@@ -6,19 +6,22 @@ use std::path::Path;
 use serde::Serialize;
 use slotguard::Segment;
 
-use crate::check::recovery::Recovery;
+use crate::check::recovery::{self, Recoveries, Recovery};
 use crate::check::{self, Counted, Final, Findings, Promise, Scene, Verdicts};
 use crate::fault::{Fault, FaultKind};
 use crate::history::History;
-use crate::plan::Sustained;
+use crate::options::Workload;
 use crate::report::picture::Picture;
 use crate::scratch::Scratch;
+use crate::torment::Torment;
 use crate::value::{self, Evidence, Torn};
+use crate::workloads::{Examined, Figure, Scenario};
 
 /// What one phase came to.
 #[derive(Default)]
 pub struct Phased {
     pub name: String,
+    pub workload: Option<Workload>,
     pub workers: u64,
     pub acknowledged: u64,
     /// Effects found at the end: acknowledged changes in the records' histories, or the controls' number.
@@ -36,6 +39,8 @@ pub struct Phased {
     pub counted: Option<Counted>,
     pub engine: Option<EngineCounts>,
     pub picture: Option<Picture>,
+    /// What the workload counted besides.
+    pub figures: Vec<Figure>,
     /// Why it could not be made, if it could not.
     pub trouble: Option<String>,
 }
@@ -89,28 +94,17 @@ pub struct Left<'a> {
 
 impl Left<'_> {
     /// Counts the segment, reads the last values, removes it, and checks the history; draws what `plan` was about.
-    pub fn examine(self, plan: Option<&Sustained>) -> io::Result<Phased> {
-        let segment = self.segment;
+    pub fn examine(self, plan: Option<&Torment>) -> io::Result<Phased> {
         let mut refused = unexplained(self.errors)?;
-        let mut hold = |answer: Result<(), slotguard::Error>, what: &str| {
-            let error = answer.err();
-            refused.expect(error.is_none(), || format!("{what} when all had left: {error:?}"));
-        };
-        hold(segment.reap().map(drop), "reap");
-        let mut counted = Counted::default();
-        hold(count(&segment).map(|all| counted = all), "audit");
+        let (mut counted, engine) = take_stock(&self.segment, &mut refused);
         let mut finals = Vec::new();
-        for record in 0..segment.records() {
+        for record in 0..self.segment.records() {
             let mut last = Final { version: 0, evidence: Err(Torn::Unreadable), fingerprint_agrees: false };
-            let read = last_value(&segment, record).map(|value| last = value);
-            hold(read, &format!("the last read of record {record}"));
+            let read = last_value(&self.segment, record).map(|value| last = value);
+            hold(read, &format!("the last read of record {record}"), &mut refused);
             finals.push(last);
         }
-        let engine = EngineCounts::of(&segment);
-        drop(segment);
-        hold(Segment::remove(self.path), "remove");
-        counted.files_left = self.folder.left_over()?.len() as u64;
-
+        counted.files_left = remove(self.segment, self.path, self.folder, &mut refused)?;
         let recorded = self.history.recorded();
         let (faults, lateness) = (self.faults, self.lateness);
         let scene = Scene { history: &recorded, finals: &finals, faults: &faults, lateness: &lateness, counted };
@@ -135,6 +129,63 @@ impl Left<'_> {
             ..Phased::default()
         })
     }
+
+    /// The same for a workload that knows what to look at.
+    pub fn examine_scenario(self, scenario: &dyn Scenario) -> io::Result<Phased> {
+        let mut refused = unexplained(self.errors)?;
+        let (mut counted, engine) = take_stock(&self.segment, &mut refused);
+        let recorded = self.history.recorded();
+        let mut examined = Examined::default();
+        let scene =
+            Scene { history: &recorded, finals: &[], faults: &self.faults, lateness: &self.lateness, counted };
+        let looked = scenario.examine(&self.segment, &scene).map(|found| examined = found);
+        hold(looked, "a look at what is left", &mut refused);
+        counted.files_left = remove(self.segment, self.path, self.folder, &mut refused)?;
+        let mut aftermath = Recoveries { findings: refused, recoveries: examined.recoveries };
+        recovery::aftermath(&Scene { counted, ..scene }, &mut aftermath.findings);
+        let mut verdicts = examined.verdicts;
+        verdicts.add(Promise::P4, aftermath.findings);
+        let lost = examined.acknowledged.saturating_sub(examined.found);
+        let exercised = !examined.figures.iter().any(Figure::is_missing);
+        Ok(Phased {
+            acknowledged: examined.acknowledged,
+            found: examined.found,
+            lost,
+            as_it_must_be: lost == 0 && verdicts.violations() == 0 && exercised,
+            in_doubt: examined.in_doubt,
+            took_effect: examined.took_effect,
+            verdicts,
+            recoveries: aftermath.recoveries,
+            refused_late: examined.refused_late,
+            counted: Some(counted),
+            engine: Some(engine),
+            figures: examined.figures,
+            faults: self.faults,
+            ..Phased::default()
+        })
+    }
+
+}
+
+/// Leaves the segment, removes it, and answers how many files are left.
+fn remove(segment: Segment, path: &Path, folder: &Scratch, refused: &mut Findings) -> io::Result<u64> {
+    drop(segment);
+    hold(Segment::remove(path), "remove", refused);
+    Ok(folder.left_over()?.len() as u64)
+}
+
+/// A call that must succeed now that nobody is in the way.
+fn hold(answer: Result<(), slotguard::Error>, what: &str, refused: &mut Findings) {
+    let error = answer.err();
+    refused.expect(error.is_none(), || format!("{what} when all had left: {error:?}"));
+}
+
+/// Recovers whoever was killed last, and counts where everything is.
+fn take_stock(segment: &Segment, refused: &mut Findings) -> (Counted, EngineCounts) {
+    let mut counted = Counted::default();
+    hold(segment.reap().map(drop), "reap", refused);
+    hold(count(segment).map(|all| counted = all), "audit", refused);
+    (counted, EngineCounts::of(segment))
 }
 
 /// Errors that the workers wrote down because nothing in the workload explains them.
@@ -148,7 +199,8 @@ fn unexplained(errors: &Path) -> io::Result<Findings> {
     Ok(findings)
 }
 
-fn count(segment: &Segment) -> Result<Counted, slotguard::Error> {
+/// What is where in a segment.
+pub fn count(segment: &Segment) -> Result<Counted, slotguard::Error> {
     let audit = segment.audit()?;
     let others = segment.members()?.iter().filter(|member| !member.me).count() as u64;
     Ok(Counted {

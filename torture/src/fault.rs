@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::history::{History, Layout};
-use crate::plan::{Aim, Lives, Role, Stops, Sustained};
 use crate::stage::Process;
 use crate::system;
+use crate::torment::{Aim, Stops, Torment};
 
 /// What was done to a process, or what it did to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,9 +56,9 @@ struct Place {
     stopped: Option<(u64, u64)>,
 }
 
-/// All process slots of a sustained round.
+/// All process slots of one phase.
 pub struct Injector<'a> {
-    plan: &'a Sustained,
+    plan: &'a Torment,
     history: &'a History,
     layout: &'a Layout,
     start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
@@ -78,7 +78,7 @@ struct Stream {
 impl<'a> Injector<'a> {
     /// Starts every slot's first life with `start(slot, life)`.
     pub fn new(
-        plan: &'a Sustained,
+        plan: &'a Torment,
         history: &'a History,
         layout: &'a Layout,
         start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
@@ -139,20 +139,27 @@ impl<'a> Injector<'a> {
 
     /// Waits until all have ended, but not for ever: who has not ended after `patience` is stuck.
     pub fn finish(mut self, patience: Duration) -> io::Result<Vec<Fault>> {
+        self.wait_for(|_| true, patience)?;
+        Ok(self.faults)
+    }
+
+    /// Waits until the slots that are meant have ended, but not for ever: who has not after `patience` is stuck.
+    pub fn wait_for(&mut self, meant: impl Fn(usize) -> bool, patience: Duration) -> io::Result<()> {
         let end = system::now() + nanoseconds(patience);
-        while self.places.iter().any(|place| place.process.is_some()) && system::now() < end {
-            for slot in 0..self.places.len() {
-                self.see_end(slot)?;
+        let slots: Vec<usize> = (0..self.places.len()).filter(|slot| meant(*slot)).collect();
+        while slots.iter().any(|slot| self.places[*slot].process.is_some()) && system::now() < end {
+            for slot in &slots {
+                self.see_end(*slot)?;
             }
             std::thread::sleep(STEP);
         }
-        for slot in 0..self.places.len() {
+        for slot in slots {
             if let Some(mut process) = self.places[slot].process.take() {
                 let at = process.kill()?;
                 self.note(FaultKind::Stuck, slot as u32, process.life, at, at);
             }
         }
-        Ok(self.faults)
+        Ok(())
     }
 
     fn note(&mut self, kind: FaultKind, slot: u32, life: u32, at: u64, until: u64) {
@@ -231,7 +238,7 @@ impl<'a> Injector<'a> {
 
     /// Has those sprint who do; answers whether somebody does.
     fn announce(&self, slot: usize) -> bool {
-        let sprints = self.plan.slots[slot].roles.contains(&Role::Sprinter) && self.places[slot].stopped.is_none();
+        let sprints = self.plan.slots[slot].sprints && self.places[slot].stopped.is_none();
         for writer in self.writers(slot).filter(|_| sprints) {
             self.history.set_hurried(writer, true);
         }
@@ -251,7 +258,7 @@ impl<'a> Injector<'a> {
     fn fits(&self, slot: usize, aim: Aim) -> bool {
         match aim {
             Aim::Anybody => true,
-            Aim::Busy => self.plan.slots[slot].lives == Lives::Short,
+            Aim::Busy => self.plan.slots[slot].is_busy(),
             Aim::Holder => self.is_holding(slot),
         }
     }

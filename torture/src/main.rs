@@ -28,7 +28,7 @@ mod stage;
 mod system;
 mod value;
 mod worker;
-mod workload;
+mod hand;
 
 use std::io;
 use std::process::ExitCode;

@@ -1,7 +1,10 @@
 //! The command line: what a run may be told, what it assumes otherwise, and the command that repeats it.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
+
+use serde::Serialize;
 
 use crate::value;
 
@@ -12,12 +15,13 @@ Kills, stops and counts: shows that slotguard loses nothing, beside controls tha
 Usage: torture [OPTIONS]
 
   --seed N        what the run is drawn from, decimal or 0x…     [default: from the clock]
-  --seconds N     length of the sustained phase                  [default: 20]
+  --seconds N     length of the sustained phase; the workloads after it take a quarter of it each   [default: 20]
   --processes N   processes that update once each; a tenth of them makes --updates each   [default: 1000]
   --threads N     threads that update once each                  [default: 1000]
   --updates N     updates of each of the many-times processes    [default: 1000]
   --payload N     longest value in bytes                         [default: 256]
   --mode MODE     all, naive, flock or ours                      [default: all]
+  --workload W    records (with the controls), bank, churn, leases, watch, or several with commas   [default: all]
   --json          the summary on stdout, words on stderr
   --help          this text
 
@@ -52,6 +56,31 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What people can pick: single records with their controls, or one of the workloads on several records or on names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workload {
+    Records,
+    Bank,
+    Churn,
+    Leases,
+    Watch,
+}
+
+impl Workload {
+    pub const ALL: [Self; 5] = [Self::Records, Self::Bank, Self::Churn, Self::Leases, Self::Watch];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Bank => "bank",
+            Self::Churn => "churn",
+            Self::Leases => "leases",
+            Self::Watch => "watch",
+        }
+    }
+}
+
 /// Everything a run depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -62,6 +91,7 @@ pub struct Options {
     pub updates: u32,
     pub payload: usize,
     pub mode: Mode,
+    pub workloads: BTreeSet<Workload>,
     pub json: bool,
 }
 
@@ -96,6 +126,7 @@ impl Options {
             updates: share(1_000, &UPDATES),
             payload: 256,
             mode: Mode::All,
+            workloads: Workload::ALL.into(),
             json: false,
         }
     }
@@ -106,7 +137,7 @@ impl Options {
         let mut parser = lexopt::Parser::from_args(arguments);
         let (mut given_seed, mut seconds) = (None, None);
         let (mut processes, mut threads, mut updates, mut payload) = (None, None, None, None);
-        let (mut mode, mut json) = (Mode::All, false);
+        let (mut mode, mut workloads, mut json) = (Mode::All, BTreeSet::new(), false);
         while let Some(argument) = parser.next().map_err(usage)? {
             let Long(name) = argument else {
                 return Err(usage(argument.unexpected()));
@@ -121,10 +152,17 @@ impl Options {
                 "updates" => updates = Some(number(&mut parser, &UPDATES)?),
                 "payload" => payload = Some(number(&mut parser, &PAYLOAD)?),
                 "mode" => mode = self::mode(&text(&mut parser)?)?,
+                "workload" => workloads.extend(self::workloads(&text(&mut parser)?)?),
                 "json" => json = true,
                 "help" => return Ok(Asked::Help),
                 _ => return Err(usage(Long(&name).unexpected())),
             }
+        }
+        if workloads.is_empty() {
+            workloads.extend(Workload::ALL);
+        }
+        if matches!(mode, Mode::Naive | Mode::Flock) && !workloads.contains(&Workload::Records) {
+            return Err(Usage(format!("--mode {mode} is a control of --workload records, which is not picked")));
         }
         let usual = Self::usual(given_seed.unwrap_or(seed), seconds.unwrap_or(USUAL_SECONDS));
         Ok(Asked::Run(Self {
@@ -133,6 +171,7 @@ impl Options {
             updates: updates.map_or(usual.updates, |n| n as u32),
             payload: payload.map_or(usual.payload, |n| n as usize),
             mode,
+            workloads,
             json,
             ..usual
         }))
@@ -154,6 +193,8 @@ impl Options {
         add("updates", self.updates != usual.updates, &self.updates);
         add("payload", self.payload != usual.payload, &self.payload);
         add("mode", self.mode != usual.mode, &self.mode);
+        let picked: Vec<&str> = self.workloads.iter().map(|workload| workload.name()).collect();
+        add("workload", self.workloads != usual.workloads, &picked.join(","));
         command
     }
 }
@@ -187,6 +228,22 @@ fn mode(text: &str) -> Result<Mode, Usage> {
     }
 }
 
+/// One name or several with commas.
+fn workloads(text: &str) -> Result<BTreeSet<Workload>, Usage> {
+    let mut picked = BTreeSet::new();
+    for name in text.split(',') {
+        match Workload::ALL.into_iter().find(|workload| workload.name() == name) {
+            Some(workload) => drop(picked.insert(workload)),
+            None if name == "all" => picked.extend(Workload::ALL),
+            None => {
+                let names = Workload::ALL.map(Workload::name).join(", ");
+                return Err(Usage(format!("--workload {text:?}: give all, or some of {names}")));
+            }
+        }
+    }
+    Ok(picked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +263,7 @@ mod tests {
             "--seed 7",
             "--seconds 3",
             "--seconds 3 --threads 9 --mode ours --payload 1000 --updates 5 --processes 30",
+            "--workload churn --workload watch,bank",
         ] {
             let options = parse(line).expect("a good command line");
             let replay = options.replay();
@@ -221,6 +279,8 @@ mod tests {
             ("--threads 9000", "\"9000\"", "from 8 to 8000"),
             ("--payload 10", "\"10\"", "from 64 to 16384"),
             ("--mode fast", "\"fast\"", "all, naive, flock or ours"),
+            ("--workload bank,chrun", "\"bank,chrun\"", "records, bank, churn, leases, watch"),
+            ("--mode naive --workload bank", "naive", "--workload records"),
             ("--seed", "--seed", "--help"),
             ("--sed 5", "--sed", "--help"),
             ("extra", "extra", "--help"),
@@ -229,6 +289,15 @@ mod tests {
             assert!(words.contains(value), "{line}: {words}");
             assert!(words.contains(way_out), "{line}: {words}");
         }
+    }
+
+    #[test]
+    fn a_workload_can_be_picked_once_or_often() {
+        let picked = |line| parse(line).expect("options").workloads;
+        assert_eq!(picked(""), Workload::ALL.into());
+        assert_eq!(picked("--workload bank"), [Workload::Bank].into());
+        assert_eq!(picked("--workload watch,bank --workload churn"), [Workload::Bank, Workload::Churn, Workload::Watch].into());
+        assert_eq!(picked("--workload all"), Workload::ALL.into());
     }
 
     #[test]

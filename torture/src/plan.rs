@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::{Mode, Options};
+use crate::options::{Mode, Options, Workload};
 use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use crate::workloads::{bank, churn, leases, watch};
 
 /// Processes that are alive at the same time when many come in waves.
 pub const WAVE: u32 = 100;
-/// Longest stretch of the sustained phase on one segment; a longer run makes several.
+/// Longest stretch of a phase with kills and stops on one segment; a longer run makes several.
 pub const ROUND: Duration = Duration::from_secs(60);
-/// Entries all writers of one sustained round may write together: 64 bytes each.
+/// Entries all writers of one round may write together: 64 bytes each.
 const ROUND_ENTRIES: u64 = 4_000_000;
 const ENTRIES_A_SECOND: u64 = 200_000;
+/// Each workload on several records or on names lasts this part of the sustained phase, but never less than a second.
+const SHARE: u32 = 4;
 
 /// What one phase shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,23 +38,50 @@ pub enum PhaseWork {
     Flock(Burst),
     /// Updates of one record.
     Updates(Burst),
-    /// Everything at once, with kills and stops.
+    /// Everything a record can do at once, with kills and stops.
     Sustained(Sustained),
+    Bank(bank::Plan),
+    Churn(churn::Plan),
+    Leases(leases::Plan),
+    Watch(watch::Plan),
 }
 
 impl PhaseWork {
     /// Whether it goes through the engine.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Updates(_) | Self::Sustained(_))
+        !matches!(self, Self::Naive(_) | Self::Flock(_))
+    }
+
+    /// Which of the workloads that can be picked it belongs to.
+    pub fn workload(&self) -> Workload {
+        match self {
+            Self::Naive(_) | Self::Flock(_) | Self::Updates(_) | Self::Sustained(_) => Workload::Records,
+            Self::Bank(_) => Workload::Bank,
+            Self::Churn(_) => Workload::Churn,
+            Self::Leases(_) => Workload::Leases,
+            Self::Watch(_) => Workload::Watch,
+        }
+    }
+
+    /// What is done to its processes, if anything is.
+    pub fn torment(&self) -> Option<&Torment> {
+        match self {
+            Self::Naive(_) | Self::Flock(_) | Self::Updates(_) => None,
+            Self::Sustained(plan) => Some(&plan.torment),
+            Self::Bank(plan) => Some(&plan.torment),
+            Self::Churn(plan) => Some(&plan.torment),
+            Self::Leases(plan) => Some(&plan.torment),
+            Self::Watch(plan) => Some(&plan.torment),
+        }
     }
 
     /// A rough length in seconds, for the progress bar only.
     pub fn rough_seconds(&self) -> f64 {
         match self {
-            Self::Sustained(plan) => plan.length.as_secs_f64() * 1.2,
             Self::Naive(burst) | Self::Flock(burst) | Self::Updates(burst) => {
                 f64::from(burst.processes) * 0.003 + burst.total() as f64 * 1e-5
             }
+            _ => self.torment().map_or(0.0, |torment| torment.length.as_secs_f64() * 1.2),
         }
     }
 }
@@ -72,20 +103,10 @@ impl Burst {
 /// One round of the sustained phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sustained {
-    pub length: Duration,
-    pub slots: Vec<Slot>,
+    pub torment: Torment,
+    /// What the threads of each slot do.
+    pub roles: Vec<Vec<Role>>,
     pub records: Records,
-    /// What the faults of this round are drawn from.
-    pub seed: u64,
-}
-
-/// One process slot: its threads, and how long its lives are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
-    pub roles: Vec<Role>,
-    pub lives: Lives,
-    /// Entries of each thread's region of the history.
-    pub capacity: u64,
 }
 
 /// What a thread of the sustained phase does.
@@ -102,17 +123,6 @@ pub enum Role {
     Waiter,
     /// Claims, intends, commits, renews, releases, drops.
     Claimer,
-}
-
-/// How long the lives of a slot's processes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lives {
-    /// Killed within milliseconds, often while it attaches.
-    Short,
-    /// Killed a few times a second.
-    Long,
-    /// Stopped, never killed.
-    Steady,
 }
 
 /// Which records are there for what: `0..hot` are fought for, then come the quiet ones, which people wait for, then
@@ -148,72 +158,33 @@ impl Records {
     }
 }
 
-impl Sustained {
-    /// When life number `life` of a slot is to end, counted from its start; `None` if it is not to be killed.
-    pub fn killed_after(&self, slot: u32, life: u32) -> Option<Duration> {
-        let mut random = Random::of(self.seed, &[1, u64::from(slot), u64::from(life)]);
-        let ms = Duration::from_millis;
-        match self.slots[slot as usize].lives {
-            // Often before or while it attaches.
-            Lives::Short if random.one_in(4) => Some(random.between(Duration::ZERO, ms(3))),
-            Lives::Short => Some(random.between(ms(1), ms(12))),
-            Lives::Long => Some(random.between(ms(20), ms(600))),
-            Lives::Steady => None,
-        }
-    }
-
-    /// Stop `number` of its stream: how long after the one before, how long it lasts, and whom it is to hit.
-    pub fn stop(&self, stream: Stops, number: u32) -> Stop {
-        let mut random = Random::of(self.seed, &[2, stream as u64, u64::from(number)]);
-        let (ms, us) = (Duration::from_millis, Duration::from_micros);
-        let (after, lasts, aim) = match stream {
-            Stops::Brief => (random.between(ms(1), ms(6)), random.between(us(100), ms(2)), Aim::Busy),
-            Stops::Long => {
-                let after = random.between(ms(10), ms(90));
-                match random.one_in(3) {
-                    true => (after, random.between(ms(1), ms(120)), Aim::Anybody),
-                    false => {
-                        let past_the_lease = ms(self.records.lease_ms) + random.between(ms(10), ms(60));
-                        (after, past_the_lease, Aim::Holder)
-                    }
-                }
-            }
-        };
-        Stop { after, lasts, aim, draw: random.next() }
-    }
-}
-
-/// The two streams of stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stops {
-    /// In the middle of a change, for others to finish it meanwhile.
-    Brief,
-    /// Long enough for leases to end.
-    Long,
-}
-
-/// One SIGSTOP with its SIGCONT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stop {
-    pub after: Duration,
-    pub lasts: Duration,
-    pub aim: Aim,
-    /// Picks the victim among those that are there.
-    pub draw: u64,
-}
-
-/// Whom a stop is to hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aim {
-    /// Somebody who holds a claim at this moment.
-    Holder,
-    /// One of those whose lives are short: they make most of the changes.
-    Busy,
-    Anybody,
-}
-
 /// The phases of a run, in order.
 pub fn phases(options: &Options) -> Vec<Phase> {
+    let mut phases = Vec::new();
+    if options.workloads.contains(&Workload::Records) {
+        phases.extend(records(options));
+    }
+    if !options.mode.includes(Mode::Ours) {
+        return phases;
+    }
+    let whole = (Duration::from_secs(options.seconds) / SHARE).max(Duration::from_secs(1));
+    let seed = options.seed;
+    for workload in &options.workloads {
+        phases.extend(match workload {
+            Workload::Records => Vec::new(),
+            Workload::Bank => rounds("bank", whole, |round, length| PhaseWork::Bank(bank::Plan::of(seed, round, length))),
+            Workload::Churn => rounds("churn", whole, |round, length| PhaseWork::Churn(churn::Plan::of(seed, round, length))),
+            Workload::Leases => {
+                rounds("leases", whole, |round, length| PhaseWork::Leases(leases::Plan::of(seed, round, length)))
+            }
+            Workload::Watch => rounds("watch", whole, |round, length| PhaseWork::Watch(watch::Plan::of(seed, round, length))),
+        });
+    }
+    phases
+}
+
+/// The controls, and single records.
+fn records(options: &Options) -> Vec<Phase> {
     let mut phases = Vec::new();
     let many = Burst { processes: (options.processes / 10).max(2), threads: 1, updates: options.updates };
     // So many at least that the naive one loses on any machine.
@@ -234,7 +205,10 @@ pub fn phases(options: &Options) -> Vec<Phase> {
         ] {
             phases.push(phase("ours", burst, PhaseWork::Updates));
         }
-        phases.extend(sustained(options));
+        let whole = Duration::from_secs(options.seconds);
+        phases.extend(rounds("ours: sustained", whole, |round, length| {
+            PhaseWork::Sustained(sustained(options.seed, round, length))
+        }));
     }
     phases
 }
@@ -248,57 +222,57 @@ fn phase(who: &str, burst: Burst, work: impl Fn(Burst) -> PhaseWork) -> Phase {
     Phase { name: format!("{who}: {workers} × {}", burst.updates), work: work(burst) }
 }
 
-fn sustained(options: &Options) -> Vec<Phase> {
-    let whole = Duration::from_secs(options.seconds);
+/// As many rounds of equal length as the whole time takes.
+fn rounds(name: &str, whole: Duration, work: impl Fn(u64, Duration) -> PhaseWork) -> Vec<Phase> {
     let rounds = whole.as_secs().div_ceil(ROUND.as_secs()).max(1);
     (0..rounds)
         .map(|round| {
-            let length = whole / rounds as u32;
-            let work = round_of(options.seed, round, length);
             let name = match rounds {
-                1 => "ours: sustained, kills and stops".to_owned(),
-                _ => format!("ours: sustained {} of {rounds}, kills and stops", round + 1),
+                1 => format!("{name}, kills and stops"),
+                _ => format!("{name} {} of {rounds}, kills and stops", round + 1),
             };
-            Phase { name, work: PhaseWork::Sustained(work) }
+            Phase { name, work: work(round, whole / rounds as u32) }
         })
         .collect()
 }
 
-/// Gives most of the history to those who are killed most: the busier they are, the more often a kill meets a change.
-fn share_entries(slots: &mut [Slot], entries: u64) {
-    let weight = |slot: &Slot| match (slot.lives, slot.roles.as_slice()) {
-        (Lives::Short, [Role::Sprinter]) => 8,
-        _ => 1,
-    };
-    let all: u64 = slots.iter().map(|slot| weight(slot) * slot.roles.len() as u64).sum();
+/// Divides the history of one round among its threads, so many parts for each thread of a slot as `weight` says.
+pub fn share_entries(slots: &mut [Slot], length: Duration, weight: impl Fn(&Slot) -> u64) {
+    let entries = (ENTRIES_A_SECOND * length.as_secs().max(1)).min(ROUND_ENTRIES);
+    let all: u64 = slots.iter().map(|slot| weight(slot) * u64::from(slot.threads)).sum();
     for slot in slots {
         slot.capacity = entries * weight(slot) / all;
     }
 }
 
-fn round_of(seed: u64, round: u64, length: Duration) -> Sustained {
+fn sustained(seed: u64, round: u64, length: Duration) -> Sustained {
     use Role::{Claimer, Reader, Sprinter, Updater, Waiter};
     let mut random = Random::of(seed, &[3, round]);
-    let slot = |lives, roles: &[Role]| Slot { roles: roles.to_vec(), lives, capacity: 0 };
-    let mut slots: Vec<Slot> = (0..4).map(|_| slot(Lives::Short, &[Sprinter])).collect();
-    slots.push(slot(Lives::Long, &[Updater, Claimer]));
-    slots.push(slot(Lives::Long, &[Claimer, Waiter, Reader]));
-    slots.push(slot(Lives::Steady, &[Updater, Waiter, Claimer]));
-    slots.push(slot(Lives::Steady, &[Updater, Reader, Waiter, Claimer]));
+    let mut plan: Vec<(Lives, Vec<Role>)> = (0..4).map(|_| (Lives::Short, vec![Sprinter])).collect();
+    plan.push((Lives::Long, vec![Updater, Claimer]));
+    plan.push((Lives::Long, vec![Claimer, Waiter, Reader]));
+    plan.push((Lives::Steady, vec![Updater, Waiter, Claimer]));
+    plan.push((Lives::Steady, vec![Updater, Reader, Waiter, Claimer]));
     // One of the short-lived ones claims, so that holders are killed often.
     let claims = random.below(4) as usize;
-    slots[claims].roles = vec![Claimer];
-    share_entries(&mut slots, (ENTRIES_A_SECOND * length.as_secs().max(1)).min(ROUND_ENTRIES));
+    plan[claims].1 = vec![Claimer];
+    let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
+    for (slot, (_, roles)) in slots.iter_mut().zip(&plan) {
+        slot.sprints = roles.contains(&Sprinter);
+    }
+    // The busier those are who are killed most, the more often a kill meets a change.
+    share_entries(&mut slots, length, |slot| if slot.sprints { 8 } else { 1 });
+    let records = Records {
+        hot: 2 + random.below(5) as u32,
+        quiet: 2 + random.below(3) as u32,
+        claimed: 1 + random.below(3) as u32,
+        lease_ms: 40 + random.below(80),
+    };
+    let lease = Duration::from_millis(records.lease_ms);
     Sustained {
-        length,
-        slots,
-        records: Records {
-            hot: 2 + random.below(5) as u32,
-            quiet: 2 + random.below(3) as u32,
-            claimed: 1 + random.below(3) as u32,
-            lease_ms: 40 + random.below(80),
-        },
-        seed: random.next(),
+        torment: Torment { length, slots, lease, seed: random.next() },
+        roles: plan.into_iter().map(|(_, roles)| roles).collect(),
+        records,
     }
 }
 
@@ -314,25 +288,35 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_drawn_from_the_seed_alone() {
-        let (one, two) = (round_of(5, 0, Duration::from_secs(20)), round_of(5, 0, Duration::from_secs(20)));
-        for number in 0..50 {
-            assert_eq!(one.killed_after(0, number), two.killed_after(0, number));
-            assert_eq!(one.stop(Stops::Long, number), two.stop(Stops::Long, number));
-            assert_eq!(one.stop(Stops::Brief, number), two.stop(Stops::Brief, number));
+    fn somebody_survives_every_phase_with_kills() {
+        for seed in 0..20 {
+            for phase in phases(&Options::usual(seed, 20)) {
+                let Some(torment) = phase.work.torment() else {
+                    continue;
+                };
+                let survives = |slot: &u32| torment.killed_after(*slot, 0).is_none();
+                assert!((0..torment.slots.len() as u32).any(|slot| survives(&slot)), "{}", phase.name);
+                assert!(torment.slots.iter().all(|slot| slot.capacity > 0), "{}", phase.name);
+            }
         }
     }
 
     #[test]
-    fn a_holder_is_stopped_past_its_lease_and_somebody_always_survives() {
-        for seed in 0..20 {
-            let round = round_of(seed, 0, Duration::from_secs(20));
-            let lease = Duration::from_millis(round.records.lease_ms);
-            let stops = (0..100).map(|number| round.stop(Stops::Long, number));
-            assert!(stops.clone().any(|stop| stop.aim == Aim::Holder));
-            assert!(stops.filter(|s| s.aim == Aim::Holder).all(|s| s.lasts > lease));
-            let survivors = (0..8).filter(|slot| round.killed_after(*slot, 0).is_none());
-            assert_eq!(survivors.count(), 2);
+    fn a_long_run_is_made_of_rounds() {
+        let plan = phases(&Options::usual(1, 600));
+        let lengths = |workload| {
+            let of_part = plan.iter().filter(move |phase| phase.work.workload() == workload);
+            of_part.filter_map(|phase| phase.work.torment()).map(|torment| torment.length.as_secs()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(Workload::Records), [60; 10]);
+        assert_eq!(lengths(Workload::Bank), [50; 3]);
+    }
+
+    #[test]
+    fn a_workload_that_is_picked_is_all_there_is() {
+        for workload in Workload::ALL {
+            let options = Options { workloads: [workload].into(), ..Options::usual(1, 20) };
+            assert!(phases(&options).iter().all(|phase| phase.work.workload() == workload));
         }
     }
 

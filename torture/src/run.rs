@@ -17,7 +17,9 @@ use crate::progress::Progress;
 use crate::scratch::Scratch;
 use crate::stage::{Gate, Process, Stage};
 use crate::system;
+use crate::torment::Torment;
 use crate::worker::{Job, Work};
+use crate::workloads::Scenario;
 
 /// How long the workers may take to come to an end once their time is over.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -66,10 +68,15 @@ impl<'o> Run<'o> {
             PhaseWork::Flock(burst) => self.control(&paths, seed, burst, false),
             PhaseWork::Updates(burst) => self.updates(&paths, seed, burst),
             PhaseWork::Sustained(plan) => self.sustained(&paths, seed, plan, progress),
+            PhaseWork::Bank(plan) => self.scenario(&paths, seed, plan, progress),
+            PhaseWork::Churn(plan) => self.scenario(&paths, seed, plan, progress),
+            PhaseWork::Leases(plan) => self.scenario(&paths, seed, plan, progress),
+            PhaseWork::Watch(plan) => self.scenario(&paths, seed, plan, progress),
         };
         let mut phased =
             phased.unwrap_or_else(|error| Phased { trouble: Some(error.to_string()), ..Phased::default() });
         phased.name.clone_from(&phase.name);
+        phased.workload = Some(phase.work.workload());
         self.histories.clear()?;
         self.segments.clear()?;
         Ok(phased)
@@ -176,11 +183,9 @@ impl<'o> Run<'o> {
     }
 
     fn sustained(&self, paths: &Paths, seed: u64, plan: &Sustained, progress: &Progress) -> io::Result<Phased> {
+        let torment = &plan.torment;
         // One more slot for the process that makes the last change of every record.
-        let mut threads: Vec<u32> = plan.slots.iter().map(|slot| slot.roles.len() as u32).collect();
-        threads.push(1);
-        let capacity = plan.slots.iter().map(|slot| slot.capacity).chain([CLOSING]).collect();
-        let layout = Layout { threads, capacity };
+        let layout = layout(torment, &[CLOSING]);
         let history = History::create(&paths.history, &layout)?;
         let segment = Segment::builder()
             .records(plan.records.total())
@@ -190,50 +195,96 @@ impl<'o> Run<'o> {
             .create(&paths.target)
             .map_err(io::Error::other)?;
         let closing = self.job(paths, &layout, seed, Work::Closing);
+        let closing = Job { slot: torment.slots.len() as u32, ..closing };
         let start = |slot: u32, life: u32| {
-            let work = Work::Sustained { roles: plan.slots[slot as usize].roles.clone(), records: plan.records };
+            let work = Work::Sustained { roles: plan.roles[slot as usize].clone(), records: plan.records };
             let job = Job { slot, life, work, ..closing.clone() };
             self.stage.start(&job, None)
         };
-        let begin = system::now();
-        let end = begin + plan.length.as_nanos() as u64;
-        history.set_time(begin, end);
-        let over = AtomicBool::new(false);
-        let (lateness, faults) = std::thread::scope(|scope| {
-            let watch = scope.spawn(|| fault::watch_lateness(&over));
-            let faults = self.torment(plan, &history, &layout, &start, &closing, progress);
-            over.store(true, Ordering::Relaxed);
-            let lateness = watch.join().unwrap_or_default();
-            (lateness, faults)
-        });
+        let end = |injector: Injector<'_>| {
+            let mut closer = self.stage.start(&closing, None)?;
+            let mut faults = injector.finish(PATIENCE)?;
+            faults.extend(closer.end_within(PATIENCE)?);
+            Ok(faults)
+        };
+        let siege = Siege { torment, history: &history, layout: &layout, start: &start, progress };
+        let (faults, lateness) = siege.hold(end)?;
         progress.within(1.0, || "checking the history".into());
-        let mut phased = self.left(paths, segment, &history, faults?, lateness).examine(Some(plan))?;
+        let left = self.left(paths, segment, &history, faults, lateness);
+        let mut phased = left.examine(Some(torment))?;
         phased.workers = u64::from(layout.writers()) - 1;
-        phased.milliseconds = plan.length.as_secs_f64() * 1_000.0;
+        phased.milliseconds = torment.length.as_secs_f64() * 1_000.0;
         Ok(phased)
     }
 
-    fn torment(
-        &self,
-        plan: &Sustained,
-        history: &History,
-        layout: &Layout,
-        start: &dyn Fn(u32, u32) -> io::Result<Process>,
-        closing: &Job,
-        progress: &Progress,
-    ) -> io::Result<Vec<Fault>> {
-        let mut injector = Injector::new(plan, history, layout, start)?;
-        let (begin, end) = history.time();
+    fn scenario(&self, paths: &Paths, seed: u64, scenario: &dyn Scenario, progress: &Progress) -> io::Result<Phased> {
+        let torment = scenario.torment();
+        let layout = layout(torment, &[]);
+        let history = History::create(&paths.history, &layout)?;
+        let segment = scenario.create(&paths.target, self.options.payload).map_err(io::Error::other)?;
+        let start = |slot: u32, life: u32| {
+            let job = self.job(paths, &layout, seed, Work::Scenario(scenario.cast(slot)));
+            self.stage.start(&Job { slot, life, ..job }, None)
+        };
+        let end = |mut injector: Injector<'_>| {
+            injector.wait_for(|slot| !scenario.goes_on(slot as u32), PATIENCE)?;
+            scenario.close(&segment).map_err(io::Error::other)?;
+            injector.finish(PATIENCE)
+        };
+        let siege = Siege { torment, history: &history, layout: &layout, start: &start, progress };
+        let (faults, lateness) = siege.hold(end)?;
+        progress.within(1.0, || "checking the history".into());
+        let left = self.left(paths, segment, &history, faults, lateness);
+        let mut phased = left.examine_scenario(scenario)?;
+        phased.workers = u64::from(layout.writers());
+        phased.milliseconds = torment.length.as_secs_f64() * 1_000.0;
+        Ok(phased)
+    }
+}
+
+/// A region for every thread of the phase, and for each single-threaded slot that comes on top.
+fn layout(torment: &Torment, more: &[u64]) -> Layout {
+    let threads = torment.slots.iter().map(|slot| slot.threads).chain(more.iter().map(|_| 1));
+    let capacity = torment.slots.iter().map(|slot| slot.capacity).chain(more.iter().copied());
+    Layout { threads: threads.collect(), capacity: capacity.collect() }
+}
+
+/// A phase in which processes are killed and stopped all the time.
+struct Siege<'a> {
+    torment: &'a Torment,
+    history: &'a History,
+    layout: &'a Layout,
+    start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
+    progress: &'a Progress,
+}
+
+/// When the harness itself was woken late: `(moment, nanoseconds)`.
+type Lateness = Vec<(u64, u64)>;
+
+impl Siege<'_> {
+    /// Kills and stops until the time is over, and tells the workers to come to an end; `end` waits until they have.
+    fn hold(&self, end: impl FnOnce(Injector<'_>) -> io::Result<Vec<Fault>>) -> io::Result<(Vec<Fault>, Lateness)> {
+        let begin = system::now();
+        self.history.set_time(begin, begin + self.torment.length.as_nanos() as u64);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| fault::watch_lateness(&over));
+            let faults = self.torment(end);
+            over.store(true, Ordering::Relaxed);
+            let lateness = watch.join().unwrap_or_default();
+            Ok((faults?, lateness))
+        })
+    }
+
+    fn torment(&self, end: impl FnOnce(Injector<'_>) -> io::Result<Vec<Fault>>) -> io::Result<Vec<Fault>> {
+        let mut injector = Injector::new(self.torment, self.history, self.layout, self.start)?;
+        let (from, until) = self.history.time();
         injector.torment(|faults| {
-            let part = (system::now() - begin) as f64 / (end - begin) as f64;
+            let part = (system::now() - from) as f64 / (until - from) as f64;
             let kills = faults.iter().filter(|fault| fault.kind == FaultKind::Kill);
-            progress.within(part, || format!("{} changes, {} kills", history.acknowledged(), kills.count()));
+            self.progress.within(part, || format!("{} changes, {} kills", self.history.acknowledged(), kills.count()));
         })?;
-        history.stop();
-        let closing = Job { slot: plan.slots.len() as u32, ..closing.clone() };
-        let mut closer = self.stage.start(&closing, None)?;
-        let mut faults = injector.finish(PATIENCE)?;
-        faults.extend(closer.end_within(PATIENCE)?);
-        Ok(faults)
+        self.history.stop();
+        end(injector)
     }
 }

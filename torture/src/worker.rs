@@ -14,7 +14,8 @@ use crate::history::{History, Kind, Layout, Outcome};
 use crate::plan::{Records, Role};
 use crate::random::Random;
 use crate::system;
-use crate::workload::Hand;
+use crate::hand::Hand;
+use crate::workloads::Cast;
 
 /// The first argument of a worker process.
 pub const SUBCOMMAND: &str = "worker";
@@ -23,7 +24,7 @@ pub const SUBCOMMAND: &str = "worker";
 const STACK: usize = 256 << 10;
 
 /// How long a thread rests that is ahead of what its log has room for.
-const PAUSE: Duration = Duration::from_micros(50);
+pub const PAUSE: Duration = Duration::from_micros(50);
 
 /// What a worker process is to do; travels as one argument.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +60,8 @@ pub enum Work {
         roles: Vec<Role>,
         records: Records,
     },
+    /// Every thread has a role in one of the workloads on several records or on names.
+    Scenario(Cast),
     /// One update of every record, so that whoever waits for one comes to an end.
     Closing,
 }
@@ -134,7 +137,10 @@ fn work(job: &Job) -> Result<(), Unable> {
                 Ok(())
             })?;
         }
-        Work::Sustained { roles, records } => sustained(job, &history, roles, records)?,
+        Work::Sustained { roles, records } => {
+            together(job, &history, roles.len(), |hand, number| act(hand, roles[number], records))?;
+        }
+        Work::Scenario(cast) => together(job, &history, cast.len(), |hand, number| cast.act(hand, number))?,
         Work::Closing => {
             let segment = Segment::open(&job.target)?;
             close(&mut hand(job, &segment, &history, first))?;
@@ -194,19 +200,29 @@ fn all_threads(
     Ok(())
 }
 
-fn sustained(job: &Job, history: &History, roles: &[Role], records: &Records) -> Result<(), Unable> {
+/// Attaches once, and starts a thread for each role of the slot.
+fn together(
+    job: &Job,
+    history: &History,
+    roles: usize,
+    act: impl Fn(&mut Hand<'_>, usize) -> Result<(), Error> + Sync,
+) -> Result<(), Unable> {
     let first = job.layout.first_writer(job.slot);
     let Some(segment) = attach(job, history, first)? else {
         return Ok(());
     };
-    std::thread::scope(|scope| {
-        for (role, writer) in roles.iter().zip(first..).skip(1) {
-            let segment = &segment;
-            std::thread::Builder::new()
-                .stack_size(STACK)
-                .spawn_scoped(scope, move || act(job, segment, history, writer, *role, records))?;
+    let act = |number: usize| {
+        let writer = first + number as u32;
+        if let Err(error) = act(&mut hand(job, &segment, history, writer), number) {
+            note(&job.errors, &format!("slot {} thread {number}: {error}", job.slot));
         }
-        act(job, &segment, history, first, roles[0], records);
+    };
+    std::thread::scope(|scope| {
+        for number in 1..roles {
+            let act = &act;
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || act(number))?;
+        }
+        act(0);
         io::Result::Ok(())
     })?;
     Ok(())
@@ -224,17 +240,13 @@ fn attach(job: &Job, history: &History, writer: u32) -> Result<Option<Segment>, 
     Ok(Some(segment))
 }
 
-fn act(job: &Job, segment: &Segment, history: &History, writer: u32, role: Role, records: &Records) {
-    let mut hand = hand(job, segment, history, writer);
-    let ended = match role {
-        Role::Updater => update_all_the_time(&mut hand, records),
-        Role::Sprinter => sprint_when_hurried(&mut hand, records),
-        Role::Reader => read_all_the_time(&mut hand, records),
-        Role::Waiter => wait_all_the_time(&mut hand, records),
-        Role::Claimer => claim_all_the_time(&mut hand, records),
-    };
-    if let Err(error) = ended {
-        note(&job.errors, &format!("writer {writer}, {role:?}: {error}"));
+fn act(hand: &mut Hand<'_>, role: Role, records: &Records) -> Result<(), Error> {
+    match role {
+        Role::Updater => update_all_the_time(hand, records),
+        Role::Sprinter => sprint_when_hurried(hand, records),
+        Role::Reader => read_all_the_time(hand, records),
+        Role::Waiter => wait_all_the_time(hand, records),
+        Role::Claimer => claim_all_the_time(hand, records),
     }
 }
 

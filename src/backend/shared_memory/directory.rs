@@ -26,16 +26,15 @@
 //! woken.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::ROUNDS;
 use super::node::{self, Edit, Node, Place};
 use crate::error::{Error, Resource, Result};
 use crate::memory::block::Next;
 use crate::memory::fault::{Fault, Patience};
-use crate::memory::fnv1a64;
 use crate::memory::lane::{LaneHandle, Published};
-use crate::memory::layout::{NODE_CLASS, NODE_RESERVE};
+use crate::memory::layout::{GROUP, NODE_CLASS, NODE_RESERVE};
 use crate::memory::look::Seen;
 use crate::memory::record::next_value;
 use crate::memory::segment::Segment;
@@ -104,8 +103,12 @@ impl Path {
 /// The directory of one attachment.
 pub(super) struct Directory {
     segment: Segment,
-    /// Records believed to be in use, one bit each, from the first key's on.
+    /// Records believed to be in use, one bit each and one word a group, from the root's group on.
     used: Vec<AtomicU64>,
+    /// The key's record that was found or became free last.
+    cursor: AtomicU32,
+    /// There was no group without a record in use when one was looked for, and no group has become so since.
+    no_unused_group: AtomicBool,
     first: u32,
     keys: Range<u32>,
     nodes: Range<u32>,
@@ -119,8 +122,10 @@ impl Directory {
         // The root is the first record above the numbered ones; behind it the keys', then the other nodes'.
         let keys = root + 1..root + 1 + shape.keys;
         let nodes = keys.end..arena.records();
-        let words = (arena.records() - root).div_ceil(64);
-        Self { used: (0..words).map(|_| AtomicU64::new(0)).collect(), first: root, keys, nodes, segment }
+        let words = (arena.records() - 1) / GROUP - root / GROUP + 1;
+        let used = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let (cursor, no_unused_group) = (AtomicU32::new(keys.start), AtomicBool::new(false));
+        Self { used, cursor, no_unused_group, first: root, keys, nodes, segment }
     }
 
     pub(super) fn segment(&self) -> &Segment {
@@ -359,7 +364,7 @@ impl Directory {
 
     /// Stages a node's next content.
     pub(super) fn stage_node(&self, lane: &mut LaneHandle, visited: &Visited, bytes: &[u8]) -> Result<()> {
-        let next = Next { fingerprint: fnv1a64(bytes), ..next_value(visited.record, &visited.seen, &[], NODE) };
+        let next = next_node(visited.record, &visited.seen);
         let arena = &self.segment.inner.arena;
         let staged = lane.stage_put(arena, &visited.seen, &next, bytes, true);
         staged.map_err(|fault| self.lacking(lane, fault, visited.record))
@@ -367,7 +372,7 @@ impl Directory {
 
     fn stage_new(&self, lane: &mut LaneHandle, (record, head): (u32, Head), bytes: &[u8]) -> Result<()> {
         let seen = Seen { head, ..Seen::NOTHING };
-        let next = Next { fingerprint: fnv1a64(bytes), ..next_value(record, &seen, &[], NODE) };
+        let next = next_node(record, &seen);
         let staged = lane.stage_put(&self.segment.inner.arena, &seen, &next, bytes, true);
         staged.map_err(|fault| self.lacking(lane, fault, record))
     }
@@ -458,56 +463,70 @@ impl Directory {
 
     /// The first record of a group of which none is in use, as far as this process knows and the heads confirm.
     fn unused_group(&self, skip: &[u32]) -> Option<u32> {
+        if self.no_unused_group.load(Relaxed) {
+            return None;
+        }
         let arena = &self.segment.inner.arena;
-        let group = crate::memory::layout::GROUP;
-        let first = self.keys.start.next_multiple_of(group);
-        (first..self.keys.end).step_by(group as usize).find(|&start| {
-            let end = (start + group).min(self.keys.end);
-            (start..end).all(|record| {
-                let free = !self.is_believed_used(record)
-                    && !skip.contains(&record)
-                    && Head(arena.record(record).head.load(Relaxed)).is_absent();
+        let groups = self.keys.start.div_ceil(GROUP)..self.keys.end / GROUP;
+        let found = groups.into_iter().find(|&group| {
+            if self.word_of(group * GROUP).load(Relaxed) != 0 {
+                return false;
+            }
+            (group * GROUP..(group + 1) * GROUP).all(|record| {
+                let free = !skip.contains(&record) && Head(arena.record(record).head.load(Relaxed)).is_absent();
                 if !free {
                     self.believe(record, true);
                 }
                 free
             })
-        })
+        });
+        if found.is_none() {
+            self.no_unused_group.store(true, Relaxed);
+        }
+        found.map(|group| group * GROUP)
     }
 
+    /// A free record of the range, near another; then near where one was found last; then anywhere.
     fn free_record(&self, range: Range<u32>, near: u32, skip: &[u32]) -> Option<(u32, Head)> {
         let arena = &self.segment.inner.arena;
-        let count = range.end - range.start;
-        let start = near - range.start;
-        for trust in [true, false] {
-            for i in 0..count {
-                let record = range.start + (start + i) % count;
-                if trust && self.is_believed_used(record) || skip.contains(&record) {
-                    continue;
-                }
-                let head = Head(arena.record(record).head.load(Relaxed));
-                // Others of this process look elsewhere from now on.
-                self.believe(record, true);
-                if head.is_absent() {
-                    return Some((record, head));
+        let take = |record: u32| {
+            let head = Head(arena.record(record).head.load(Relaxed));
+            // Others of this process look elsewhere from now on.
+            self.believe(record, true);
+            (head.is_absent() && !skip.contains(&record)).then_some((record, head))
+        };
+        let (low, high) = (range.start / GROUP, (range.end - 1) / GROUP);
+        let words = high - low + 1;
+        let cursor = self.cursor.load(Relaxed).clamp(range.start, range.end - 1) / GROUP;
+        let from_cursor = (0..words).map(|i| low + (cursor - low + i) % words);
+        for group in std::iter::once(near / GROUP).chain(from_cursor) {
+            let mut free = !self.word_of(group * GROUP).load(Relaxed);
+            while free != 0 {
+                let record = group * GROUP + free.trailing_zeros();
+                free &= free - 1;
+                if range.contains(&record)
+                    && let Some(found) = take(record)
+                {
+                    self.cursor.store(record, Relaxed);
+                    return Some(found);
                 }
             }
         }
-        None
+        // What this process believes may be out of date: the heads decide.
+        range.into_iter().find_map(take)
     }
 
-    fn is_believed_used(&self, record: u32) -> bool {
-        let bit = record - self.first;
-        self.used[bit as usize / 64].load(Relaxed) >> (bit % 64) & 1 != 0
+    /// The word of beliefs about the group of a record.
+    fn word_of(&self, record: u32) -> &AtomicU64 {
+        &self.used[(record / GROUP - self.first / GROUP) as usize]
     }
 
     fn believe(&self, record: u32, used: bool) {
-        let bit = record - self.first;
-        let (word, mask) = (&self.used[bit as usize / 64], 1 << (bit % 64));
+        let (word, mask) = (self.word_of(record), 1 << (record % GROUP));
         if used {
             word.fetch_or(mask, Relaxed);
-        } else {
-            word.fetch_and(!mask, Relaxed);
+        } else if word.fetch_and(!mask, Relaxed) == mask {
+            self.no_unused_group.store(false, Relaxed);
         }
     }
 
@@ -515,6 +534,9 @@ impl Directory {
     pub(super) fn forget(&self, record: u32) {
         if (self.first..self.nodes.end).contains(&record) {
             self.believe(record, false);
+            if self.keys.contains(&record) {
+                self.cursor.store(record, Relaxed);
+            }
         }
     }
 }
@@ -526,6 +548,12 @@ pub(super) fn lower_bound(prefix: &[u8]) -> &[u8] {
 
 /// Stamps wrap modulo 2^40.
 pub(super) const STAMPS: u64 = (1 << 40) - 1;
+
+/// The header of a node's next block. It bears no fingerprint: hashing 4 KiB would be most of what a creation costs, and
+/// nodes are checked by what they mean.
+fn next_node<'a>(record: u32, seen: &'a Seen) -> Next<'a> {
+    Next { fingerprint: 0, ..next_value(record, seen, &[], NODE) }
+}
 
 /// The entries of a node from `low` up to `high`, as a node of that range.
 fn part(of: &Node<'_>, low: &[u8], high: Option<&[u8]>, into: &mut Vec<u8>) {

@@ -7,6 +7,9 @@
 //! | P4 | [`recovery`] | operations and waits that never end, late recovery, lost intents, blocks, rows and lanes that leaked |
 //! | P6 | [`order`] | revisions against real time and against versions |
 //! | P7 | [`claims`] | late writes, overlapping holders, tokens that do not grow |
+//!
+//! What a promise means for commits over several records, names, leases and watches, P5 among them, is checked beside each
+//! [workload](crate::workloads).
 
 pub mod chain;
 pub mod claims;
@@ -28,12 +31,13 @@ pub enum Promise {
     P1,
     P3,
     P4,
+    P5,
     P6,
     P7,
 }
 
 impl Promise {
-    pub const ALL: [Self; 5] = [Self::P1, Self::P3, Self::P4, Self::P6, Self::P7];
+    pub const ALL: [Self; 6] = [Self::P1, Self::P3, Self::P4, Self::P5, Self::P6, Self::P7];
 
     /// The promise in a few words.
     pub fn words(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Promise {
             Self::P1 => "acknowledged = found, exactly once, versions 1 to N without a gap",
             Self::P3 => "a reader sees a whole value, and nothing runs backwards",
             Self::P4 => "after a kill nothing leaks, every wait ends, the others go on",
+            Self::P5 => "what one commit changed is seen whole, at one moment",
             Self::P6 => "revisions respect real time and versions",
             Self::P7 => "who lost a claim cannot write; tokens grow",
         }
@@ -131,6 +136,7 @@ pub struct Counted {
 }
 
 /// Everything the checks look at.
+#[derive(Clone, Copy)]
 pub struct Scene<'a> {
     pub history: &'a Recorded,
     /// By record.

@@ -2,41 +2,47 @@
 //!
 //! If one operation had returned before another began, on whatever records, its revision is the smaller one. A token is
 //! the revision that created a claim, so grants take part; so do logged reads, as operations that return a revision:
-//! what was read was numbered before the read returned. No two changes or grants share a revision, and on one record
-//! the higher version has the higher revision.
+//! what was read was numbered before the read returned. A look at one moment answers the clock: whatever had returned
+//! before is as old or older. No two changes or grants share a revision, and on one record the higher version has the
+//! higher revision.
 
 use rayon::prelude::*;
 
 use super::Findings;
-use crate::history::{Kind, Outcome, Recorded};
+use crate::history::{Numbered, Outcome, Recorded};
 use crate::value::Author;
 
 #[derive(Clone, Copy)]
-struct Numbered {
+struct Answer {
     begin: u64,
     end: u64,
     revision: u64,
     author: Author,
     record: u16,
     version: u64,
-    /// Whether the operation drew the revision itself, rather than saw it.
-    drew: bool,
+    revision_is: Numbered,
+}
+
+impl Answer {
+    fn drew(&self) -> bool {
+        self.revision_is == Numbered::Drawn
+    }
 }
 
 pub fn check(history: &Recorded) -> Findings {
-    let mut numbered: Vec<Numbered> = history
+    let mut numbered: Vec<Answer> = history
         .all()
-        .filter(|(_, entry)| entry.outcome == Outcome::Done)
-        .filter(|(_, entry)| entry.is_change() || matches!(entry.kind, Kind::Grant | Kind::Read))
-        .filter(|(_, entry)| entry.revision != 0)
-        .map(|(author, entry)| Numbered {
-            begin: entry.begin,
-            end: entry.end,
-            revision: entry.revision,
-            author,
-            record: entry.record,
-            version: if entry.is_change() { entry.version } else { 0 },
-            drew: entry.kind != Kind::Read,
+        .filter(|(_, entry)| entry.outcome == Outcome::Done && entry.revision != 0)
+        .filter_map(|(author, entry)| {
+            Some(Answer {
+                begin: entry.begin,
+                end: entry.end,
+                revision: entry.revision,
+                author,
+                record: entry.record,
+                version: if entry.is_change() { entry.version } else { 0 },
+                revision_is: entry.kind.revision()?,
+            })
         })
         .collect();
     let mut findings = Findings::default();
@@ -46,9 +52,9 @@ pub fn check(history: &Recorded) -> Findings {
     findings
 }
 
-fn each_its_own(numbered: &mut [Numbered], findings: &mut Findings) {
-    numbered.par_sort_unstable_by_key(|one| (!one.drew, one.revision));
-    let drawn = numbered.iter().take_while(|one| one.drew).count();
+fn each_its_own(numbered: &mut [Answer], findings: &mut Findings) {
+    numbered.par_sort_unstable_by_key(|one| (!one.drew(), one.revision));
+    let drawn = numbered.iter().take_while(|one| one.drew()).count();
     for pair in numbered[..drawn].windows(2) {
         findings.expect(pair[0].revision != pair[1].revision, || {
             format!("{:?} and {:?} both have revision {}", pair[0].author, pair[1].author, pair[0].revision)
@@ -56,7 +62,7 @@ fn each_its_own(numbered: &mut [Numbered], findings: &mut Findings) {
     }
 }
 
-fn grows_with_the_version(numbered: &mut [Numbered], findings: &mut Findings) {
+fn grows_with_the_version(numbered: &mut [Answer], findings: &mut Findings) {
     numbered.par_sort_unstable_by_key(|one| (one.record, one.version, one.revision));
     for pair in numbered.windows(2) {
         let comparable = pair[0].record == pair[1].record && pair[0].version != 0;
@@ -71,20 +77,21 @@ fn grows_with_the_version(numbered: &mut [Numbered], findings: &mut Findings) {
     }
 }
 
-fn respects_real_time(numbered: &mut [Numbered], findings: &mut Findings) {
+fn respects_real_time(numbered: &mut [Answer], findings: &mut Findings) {
     let mut by_end = numbered.to_vec();
     by_end.par_sort_unstable_by_key(|one| one.end);
     numbered.par_sort_unstable_by_key(|one| one.begin);
     let mut returned = by_end.iter().peekable();
-    let mut newest: Option<&Numbered> = None;
-    for one in numbered.iter().filter(|one| one.drew) {
+    let mut newest: Option<&Answer> = None;
+    for one in numbered.iter().filter(|one| one.revision_is != Numbered::Seen) {
         while let Some(before) = returned.next_if(|before| before.end < one.begin) {
             if newest.is_none_or(|newest| newest.revision < before.revision) {
                 newest = Some(before);
             }
         }
         if let Some(before) = newest {
-            findings.expect(before.revision < one.revision, || {
+            let holds = before.revision < one.revision || before.revision == one.revision && !one.drew();
+            findings.expect(holds, || {
                 format!(
                     "{:?} (record {}) had returned with revision {} before {:?} (record {}) began and got {}",
                     before.author, before.record, before.revision, one.author, one.record, one.revision

@@ -1,23 +1,33 @@
 //! P3: a reader sees a whole value with its version, revision and fingerprint, and nothing runs backwards.
 //!
-//! The readers check every value on the spot (see [`crate::workload::Hand::check`]) and log what is broken. Here the
+//! The readers check every value on the spot (see [`crate::hand::Hand::check`]) and log what is broken. Here the
 //! logged reads are placed among the changes: a read must not miss a change that was acknowledged before it began, must
 //! not show one that had not begun when it ended, and must show the revision the author was told.
 
-use super::{Findings, Scene};
-use crate::history::{Entry, Kind, Outcome};
-use crate::workload::describe_broken;
+use super::{Findings, Promise, Scene, Verdicts};
+use crate::history::{Entry, Kind, Outcome, Recorded};
+use crate::hand::{describe_broken, promise_of_broken};
 
 pub fn check(scene: &Scene<'_>) -> Findings {
-    let history = scene.history;
-    let mut findings = Findings::default();
+    let mut verdicts = broken(scene.history);
+    let mut findings = verdicts.0.remove(&Promise::P3).unwrap_or_default();
+    for record in 0..scene.finals.len() {
+        place_reads(scene, record as u16, &mut findings);
+    }
+    findings
+}
+
+/// What the readers found broken on the spot, each under the promise it breaks.
+pub fn broken(history: &Recorded) -> Verdicts {
+    let mut verdicts = Verdicts::default();
     for (writer, region) in history.regions.iter().enumerate() {
-        findings.checked += region.reads;
+        let mut findings = Findings { checked: region.reads, ..Findings::default() };
         let logged = region.entries.iter().filter(|entry| entry.kind == Kind::Torn);
         let mut told = 0;
         for entry in logged {
             told += 1;
-            findings.violation(|| {
+            let mut one = Findings::default();
+            one.violation(|| {
                 format!(
                     "writer {writer} read record {} at version {}, revision {}: {}",
                     entry.record,
@@ -26,15 +36,14 @@ pub fn check(scene: &Scene<'_>) -> Findings {
                     describe_broken(entry.extra)
                 )
             });
+            verdicts.add(promise_of_broken(entry.extra), one);
         }
         for _ in told..region.torn_reads {
             findings.violation(|| format!("writer {writer} read a broken value, log full"));
         }
+        verdicts.add(Promise::P3, findings);
     }
-    for record in 0..scene.finals.len() {
-        place_reads(scene, record as u16, &mut findings);
-    }
-    findings
+    verdicts
 }
 
 fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
@@ -84,7 +93,7 @@ fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
 mod tests {
     use super::*;
     use crate::check::by_hand::Story;
-    use crate::workload::Broken;
+    use crate::hand::Broken;
 
     fn found(story: &Story) -> Findings {
         story.with_scene(check)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::chain::Chains;
 use super::claims::{self, Grant, UnderClaim};
 use super::{Findings, Scene};
-use crate::fault::FaultKind;
+use crate::fault::{Fault, FaultKind};
 use crate::history::{Entry, Kind, Outcome};
 use crate::value::Author;
 
@@ -36,6 +36,14 @@ pub enum Next {
     HandOver,
     /// The end of a wait for a version that had been made; nobody needs to have been killed.
     Wake,
+    /// A commit by anybody else: the victim was at work on several records, or on names.
+    Commit,
+    /// The name the victim held under a lease.
+    Name,
+    /// A name whose holder was stopped past its lease.
+    Expiry,
+    /// The batch that tells a sleeping watcher of a change.
+    Batch,
 }
 
 /// From a kill, or from what else others were waiting for, to the next success of somebody else.
@@ -48,7 +56,35 @@ pub struct Recovery {
 
 impl Next {
     pub fn follows_a_kill(self) -> bool {
-        !matches!(self, Self::HandOver | Self::Wake)
+        !matches!(self, Self::HandOver | Self::Wake | Self::Expiry | Self::Batch)
+    }
+}
+
+/// How long something took, how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Times {
+    pub measured: u64,
+    pub within_bound: u64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+impl Times {
+    pub fn of(recoveries: &[&Recovery]) -> Self {
+        let mut took: Vec<u64> = recoveries.iter().map(|one| one.took).collect();
+        took.sort_unstable();
+        let at = |part: f64| {
+            let index = (part * took.len() as f64).ceil() as usize;
+            took.get(index.saturating_sub(1)).map_or(0.0, |ns| *ns as f64 / 1e6)
+        };
+        Self {
+            measured: took.len() as u64,
+            within_bound: took.partition_point(|ns| *ns <= BOUND) as u64,
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            max_ms: at(1.0),
+        }
     }
 }
 
@@ -62,14 +98,19 @@ pub struct Recoveries {
 pub fn check(scene: &Scene<'_>, chains: &Chains) -> Recoveries {
     let mut found = Recoveries::default();
     let grants = claims::grants(scene, chains);
-    nothing_leaked(scene, &mut found.findings);
-    everything_ended(scene, &mut found.findings);
+    aftermath(scene, &mut found.findings);
     every_answer_is_explained(scene, &mut found.findings);
     successes_after_kills(scene, &mut found);
     grants_after_claims(scene, &grants, &mut found);
     wakes_after_changes(scene, chains, &mut found);
     intents_are_handed_on(&grants, &mut found.findings);
     found
+}
+
+/// What must hold whatever the workload was.
+pub fn aftermath(scene: &Scene<'_>, findings: &mut Findings) {
+    nothing_leaked(scene, findings);
+    everything_ended(scene, findings);
 }
 
 fn nothing_leaked(scene: &Scene<'_>, findings: &mut Findings) {
@@ -132,7 +173,7 @@ fn every_answer_is_explained(scene: &Scene<'_>, findings: &mut Findings) {
 }
 
 /// Counts one recovery, and a violation if it is past the bound and everything the scheduler can be blamed for.
-fn judge(scene: &Scene<'_>, recovery: Recovery, what: impl FnOnce() -> String, found: &mut Recoveries) {
+pub fn judge(scene: &Scene<'_>, recovery: Recovery, what: impl FnOnce() -> String, found: &mut Recoveries) {
     let end = recovery.at + recovery.took;
     let late: u64 = scene
         .lateness
@@ -169,22 +210,37 @@ fn successes_after_kills(scene: &Scene<'_>, found: &mut Recoveries) {
         // A claimed record is changed by its next holder; `grants_after_claims` looks at those.
         let records = victims.into_iter().flatten().filter(|record| !claimed.contains(record));
         let records: Vec<u16> = records.copied().collect();
-        let mut expect = |list: &[(u64, u32)], next: Next, what: &str| match next_by_another(list, kill.at, kill.slot) {
-            Some(at) => {
-                let recovery = Recovery { at: kill.at, took: at - kill.at, next };
-                judge(scene, recovery, || format!("the next change of {what} after a kill"), found);
-            }
-            None => {
-                let too_late = history.end.saturating_sub(kill.at) <= BOUND + ALLOWANCE;
-                found.findings.expect(too_late, || format!("after a kill {what} was never changed again"));
-            }
-        };
         for record in &records {
             let list = &by_record[usize::from(*record)];
-            expect(list, Next::SameRecord, &format!("record {record}"));
+            goes_on(scene, kill, list, Next::SameRecord, &format!("record {record}"), found);
         }
         if records.is_empty() {
-            expect(&all, Next::AnyRecord, "any record");
+            goes_on(scene, kill, &all, Next::AnyRecord, "any record", found);
+        }
+    }
+}
+
+/// After every kill somebody else succeeds with an operation that `counts`.
+pub fn others_go_on(scene: &Scene<'_>, counts: impl Fn(&Entry) -> bool, found: &mut Recoveries) {
+    let history = scene.history;
+    let done = history.all().filter(|(_, entry)| entry.outcome == Outcome::Done && counts(entry));
+    let mut list: Vec<(u64, u32)> = done.map(|(author, entry)| (entry.end, history.slot(author.writer))).collect();
+    list.sort_unstable();
+    for kill in scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill) {
+        goes_on(scene, kill, &list, Next::Commit, "anything", found);
+    }
+}
+
+/// Looks for the next of these successes by another than the victim.
+fn goes_on(scene: &Scene<'_>, kill: &Fault, list: &[(u64, u32)], next: Next, what: &str, found: &mut Recoveries) {
+    match next_by_another(list, kill.at, kill.slot) {
+        Some(at) => {
+            let recovery = Recovery { at: kill.at, took: at - kill.at, next };
+            judge(scene, recovery, || format!("the next change of {what} after a kill"), found);
+        }
+        None => {
+            let too_late = scene.history.end.saturating_sub(kill.at) <= BOUND + ALLOWANCE;
+            found.findings.expect(too_late, || format!("after a kill {what} was never changed again"));
         }
     }
 }
@@ -277,7 +333,8 @@ fn first_acknowledged_after(scene: &Scene<'_>, chains: &Chains, wait: &Entry) ->
     entries.filter(|e| e.outcome == Outcome::Done).map(|e| e.end).min()
 }
 
-fn was_stopped(scene: &Scene<'_>, slot: u32, from: u64, until: u64) -> bool {
+/// Whether a slot's process was stopped at some moment between the two.
+pub fn was_stopped(scene: &Scene<'_>, slot: u32, from: u64, until: u64) -> bool {
     scene
         .faults
         .iter()

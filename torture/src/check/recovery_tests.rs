@@ -210,3 +210,16 @@ fn an_intent_that_nobody_announced_is_seen() {
     story.entry(next).extra = story.token(0);
     assert!(says(&story, "was handed the intent of Some(1), the one left was of None"));
 }
+
+fn took(ms: u64) -> Recovery {
+    Recovery { at: 0, took: ms * 1_000_000, next: Next::AnyRecord }
+}
+
+#[test]
+fn times_are_counted_against_the_bound() {
+    let all: Vec<Recovery> = (1..=100).map(|ms| took(ms * 6)).collect();
+    let times = Times::of(&all.iter().collect::<Vec<_>>());
+    assert_eq!((times.measured, times.within_bound), (100, 83));
+    assert_eq!((times.p50_ms, times.p99_ms, times.max_ms), (300.0, 594.0, 600.0));
+    assert_eq!(Times::of(&[]), Times::default());
+}

@@ -32,12 +32,41 @@ pub enum Kind {
     Release = 9,
     /// A claim dropped without a word; `extra` is the token.
     Drop = 10,
-    /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::workload::Broken`].
+    /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::hand::Broken`].
     Torn = 11,
+    /// bank: a transfer; `record` is its author's ledger, `extra` who pays whom how much.
+    Transfer = 12,
+    /// A look at many entries at one moment: `revision` is the moment, `version` a sum over what was seen, `count` how
+    /// many changes it shows. `record` says of what.
+    Look = 13,
+    /// churn: `record` names from the one numbered `extra` on, created by one commit if all are absent.
+    Create = 14,
+    /// churn: the names of one [`Create`](Self::Create), whose author is `previous` and revision `count`, deleted again.
+    Delete = 15,
+    /// leases: a name taken; `revision` is the token, `extra` the lease, `count` until when that holds for certain.
+    Take = 16,
+    /// leases: a write that names the token `extra`.
+    Guarded = 17,
+    /// leases: the lease `extra` made longer; `count` is until when it holds for certain.
+    Prolong = 18,
+    /// leases: a name given back by who held it with the token `extra`.
+    Leave = 19,
+    /// leases: the lease `extra` ended by its owner; `revision` is the clock after that.
+    Revoke = 20,
+    /// leases: a name seen held, with the token `revision`; `extra` is the lease.
+    Sight = 21,
+    /// leases: an entry put under somebody else's lease `extra`.
+    Lodge = 22,
+    /// watch: both halves of a pair put by one commit.
+    Pair = 23,
+    /// watch: what a watcher was told at once; as [`Look`](Self::Look), `extra` is the number of events.
+    Batch = 24,
+    /// watch: what a watcher knew when it was told the last word; `extra` is a digest of it.
+    View = 25,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 26] = [
         Self::Attach,
         Self::Update,
         Self::Swap,
@@ -50,7 +79,45 @@ impl Kind {
         Self::Release,
         Self::Drop,
         Self::Torn,
+        Self::Transfer,
+        Self::Look,
+        Self::Create,
+        Self::Delete,
+        Self::Take,
+        Self::Guarded,
+        Self::Prolong,
+        Self::Leave,
+        Self::Revoke,
+        Self::Sight,
+        Self::Lodge,
+        Self::Pair,
+        Self::Batch,
+        Self::View,
     ];
+
+    /// Where the revision comes from that the operation answers; `None`: it answers none.
+    pub fn revision(self) -> Option<Numbered> {
+        match self {
+            Self::Update | Self::Swap | Self::Commit | Self::Grant => Some(Numbered::Drawn),
+            Self::Transfer | Self::Create | Self::Delete => Some(Numbered::Drawn),
+            Self::Take | Self::Guarded | Self::Leave | Self::Lodge | Self::Pair => Some(Numbered::Drawn),
+            Self::Read | Self::Sight => Some(Numbered::Seen),
+            Self::Look | Self::Batch | Self::View | Self::Revoke => Some(Numbered::Clock),
+            Self::Attach | Self::Wait | Self::Intend | Self::Renew => None,
+            Self::Release | Self::Drop | Self::Torn | Self::Prolong => None,
+        }
+    }
+}
+
+/// Where a revision comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbered {
+    /// It is the operation's own.
+    Drawn,
+    /// It was found on what was read.
+    Seen,
+    /// The clock was read: everything that had returned before is older or as old.
+    Clock,
 }
 
 /// What the engine answered.
@@ -114,9 +181,12 @@ impl Entry {
     /// A version that was not learned.
     pub const UNKNOWN: u64 = u64::MAX;
 
-    /// Whether it is meant to leave a new version of its record.
+    /// Whether it is meant to leave a new version of its record, or of the ledger, entry or pair of that number.
     pub fn is_change(&self) -> bool {
-        matches!(self.kind, Kind::Update | Kind::Swap | Kind::Commit)
+        matches!(
+            self.kind,
+            Kind::Update | Kind::Swap | Kind::Commit | Kind::Transfer | Kind::Guarded | Kind::Pair
+        )
     }
 
     pub fn is_acknowledged_change(&self) -> bool {

@@ -6,14 +6,14 @@
 //! when the process dies, so nothing has to be flushed.
 //!
 //! ```text
-//! file:   512 B of words all share (stop, begin, end) │ region of writer 0 │ region of writer 1 │ …
+//! file:   512 B of words all share (stop, begin, end, frontier) │ region of writer 0 │ region of writer 1 │ …
 //! region: count · reads · reads that failed · holding · acknowledged · hurried · (2 unused) │ entry 0 │ entry 1 │ …
 //! ```
 
 mod entry;
 mod log;
 
-pub use entry::{Entry, Kind, Outcome};
+pub use entry::{Entry, Kind, Numbered, Outcome};
 pub use log::{Log, Open};
 
 use std::fs::File;
@@ -34,6 +34,7 @@ const ENTRY_WORDS: usize = 8;
 const STOP: usize = 0;
 const BEGIN: usize = 1;
 const END: usize = 2;
+const FRONTIER: usize = 3;
 
 /// Which writers there are and how much each may write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +137,17 @@ impl History {
 
     pub fn is_stopping(&self) -> bool {
         self.words.word(STOP).load(Acquire) != 0
+    }
+
+    /// A number all writers share, for those who agree on what is next.
+    pub fn frontier(&self) -> u64 {
+        self.words.word(FRONTIER).load(Acquire)
+    }
+
+    /// Moves the shared number on, unless somebody else has.
+    pub fn advance_frontier(&self, from: u64, to: u64) {
+        // Losing means that it has been moved on.
+        let _ = self.words.word(FRONTIER).compare_exchange(from, to, Release, Relaxed);
     }
 
     /// The pen of one writer; only its one thread may have it.

@@ -6,7 +6,7 @@ use crate::check::claims::{self, Grant};
 use crate::check::{Checked, Scene};
 use crate::fault::{Fault, FaultKind};
 use crate::history::{Kind, Outcome};
-use crate::plan::Sustained;
+use crate::torment::Torment;
 use crate::value::Author;
 
 /// Bins of the overview.
@@ -82,7 +82,7 @@ pub enum HoldEnd {
 }
 
 impl Picture {
-    pub fn of(scene: &Scene<'_>, checked: &Checked, plan: &Sustained) -> Self {
+    pub fn of(scene: &Scene<'_>, checked: &Checked, plan: &Torment) -> Self {
         let begin = scene.history.begin;
         let length = (scene.history.end - begin).max(1);
         let since = |moment: u64| moment.saturating_sub(begin);
@@ -101,12 +101,12 @@ impl Picture {
     }
 }
 
-fn slots(scene: &Scene<'_>, plan: &Sustained, length: u64) -> Vec<SlotPicture> {
+fn slots(scene: &Scene<'_>, plan: &Torment, length: u64) -> Vec<SlotPicture> {
     let mut slots: Vec<SlotPicture> = plan
         .slots
         .iter()
         .map(|slot| SlotPicture {
-            name: format!("{:?}: {:?}", slot.lives, slot.roles).to_lowercase().replace(['[', ']'], ""),
+            name: slot.name.clone(),
             operations: vec![0; BINS],
         })
         .collect();
@@ -213,10 +213,10 @@ mod tests {
     use crate::options::Options;
     use crate::plan::{PhaseWork, phases};
 
-    fn plan() -> Sustained {
+    fn plan() -> Torment {
         let phases = phases(&Options::usual(1, 20));
         let sustained = phases.into_iter().find_map(|phase| match phase.work {
-            PhaseWork::Sustained(plan) => Some(plan),
+            PhaseWork::Sustained(plan) => Some(plan.torment),
             _ => None,
         });
         sustained.expect("a sustained phase")

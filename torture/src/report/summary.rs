@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery};
+use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery, Times};
 use crate::check::{Counted, Findings, Promise, Verdicts};
 use crate::examine::{EngineCounts, Phased};
 use crate::fault::FaultKind;
@@ -69,34 +69,6 @@ pub struct Recovered {
     pub times_ms: Vec<f64>,
 }
 
-/// How long something took, how often.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Times {
-    pub measured: u64,
-    pub within_bound: u64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-    pub max_ms: f64,
-}
-
-impl Times {
-    pub fn of(recoveries: &[&Recovery]) -> Self {
-        let mut took: Vec<u64> = recoveries.iter().map(|one| one.took).collect();
-        took.sort_unstable();
-        let at = |part: f64| {
-            let index = (part * took.len() as f64).ceil() as usize;
-            took.get(index.saturating_sub(1)).map_or(0.0, |ns| *ns as f64 / 1e6)
-        };
-        Self {
-            measured: took.len() as u64,
-            within_bound: took.partition_point(|ns| *ns <= BOUND) as u64,
-            p50_ms: at(0.5),
-            p99_ms: at(0.99),
-            max_ms: at(1.0),
-        }
-    }
-}
-
 impl Next {
     pub fn words(self) -> &'static str {
         match self {
@@ -105,6 +77,10 @@ impl Next {
             Self::Grant => "killed while holding a claim → its next grant",
             Self::HandOver => "a claim was given back or ran out → its next grant",
             Self::Wake => "a change → the end of a wait for it",
+            Self::Commit => "killed at work on several → the next commit by another",
+            Self::Name => "killed while holding a name → its next holder",
+            Self::Expiry => "stopped past its lease → the name's next holder",
+            Self::Batch => "a change → the batch that tells a sleeping watcher",
         }
     }
 }
@@ -224,23 +200,5 @@ impl PhaseSummary {
             counted: phase.counted,
             engine: phase.engine,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn took(ms: u64) -> Recovery {
-        Recovery { at: 0, took: ms * 1_000_000, next: Next::AnyRecord }
-    }
-
-    #[test]
-    fn times_are_counted_against_the_bound() {
-        let all: Vec<Recovery> = (1..=100).map(|ms| took(ms * 6)).collect();
-        let times = Times::of(&all.iter().collect::<Vec<_>>());
-        assert_eq!((times.measured, times.within_bound), (100, 83));
-        assert_eq!((times.p50_ms, times.p99_ms, times.max_ms), (300.0, 594.0, 600.0));
-        assert_eq!(Times::of(&[]), Times::default());
     }
 }

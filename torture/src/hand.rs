@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slotguard::{Deadline, Draft, Error, ErrorKind, Outcome as Swapped, Record, Segment, Stamp, Version};
 
+use crate::check::Promise;
 use crate::history::{History, Kind, Log, Open, Outcome};
 use crate::random::Random;
 use crate::value::{self, Evidence};
@@ -29,6 +30,18 @@ pub enum Broken {
     Verify = 7,
     /// A change was given bytes that are a mix.
     MixedForChange = 8,
+    /// Some of what one commit put is there without the rest.
+    Split = 9,
+    /// A watch was told of an older moment than before.
+    ProgressBack = 10,
+    /// A batch that is not one: events after its progress, a name twice, names out of order.
+    Disorder = 11,
+    /// A watch told of something older than what it was told before, or newer than its progress.
+    OldNews = 12,
+    /// What this thread put, and nobody may delete, is gone.
+    Gone = 13,
+    /// An entry under a lease whose end has been told.
+    Undead = 14,
 }
 
 /// What a log's number for a broken value means.
@@ -42,7 +55,24 @@ pub fn describe_broken(how: u64) -> &'static str {
         6 => "one version with two revisions or fingerprints",
         7 => "verify refused the record",
         8 => "a change was handed a mix of two values",
+        9 => "some of what one commit put is there without the rest",
+        10 => "a watch was told of an older moment than before",
+        11 => "a batch with a name twice, names out of order, or events after its progress",
+        12 => "a watch told of what it had told before, or of what was not yet",
+        13 => "what this writer alone may delete is gone, or another's",
+        14 => "an entry was there after its lease had been revoked",
         _ => "broken in an unknown way",
+    }
+}
+
+/// Which promise a broken value breaks.
+pub fn promise_of_broken(how: u64) -> Promise {
+    match how {
+        9 => Promise::P5,
+        10..=12 => Promise::P6,
+        13 => Promise::P1,
+        14 => Promise::P7,
+        _ => Promise::P3,
     }
 }
 
@@ -85,6 +115,32 @@ impl<'a> Hand<'a> {
     /// Whether the workers were told to come to an end, or the time is over.
     pub fn is_over(&self) -> bool {
         self.history.is_stopping() || crate::system::now() >= self.history.time().1
+    }
+
+    /// What all threads of the phase write into.
+    pub fn history(&self) -> &'a History {
+        self.history
+    }
+
+    /// The longest value wanted.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Rests until the log has room for an operation; `false` if the time is over.
+    pub fn awaits_room(&self) -> bool {
+        while !self.is_over() {
+            if self.may_log() {
+                return true;
+            }
+            std::thread::sleep(crate::worker::PAUSE);
+        }
+        false
+    }
+
+    /// Counts a value that is not as it must be.
+    pub fn broken(&mut self, index: u32, revision: u64, how: Broken) {
+        self.log.count_torn(index, 0, revision, how as u64);
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -183,7 +239,7 @@ impl<'a> Hand<'a> {
     pub fn refused(&self, open: Open<'_>, error: &Error) -> Outcome {
         let outcome = match error.kind() {
             ErrorKind::Held => Outcome::Held,
-            ErrorKind::LeaseLost => Outcome::LeaseLost,
+            ErrorKind::LeaseLost | ErrorKind::LeaseExpired => Outcome::LeaseLost,
             ErrorKind::TimedOut => Outcome::TimedOut,
             _ => {
                 self.note(&format!("{:?}: {error}", open.author()));

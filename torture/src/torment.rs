@@ -1,0 +1,151 @@
+//! What is done to the processes of a phase: how long their lives are, and who is stopped when and for how long.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// The faults of one phase with kills and stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torment {
+    pub length: Duration,
+    pub slots: Vec<Slot>,
+    /// How long what people hold lasts: long stops of holders go past it.
+    pub lease: Duration,
+    /// What the faults are drawn from.
+    pub seed: u64,
+}
+
+/// One process slot: its threads, and how long its lives are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// What its threads do, for people.
+    pub name: String,
+    pub threads: u32,
+    pub lives: Lives,
+    /// Whether it is to be told just before it is killed or stopped, so that it is found in the middle of something.
+    pub sprints: bool,
+    /// Entries of each thread's region of the history.
+    pub capacity: u64,
+}
+
+/// How long the lives of a slot's processes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lives {
+    /// Killed within milliseconds, often while it attaches.
+    Short,
+    /// Killed many times a second.
+    Brisk,
+    /// Killed a few times a second.
+    Long,
+    /// Stopped, never killed.
+    Steady,
+}
+
+impl Torment {
+    /// When life number `life` of a slot is to end, counted from its start; `None` if it is not to be killed.
+    pub fn killed_after(&self, slot: u32, life: u32) -> Option<Duration> {
+        let mut random = Random::of(self.seed, &[1, u64::from(slot), u64::from(life)]);
+        let ms = Duration::from_millis;
+        match self.slots[slot as usize].lives {
+            // Often before or while it attaches.
+            Lives::Short if random.one_in(4) => Some(random.between(Duration::ZERO, ms(3))),
+            Lives::Short => Some(random.between(ms(1), ms(12))),
+            Lives::Brisk => Some(random.between(ms(2), ms(60))),
+            Lives::Long => Some(random.between(ms(20), ms(600))),
+            Lives::Steady => None,
+        }
+    }
+
+    /// Stop `number` of its stream: how long after the one before, how long it lasts, and whom it is to hit.
+    pub fn stop(&self, stream: Stops, number: u32) -> Stop {
+        let mut random = Random::of(self.seed, &[2, stream as u64, u64::from(number)]);
+        let (ms, us) = (Duration::from_millis, Duration::from_micros);
+        let (after, lasts, aim) = match stream {
+            Stops::Brief => (random.between(ms(1), ms(6)), random.between(us(100), ms(2)), Aim::Busy),
+            Stops::Long => {
+                let after = random.between(ms(10), ms(90));
+                match random.one_in(3) {
+                    true => (after, random.between(ms(1), ms(120)), Aim::Anybody),
+                    false => (after, self.lease + random.between(ms(10), ms(60)), Aim::Holder),
+                }
+            }
+        };
+        Stop { after, lasts, aim, draw: random.next() }
+    }
+}
+
+/// The two streams of stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stops {
+    /// In the middle of a change, for others to finish it meanwhile.
+    Brief,
+    /// Long enough for leases to end.
+    Long,
+}
+
+/// One SIGSTOP with its SIGCONT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    pub after: Duration,
+    pub lasts: Duration,
+    pub aim: Aim,
+    /// Picks the victim among those that are there.
+    pub draw: u64,
+}
+
+/// Whom a stop is to hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Somebody who holds something at this moment.
+    Holder,
+    /// One of those whose lives are short: they make most of the changes.
+    Busy,
+    Anybody,
+}
+
+impl Slot {
+    /// One thread for each role; the history is shared out later.
+    pub fn of(lives: Lives, roles: &[impl std::fmt::Debug]) -> Self {
+        let name = format!("{lives:?}: {roles:?}").to_lowercase().replace(['[', ']'], "");
+        Self { name, threads: roles.len() as u32, lives, sprints: false, capacity: 0 }
+    }
+
+    /// Whether it is one of those who make most of the changes.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.lives, Lives::Short | Lives::Brisk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn torment(seed: u64) -> Torment {
+        let slot = |lives| Slot { name: String::new(), threads: 1, lives, sprints: false, capacity: 0 };
+        let slots = [Lives::Short, Lives::Brisk, Lives::Long, Lives::Steady].map(slot);
+        Torment { length: Duration::from_secs(5), slots: slots.into(), lease: Duration::from_millis(80), seed }
+    }
+
+    #[test]
+    fn faults_are_drawn_from_the_seed_alone() {
+        let (one, two, other) = (torment(5), torment(5), torment(6));
+        for number in 0..50 {
+            assert_eq!(one.killed_after(0, number), two.killed_after(0, number));
+            assert_eq!(one.stop(Stops::Long, number), two.stop(Stops::Long, number));
+            assert_eq!(one.stop(Stops::Brief, number), two.stop(Stops::Brief, number));
+        }
+        assert!((0..50).any(|number| one.stop(Stops::Long, number) != other.stop(Stops::Long, number)));
+    }
+
+    #[test]
+    fn a_holder_is_stopped_past_its_lease_and_somebody_always_survives() {
+        for seed in 0..20 {
+            let torment = torment(seed);
+            let stops = (0..100).map(|number| torment.stop(Stops::Long, number));
+            assert!(stops.clone().any(|stop| stop.aim == Aim::Holder));
+            assert!(stops.filter(|s| s.aim == Aim::Holder).all(|s| s.lasts > torment.lease));
+            let killed = (0..4).filter(|slot| torment.killed_after(*slot, 0).is_some());
+            assert_eq!(killed.count(), 3);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Transfers between accounts: whoever looks at all of them at once sees the same total, whatever is being killed.
+//!
+//! There are two houses in one segment. The *numbered* one keeps its accounts in records and moves money with
+//! `Segment::commit`; the *named* one keeps them under names and moves it with the backend's commit. A transfer changes
+//! three entries at one moment: who pays, who is paid, and the teller's own *ledger*, whose value leads back from
+//! transfer to transfer. Auditors look at all accounts and ledgers of a house at once: in the numbered one by a commit that
+//! checks them all and writes one scratch record, in the named one by a `range`.
+//!
+//! ```text
+//! teller ── read payer, payee, own ledger ──► commit { payer − n, payee + n, ledger: transfer k } if all are as read
+//! auditor ─ numbered: read all, commit { check all, write scratch }      named: range("bank/")
+//! ```
+
+mod account;
+mod check;
+mod house;
+mod work;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slotguard::backend::SharedMemory;
+use slotguard::{Error, Segment};
+
+use super::{Cast, Examined, Scenario};
+use crate::check::{Promise, Scene};
+use crate::plan::share_entries;
+use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use house::{House, Named, Numbered};
+
+pub use work::act;
+
+/// Accounts of each house.
+pub const ACCOUNTS: u32 = 16;
+/// What is in each at the beginning.
+pub const OPENING: u64 = 1_000;
+/// What is in all accounts of a house together, always.
+pub const TOTAL: u64 = ACCOUNTS as u64 * OPENING;
+
+/// A bank and what is done to its people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub torment: Torment,
+    roles: Vec<Vec<Role>>,
+}
+
+/// Which of the two houses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Which {
+    Numbered,
+    Named,
+}
+
+/// What a thread of the bank does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Moves money, and writes the ledger of this number.
+    Teller(Which, u32),
+    /// Looks at everything at once; the number is its own scratch record's.
+    Auditor(Which, u32),
+}
+
+/// The ledgers of a house. A ledger's number is that of the one thread that writes it.
+const NUMBERED: [u32; 3] = [0, 2, 4];
+const NAMED: [u32; 3] = [1, 3, 5];
+const LEDGERS: u32 = 6;
+const AUDITORS: u32 = 2;
+
+impl Which {
+    pub fn ledgers(self) -> [u32; 3] {
+        match self {
+            Self::Numbered => NUMBERED,
+            Self::Named => NAMED,
+        }
+    }
+}
+
+impl Plan {
+    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+        use Role::{Auditor, Teller};
+        use Which::{Named, Numbered};
+        let mut random = Random::of(seed, &[4, round]);
+        let plan: [(Lives, Vec<Role>); 7] = [
+            (Lives::Brisk, vec![Teller(Numbered, 0)]),
+            (Lives::Brisk, vec![Teller(Named, 1)]),
+            (Lives::Brisk, vec![Teller(Numbered, 2)]),
+            (Lives::Brisk, vec![Teller(Named, 3)]),
+            // Two threads of one attachment, killed together.
+            (Lives::Long, vec![Teller(Numbered, 4), Teller(Named, 5)]),
+            (Lives::Long, vec![Auditor(Named, 0), Auditor(Numbered, 0)]),
+            (Lives::Steady, vec![Auditor(Numbered, 1), Auditor(Named, 1)]),
+        ];
+        let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
+        share_entries(&mut slots, length, |slot| if slot.is_busy() { 3 } else { 1 });
+        // Nobody holds anything here: this only says how long the long stops are.
+        let lease = Duration::from_millis(60);
+        let torment = Torment { length, slots, lease, seed: random.next() };
+        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
+    }
+}
+
+impl Scenario for Plan {
+    fn torment(&self) -> &Torment {
+        &self.torment
+    }
+
+    fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
+        let segment = Segment::builder()
+            .records(ACCOUNTS + LEDGERS + AUDITORS)
+            .keys(ACCOUNTS + LEDGERS)
+            .payload(payload.max(account::SHORTEST))
+            .participants(64)
+            .lanes(256)
+            .create(path)?;
+        Numbered::new(&segment).open()?;
+        Named::new(&SharedMemory::new(segment.clone())?)?.open()?;
+        Ok(segment)
+    }
+
+    fn cast(&self, slot: u32) -> Cast {
+        Cast::Bank(self.roles[slot as usize].clone())
+    }
+
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+        let store = SharedMemory::new(segment.clone())?;
+        let numbered = check::balance_sheet(&Numbered::new(segment))?;
+        let named = check::balance_sheet(&Named::new(&store)?)?;
+        Ok(check::check(scene, &[(Which::Numbered, numbered), (Which::Named, named)]))
+    }
+
+    fn words(&self, promise: Promise) -> &'static str {
+        match promise {
+            Promise::P1 => "an acknowledged transfer is in its ledger once, a killed one at most once",
+            Promise::P3 => "every account and ledger read is whole",
+            Promise::P4 => "after a kill the others go on, and nothing is left",
+            Promise::P5 => "every look sums to the same and shows the transfers up to its moment",
+            Promise::P6 => "revisions respect real time, of transfers and looks alike",
+            Promise::P7 => "",
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The workloads on several records and on names: transfers, keys that come and go, leases, watches.
+//!
+//! Each is a folder: `mod.rs` says what there is and who does what, `work.rs` what a thread does, `check.rs` what must
+//! hold of the history and of what is left. They are run and tormented as single records are (see [`crate::run`]), and
+//! their histories have the same form: an operation is written down before it is begun and completed when it returns.
+//!
+//! | workload | what goes on | what must hold |
+//! |---|---|---|
+//! | [`bank`] | transfers between accounts, and looks at all accounts at once | no transfer lost or done in part; each look shows one moment |
+//! | [`churn`] | names created by one of several who want them, and deleted, for ever | one owner a name; nothing lost; room for as many at the end as at the beginning |
+//! | [`leases`] | names held under leases, and writes that name the holder's token | one holder a name; late writes refused; a dead one's name is free in time |
+//! | [`watch`] | pairs written together, and watchers who follow them | no pair ever torn apart; the last state arrives, also after a stop |
+
+pub mod bank;
+pub mod churn;
+pub mod fill;
+pub mod leases;
+pub mod watch;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use slotguard::{Error, Segment};
+
+use crate::check::recovery::{Recovery, Times};
+use crate::check::{Promise, Scene, Verdicts};
+use crate::hand::Hand;
+use crate::torment::Torment;
+
+/// What a run has to know of a workload.
+pub trait Scenario {
+    fn torment(&self) -> &Torment;
+
+    /// Makes the segment as the workers are to find it.
+    fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error>;
+
+    /// What the threads of a slot do.
+    fn cast(&self, slot: u32) -> Cast;
+
+    /// Whether a slot goes on after its time until it sees the last word.
+    fn goes_on(&self, _slot: u32) -> bool {
+        false
+    }
+
+    /// The last word to those who go on, when all others have ended.
+    fn close(&self, _segment: &Segment) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Looks at what is left, and holds it against the history. `scene.finals` is empty: which values there are to be
+    /// looked at is the workload's to know.
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error>;
+
+    /// What a promise means here, in a few words.
+    fn words(&self, promise: Promise) -> &'static str;
+}
+
+/// What the threads of one process slot do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Cast {
+    Bank(Vec<bank::Role>),
+    Churn(Vec<churn::Role>),
+    Leases(Vec<leases::Role>),
+    Watch(Vec<watch::Role>),
+}
+
+impl Cast {
+    /// How many threads.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bank(roles) => roles.len(),
+            Self::Churn(roles) => roles.len(),
+            Self::Leases(roles) => roles.len(),
+            Self::Watch(roles) => roles.len(),
+        }
+    }
+
+    /// The whole life of thread `number`.
+    pub fn act(&self, hand: &mut Hand<'_>, number: usize) -> Result<(), Error> {
+        match self {
+            Self::Bank(roles) => bank::act(roles[number], hand),
+            Self::Churn(roles) => churn::act(roles[number], hand),
+            Self::Leases(roles) => leases::act(roles[number], hand),
+            Self::Watch(roles) => watch::act(roles[number], hand),
+        }
+    }
+}
+
+/// What the checks of a workload found.
+#[derive(Debug, Default)]
+pub struct Examined {
+    pub verdicts: Verdicts,
+    pub acknowledged: u64,
+    /// Acknowledged operations that are in what is left.
+    pub found: u64,
+    pub in_doubt: u64,
+    /// Operations in doubt that are in what is left.
+    pub took_effect: u64,
+    pub refused_late: u64,
+    pub recoveries: Vec<Recovery>,
+    pub figures: Vec<Figure>,
+}
+
+/// One number of a workload, for its section of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    pub words: &'static str,
+    pub number: Number,
+    /// Whether a run in which this is zero has shown nothing, and fails.
+    pub needed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Number {
+    Count(u64),
+    Milliseconds(f64),
+}
+
+impl Figure {
+    pub fn count(words: &'static str, count: u64) -> Self {
+        Self { words, number: Number::Count(count), needed: false }
+    }
+
+    /// As [`count`](Self::count), of something without which the run has shown nothing.
+    pub fn needed(words: &'static str, count: u64) -> Self {
+        Self { needed: true, ..Self::count(words, count) }
+    }
+
+    pub fn milliseconds(words: &'static str, milliseconds: f64) -> Self {
+        Self { words, number: Number::Milliseconds(milliseconds), needed: false }
+    }
+
+    /// Whether it shows that nothing was exercised.
+    pub fn is_missing(&self) -> bool {
+        self.needed && self.number == Number::Count(0)
+    }
+}
+
+/// How often, and how slow at most: two figures of one kind of recovery.
+pub fn slowest(recoveries: &[Recovery], measured: &'static str, slowest: &'static str) -> [Figure; 2] {
+    let times = Times::of(&recoveries.iter().collect::<Vec<_>>());
+    [Figure::count(measured, times.measured), Figure::milliseconds(slowest, times.max_ms)]
+}
