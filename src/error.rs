@@ -202,7 +202,9 @@ pub enum Error {
     },
 
     /// A commit has more operations than the store takes at once.
-    #[error("a commit of {ops} operations is larger than the limit of {limit}; split it, or put what changes together into one value")]
+    #[error(
+        "a commit of {ops} operations is larger than the limit of {limit}; split it, or put what changes together into one value"
+    )]
     TooManyOps {
         /// How many operations it has.
         ops: usize,
@@ -232,14 +234,18 @@ pub enum Error {
     },
 
     /// The lease is over: it expired, was revoked, or its owner died. This is final; what was bound to it is gone.
-    #[error("lease {lease} is over (expired, revoked, or its owner died); open a new session and read again before writing")]
+    #[error(
+        "lease {lease} is over (expired, revoked, or its owner died); open a new session and read again before writing"
+    )]
     LeaseExpired {
         /// The lease.
         lease: Lease,
     },
 
     /// A watch was asked for from a revision that does not exist yet.
-    #[error("cannot watch from revision {asked}: the newest is {newest}; watch from one past what range or read returned")]
+    #[error(
+        "cannot watch from revision {asked}: the newest is {newest}; watch from one past what range or read returned"
+    )]
     FutureRevision {
         /// The revision asked for.
         asked: Revision,

@@ -21,8 +21,10 @@ fn transfer(segment: &Segment, from: u32, to: u32, amount: i64) {
     loop {
         let ((left, left_version), (right, right_version)) = (number(segment, from), number(segment, to));
         let (left, right) = ((left - amount).to_le_bytes(), (right + amount).to_le_bytes());
-        let ops =
-            [RecordOp::write(from, &left).if_version(left_version), RecordOp::write(to, &right).if_version(right_version)];
+        let ops = [
+            RecordOp::write(from, &left).if_version(left_version),
+            RecordOp::write(to, &right).if_version(right_version),
+        ];
         if let Outcome::Committed(_) = segment.commit(&ops).unwrap() {
             return;
         }
@@ -33,7 +35,8 @@ fn transfer(segment: &Segment, from: u32, to: u32, amount: i64) {
 fn sum_at_one_moment(segment: &Segment, records: u32) -> i64 {
     loop {
         let seen: Vec<_> = (0..records).map(|record| number(segment, record)).collect();
-        let mut ops: Vec<_> = (0..).zip(&seen).map(|(record, (_, version))| RecordOp::check(record, *version)).collect();
+        let mut ops: Vec<_> =
+            (0..).zip(&seen).map(|(record, (_, version))| RecordOp::check(record, *version)).collect();
         ops.push(RecordOp::write(records, b"looked"));
         if let Outcome::Committed(_) = segment.commit(&ops).unwrap() {
             return seen.iter().map(|(value, _)| value).sum();

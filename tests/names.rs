@@ -148,7 +148,8 @@ fn when_the_directory_is_full_of_long_names_deletions_still_work() {
 
 #[test]
 fn names_as_long_as_they_may_be_all_in_one_commit_split_leaves_as_often_as_it_takes() {
-    let store = SharedMemory::new(Segment::builder().keys(400).names(255).lanes(4).payload(64).anonymous().unwrap()).unwrap();
+    let store =
+        SharedMemory::new(Segment::builder().keys(400).names(255).lanes(4).payload(64).anonymous().unwrap()).unwrap();
     for round in 0..10u8 {
         let keys: Vec<_> = (0..32).map(|i| store.key(&format!("{i:02}{round}{}", "x".repeat(252))).unwrap()).collect();
         let value = [round];

@@ -13,8 +13,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use slotguard::backend::{Backend, Model, Op, Session};
-use slotguard::{Cancel, Deadline, ErrorKind, Outcome};
+use slotguard::backend::{Backend, Model, Op, Session, SharedMemory};
+use slotguard::{Cancel, Deadline, ErrorKind, Outcome, Segment};
 
 use alone::alone;
 use forked::fork;
@@ -239,6 +239,8 @@ macro_rules! every_test_on {
 }
 
 every_test_on!(model, Model::new);
+
+every_test_on!(shared_memory, || { SharedMemory::new(Segment::builder().keys(1_000).anonymous().unwrap()).unwrap() });
 
 // What follows needs a clock that a test moves.
 

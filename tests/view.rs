@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use slotguard::backend::{Backend, Batch, Model, Op, Snapshot, View};
-use slotguard::{Cancel, Deadline, ErrorKind, Revision};
+use slotguard::backend::{Backend, Batch, Entry, Model, Op, SharedMemory, Snapshot, View};
+use slotguard::{Cancel, Deadline, ErrorKind, Revision, Segment};
 
 use alone::alone;
 use forked::fork;
@@ -38,9 +38,8 @@ fn text(value: &[u8]) -> &str {
 
 /// A batch as text: what was and what is, a name.
 fn told<K: AsRef<str>>(batch: &Batch<K>) -> String {
-    let state = |entry: &Option<_>| {
-        entry.as_ref().map_or("-".to_owned(), |entry: &slotguard::backend::Entry| text(&entry.value).to_owned())
-    };
+    let state =
+        |entry: &Option<_>| entry.as_ref().map_or("-".to_owned(), |entry: &Entry| text(&entry.value).to_owned());
     let changes = batch
         .changes
         .iter()
@@ -340,3 +339,5 @@ macro_rules! every_test_on {
 }
 
 every_test_on!(model, Model::new);
+
+every_test_on!(shared_memory, || { SharedMemory::new(Segment::builder().keys(1_000).anonymous().unwrap()).unwrap() });

@@ -1,17 +1,16 @@
 //! Several workers on one thing at once: threads of this process, or processes started from this very program.
 //!
 //! All of them get ready, start together when the board says go, and stop when it says stop; the window between is what
-//! their operations are divided by. Criterion cannot do this: it times one thread, and knows neither tails nor shares.
+//! their operations are divided by. A tool that times one thread knows neither tails nor shares.
 //!
 //! Every n-th operation is timed with the processor's counter, and n is chosen so that the clock stays a few percent of the
-//! work: 16 for 8 and 64 bytes, 8 for 256, 4 for 1024, and 1 (each of them) where an operation takes a system call.
+//! work.
 
 use std::{
     ffi::OsString,
     fmt, io,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Child, Stdio},
     sync::atomic::{
         AtomicU32,
         Ordering::{Acquire, Relaxed, Release},
@@ -23,13 +22,14 @@ use std::{
 use rustix::thread::futex;
 
 use super::{
-    errand::Errand,
+    errand,
     latency::Histogram,
     mapped::{Mapped, Shareable},
-    pin,
-    place::{Place, System, Task},
-    ticks,
+    pin, ticks,
 };
+
+/// The name of the errand of a worker process.
+pub const WORK: &str = "work";
 
 /// Operations every worker does before it calls itself ready.
 const WARM_UP: u64 = 64;
@@ -61,7 +61,7 @@ impl Board {
         while self.go.0.load(Acquire) == 0 {
             let _ = futex::wait(&self.go.0, futex::Flags::empty(), 0, None);
         }
-        let mut tally = Tally { timed: Histogram::new(), done: 0 };
+        let mut tally = Tally { timed: Histogram::new(), done: 0, retries: 0 };
         loop {
             for _ in 1..every {
                 step();
@@ -97,6 +97,8 @@ pub struct Tally {
     pub done: u64,
     /// How long the timed ones took.
     pub timed: Histogram,
+    /// Attempts that were in vain, those to warm up included, where the worker learns of them.
+    pub retries: u64,
 }
 
 /// Threads of this process or processes of their own.
@@ -126,23 +128,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A crew and its work.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// What they work on.
-    pub system: System,
-    /// What they do to it.
-    pub task: Task,
-    /// Bytes of the value.
-    pub payload: usize,
-    /// Threads or processes.
-    pub kind: Kind,
+/// A crew and for how long it works.
+#[derive(Clone, Copy, Debug)]
+pub struct Crew {
     /// How many of them.
     pub workers: usize,
-    /// Whether each has a record of its own.
-    pub apart: bool,
     /// How long they are timed.
     pub window: Duration,
+    /// Which operations are timed: one in so many.
+    pub every: u32,
 }
 
 /// What a crew did.
@@ -156,127 +150,123 @@ pub struct Outcome {
     pub timed: Histogram,
     /// What the slowest worker did, as a part of what the fastest did.
     pub share: f64,
+    /// Attempts in vain, of all workers together.
+    pub retries: u64,
 }
 
-impl Job {
-    /// Which operations are timed: one in so many.
-    pub fn every(&self) -> u32 {
-        match (self.system, self.payload) {
-            (System::Flock, _) => 1,
-            (_, 0..=64) => 16,
-            (_, 65..=256) => 8,
-            _ => 4,
-        }
-    }
-
-    /// Lets the crew work on `place`, which lies in `file` of the folder, and adds up.
-    pub fn run(&self, place: &Place, folder: &Path, file: &Path) -> io::Result<Outcome> {
+impl Crew {
+    /// Lets threads of this process do `work`, each with its number, and adds up. The board lies in `folder`.
+    pub fn threads(&self, folder: &Path, work: impl Fn(usize, &Board) -> Tally + Sync) -> io::Result<Outcome> {
         let path = folder.join("board");
         let board: Mapped<Board> = Mapped::open(&path)?;
-        let (window, tallies) = match self.kind {
-            Kind::Threads => self.run_threads(place, board.get()),
-            Kind::Processes => self.run_processes(board.get(), &path, file)?,
-        };
-        std::fs::remove_file(&path)?;
-        let mut timed = Histogram::new();
-        for tally in &tallies {
-            timed.merge(&tally.timed);
-        }
-        let done: Vec<u64> = tallies.iter().map(|tally| tally.done).collect();
-        let all: u64 = done.iter().sum();
-        let (least, most) = (done.iter().min(), done.iter().max());
-        Ok(Outcome {
-            acknowledged: all + WARM_UP * self.workers as u64,
-            rate: all as f64 / window.as_secs_f64(),
-            timed,
-            share: *least.unwrap_or(&0) as f64 / *most.unwrap_or(&1) as f64,
-        })
-    }
-
-    fn record_of(&self, worker: usize) -> u32 {
-        if self.apart { worker as u32 } else { 0 }
-    }
-
-    fn run_threads(&self, place: &Place, board: &Board) -> (Duration, Vec<Tally>) {
-        thread::scope(|scope| {
+        let (board, work) = (board.get(), &work);
+        let (window, tallies) = thread::scope(|scope| {
             let crew: Vec<_> = (0..self.workers)
                 .map(|worker| {
                     let core = pin::core_for(worker, self.workers);
                     scope.spawn(move || {
                         pin::to(core);
-                        let record = self.record_of(worker);
-                        place.work(self.task, record, self.payload, board, self.every())
+                        work(worker, board)
                     })
                 })
                 .collect();
             let window = board.conduct(self.workers, self.window);
             let tallies = crew.into_iter().map(|worker| worker.join().expect("a worker thread"));
-            (window, tallies.collect())
-        })
+            (window, tallies.collect::<Vec<Tally>>())
+        });
+        std::fs::remove_file(&path)?;
+        Ok(self.add_up(window, &tallies))
     }
 
-    fn run_processes(&self, board: &Board, path: &Path, file: &Path) -> io::Result<(Duration, Vec<Tally>)> {
+    /// Lets processes of their own do the work that `words` tells each by its number, and adds up. The board lies in
+    /// `folder`.
+    pub fn processes(&self, folder: &Path, words: impl Fn(usize) -> Vec<OsString>) -> io::Result<Outcome> {
+        let path = folder.join("board");
+        let board: Mapped<Board> = Mapped::open(&path)?;
         let crew = (0..self.workers)
-            .map(|worker| self.start_process(worker, path, file))
+            .map(|worker| self.start_process(worker, &path, &words(worker)))
             .collect::<io::Result<Vec<Child>>>()?;
-        let window = board.conduct(self.workers, self.window);
+        let window = board.get().conduct(self.workers, self.window);
         let tallies = crew.into_iter().map(|worker| {
             let output = worker.wait_with_output()?;
             let text = String::from_utf8_lossy(&output.stdout);
-            let tally = text.split_once(' ').and_then(|(done, timed)| {
-                Some(Tally { done: done.parse().ok()?, timed: Histogram::from_text(timed)? })
-            });
-            tally.ok_or_else(|| io::Error::other(format!("a worker process ended with {}", output.status)))
+            let mut words = text.splitn(3, ' ');
+            let mut number = || words.next()?.parse().ok();
+            let (done, retries) = (number(), number());
+            let timed = words.next().and_then(Histogram::from_text);
+            match (done, retries, timed) {
+                (Some(done), Some(retries), Some(timed)) => Ok(Tally { done, retries, timed }),
+                _ => Err(io::Error::other(format!("a worker process ended with {}", output.status))),
+            }
         });
-        Ok((window, tallies.collect::<io::Result<Vec<Tally>>>()?))
+        let tallies = tallies.collect::<io::Result<Vec<Tally>>>()?;
+        std::fs::remove_file(&path)?;
+        Ok(self.add_up(window, &tallies))
     }
 
-    fn start_process(&self, worker: usize, board: &Path, file: &Path) -> io::Result<Child> {
+    fn start_process(&self, worker: usize, board: &Path, words: &[OsString]) -> io::Result<Child> {
         let core = pin::core_for(worker, self.workers);
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = errand::command(WORK)?;
         command
-            .args(Errand::Work.words())
-            .args([board, file])
-            .arg(self.system.to_string())
-            .arg(if self.task == Task::Claim { "claim" } else { "update" })
-            .arg(self.payload.to_string())
-            .arg(self.record_of(worker).to_string())
-            .arg(self.every().to_string())
+            .arg(board)
+            .arg(self.every.to_string())
             .arg(core.map_or_else(|| "any".to_owned(), |core| core.to_string()))
             .arg(std::process::id().to_string())
+            .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        // SAFETY: between fork and exec only one system call is made, and it is async-signal-safe.
-        unsafe {
-            command.pre_exec(|| {
-                // A worker does not outlive the run, however the run ends.
-                Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
-            })
-        };
+        errand::dies_with_us(&mut command);
         command.spawn()
+    }
+
+    fn add_up(&self, window: Duration, tallies: &[Tally]) -> Outcome {
+        let mut timed = Histogram::new();
+        for tally in tallies {
+            timed.merge(&tally.timed);
+        }
+        let done = || tallies.iter().map(|tally| tally.done);
+        Outcome {
+            acknowledged: done().sum::<u64>() + WARM_UP * self.workers as u64,
+            rate: done().sum::<u64>() as f64 / window.as_secs_f64(),
+            timed,
+            share: done().min().unwrap_or(0) as f64 / done().max().unwrap_or(1) as f64,
+            retries: tallies.iter().map(|tally| tally.retries).sum(),
+        }
     }
 }
 
-/// What a worker process does: open what the parent has made, work until told to stop, print the tally.
-pub fn work_for_the_parent(words: &[OsString]) -> io::Result<()> {
-    let wrong = || io::Error::other("a worker was started with other words than the parent gives");
-    let [board, file, rest @ ..] = words else {
-        return Err(wrong());
+/// What a worker process does: open what the parent has made, work until told to stop, print the tally. `work` is given the
+/// words of the job, the board, and which operations to time.
+pub fn work_for_the_parent(
+    words: &[OsString],
+    work: impl FnOnce(&[&str], &Board, u32) -> io::Result<Tally>,
+) -> io::Result<()> {
+    let [board, rest @ ..] = words else {
+        return Err(unknown());
     };
-    let rest: Vec<&str> = rest.iter().filter_map(|word| word.to_str()).collect();
-    let [system, task, payload, record, every, core, parent] = rest[..] else {
-        return Err(wrong());
+    let rest: Vec<&str> = rest.iter().map(|word| word.to_str().ok_or_else(unknown)).collect::<io::Result<_>>()?;
+    let [every, core, parent, job @ ..] = &rest[..] else {
+        return Err(unknown());
     };
-    let number = |word: &str| word.parse::<u32>().map_err(|_| wrong());
-    let parent_now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
-    if parent_now.as_deref() != Some(parent) {
-        return Err(io::Error::other("the run was over before its worker began"));
-    }
+    is_still_there(parent)?;
     pin::to(core.parse().ok());
-    let place = Place::open(System::named(system).ok_or_else(wrong)?, &PathBuf::from(file))?;
-    let task = if task == "claim" { Task::Claim } else { Task::Update };
     let board: Mapped<Board> = Mapped::open(Path::new(board))?;
-    let tally = place.work(task, number(record)?, number(payload)? as usize, board.get(), number(every)?);
-    println!("{} {}", tally.done, tally.timed.to_text());
+    let tally = work(job, board.get(), every.parse().map_err(|_| unknown())?)?;
+    println!("{} {} {}", tally.done, tally.retries, tally.timed.to_text());
     Ok(())
+}
+
+/// Whether the process that started this one, by the number it gave, still lives: else its end went unnoticed.
+pub fn is_still_there(parent: &str) -> io::Result<()> {
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
+    if now.as_deref() == Some(parent) {
+        Ok(())
+    } else {
+        Err(io::Error::other("the run was over before its worker began"))
+    }
+}
+
+/// What a worker says to words no parent gives.
+pub fn unknown() -> io::Error {
+    io::Error::other("a worker was started with other words than the parent gives")
 }

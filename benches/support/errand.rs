@@ -1,57 +1,43 @@
-//! What this program does when it is started by itself: be one worker process, keep the scratch folder, or try for silence.
+//! What a bench does when it is started by itself: be one worker process, keep the scratch folder, and what else it needs
+//! a process of its own for.
 //!
-//! The first argument of such a start is a word that criterion would never be given; `main` looks for it first.
+//! The first argument of such a start is a word that no person would give; `main` looks for it first.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
 
-use super::{crew, quiet, scratch};
+use super::scratch;
 
 const WORD: &str = "--slotguard-bench-errand";
 
-/// One of the things this program starts itself for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errand {
-    /// Be one of the processes of a contended row; the job follows.
-    Work,
-    /// Make the scratch folder and remove it when the run is gone.
-    Keep,
-    /// Update without a waiter where any system call is death.
-    Quiet,
-    /// The same with one system call more, which must be noticed.
-    QuietControl,
-}
+/// The name of the errand of the scratch folder's keeper, which every bench has.
+pub const KEEP: &str = "keep";
 
-const ALL: [Errand; 4] = [Errand::Work, Errand::Keep, Errand::Quiet, Errand::QuietControl];
+/// Something to do in a process of its own: its name, and what does it with the words that follow the name.
+pub type Errand<'a> = (&'static str, &'a dyn Fn(&[OsString]) -> io::Result<()>);
 
-impl Errand {
-    /// The arguments that start it.
-    pub fn words(self) -> [&'static str; 2] {
-        [WORD, self.name()]
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Work => "work",
-            Self::Keep => "keep",
-            Self::Quiet => "quiet",
-            Self::QuietControl => "quiet-control",
-        }
-    }
+/// This very program, started for the errand with this name.
+pub fn command(name: &str) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([WORD, name]);
+    Ok(command)
 }
 
 /// Runs the errand this program was started for; `None` when it was started by a person.
-pub fn run() -> Option<ExitCode> {
+pub fn run(errands: &[Errand<'_>]) -> Option<ExitCode> {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if words.first()?.to_str() != Some(WORD) {
         return None;
     }
     let name = words.get(1).and_then(|word| word.to_str()).unwrap_or("");
-    let done = match ALL.into_iter().find(|errand| errand.name() == name) {
-        Some(Errand::Work) => crew::work_for_the_parent(&words[2..]),
-        Some(Errand::Keep) => scratch::keep(),
-        Some(Errand::Quiet) => quiet::update_in_silence(false),
-        Some(Errand::QuietControl) => quiet::update_in_silence(true),
-        None => Err(std::io::Error::other(format!("no errand is named {name:?}"))),
+    let done = match errands.iter().find(|(known, _)| *known == name) {
+        Some((_, errand)) => errand(&words[2..]),
+        None if name == KEEP => scratch::keep(),
+        None => Err(io::Error::other(format!("no errand is named {name:?}"))),
     };
     Some(match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,4 +46,12 @@ pub fn run() -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// Lets a process that is about to be started not outlive this one, however this one ends.
+pub fn dies_with_us(command: &mut Command) {
+    // SAFETY: between fork and exec only one system call is made, and it is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?))
+    };
 }

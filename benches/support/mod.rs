@@ -1,48 +1,43 @@
-//! The parts of the throughput bench.
+//! What every bench of this folder stands on.
 //!
 //! ```text
 //!  options ─ what was asked for        machine ─ where it runs        scratch ─ its folder, removed however it ends
 //!     │
-//!     ├─ alone      one thread: criterion, then the same closures in turns
-//!     ├─ contended  several workers ── crew (threads, processes) ── place (ours, rivals, mapped)
-//!     ├─ reading    reads beside a writer
-//!     ├─ handover   from a change to the waiter ── baton (ways to wait)
-//!     └─ quiet      no system call without a waiter
+//!     ├─ lineup     rows of one thread, in turns
+//!     ├─ crew       several workers, threads or processes ── board, pin, mapped
+//!     └─ sleeper    whether somebody sleeps who is to be woken
 //!     │
 //!  figures ─ every number, by round ── goals ─ ratios of them ── report ─ table and JSON
 //! ```
 
-pub mod alone;
-mod baton;
-pub mod contended;
-mod crew;
+pub mod crew;
 pub mod errand;
 pub mod figures;
 pub mod goals;
-pub mod handover;
-mod latency;
+pub mod latency;
+pub mod lineup;
 pub mod machine;
-mod mapped;
+pub mod mapped;
 pub mod options;
-mod pin;
-mod place;
-pub mod quiet;
-pub mod reading;
+pub mod pin;
 pub mod report;
-mod rivals;
 pub mod scratch;
+pub mod sleeper;
 pub mod ticks;
 
 use std::{
+    io,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
 };
 
+use options::{Mode, Options};
+
 /// One run: what was asked for, where, and what has been measured so far.
 pub struct Run {
     /// What was asked for.
-    pub options: options::Options,
+    pub options: Options,
     /// Where it runs.
     pub machine: machine::Machine,
     /// What the kernel had counted when it began.
@@ -53,8 +48,29 @@ pub struct Run {
     pub ticks: ticks::Rate,
     /// Everything measured so far.
     pub figures: figures::Figures,
-    /// Whether updates without a waiter made no system call, if that was tried.
-    pub silent: Option<bool>,
+}
+
+impl Run {
+    /// Looks at the machine, makes the folder and, if rows are to be measured, says where.
+    pub fn begin(options: Options) -> io::Result<Self> {
+        let run = Self {
+            machine: machine::Machine::here(),
+            usage: machine::Usage::now(),
+            scratch: match options.mode {
+                Mode::List => None,
+                _ => Some(scratch::Scratch::new()?),
+            },
+            ticks: ticks::Rate::measured(),
+            figures: figures::Figures::default(),
+            options,
+        };
+        if run.options.measures() {
+            println!("{}", run.machine.in_a_line());
+            let (cost, step) = (figures::time(run.ticks.cost()), figures::time(run.ticks.step()));
+            println!("single operations are timed in steps of {step}; the clock's own {cost} are taken off\n");
+        }
+        Ok(run)
+    }
 }
 
 /// Far longer than any row takes; a row that is still running then hangs.

@@ -1,6 +1,7 @@
-//! What this run measures and for how long: criterion's command line, read once more for the parts criterion cannot measure.
+//! What this run measures and for how long: criterion's command line, read for the parts criterion cannot measure.
 //!
-//! Criterion owns the command line and refuses what it does not know, so length is set by environment variables:
+//! A bench that uses criterion leaves the command line to it, which refuses what it does not know; the others take the
+//! words of it that they understand. So length is set by environment variables:
 //!
 //! | variable                  | default | meaning                                                        |
 //! |---------------------------|---------|----------------------------------------------------------------|
@@ -65,7 +66,7 @@ const FLAGS_WITH_A_VALUE: [&str; 18] = [
 ];
 
 impl Options {
-    /// Reads the command line, which criterion has already checked, and the environment.
+    /// Reads the command line, which somebody has already checked, and the environment.
     pub fn from_environment() -> Self {
         let words: Vec<String> = env::args().skip(1).collect();
         let has = |flag: &str| words.iter().any(|word| word == flag || word.starts_with(&format!("{flag}=")));

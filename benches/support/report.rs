@@ -1,4 +1,4 @@
-//! What remains of a run: the goal table for people and `target/bench/throughput.json` for programs.
+//! What remains of a run: the goal table for people and a file in `bench` of the target folder for programs.
 
 use std::{
     fmt::Write,
@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    Run, goals,
+    Run,
+    goals::Goal,
     machine::{Usage, load},
 };
 
-/// Prints the goals and writes every number.
-pub fn finish(run: &Run) -> io::Result<()> {
-    let goals = goals::all(run);
+/// Prints the goals and writes every number to a file of this name. `elsewhere` says what is judged by other programs.
+pub fn finish(run: &Run, name: &str, goals: &[Goal], elsewhere: &str) -> io::Result<()> {
     println!("\ngoals, as ratios to rows of this run; {}, after {}", run.machine.in_a_line(), load());
     println!("{:<64} {:>10} {:>10}  verdict", "", "goal", "measured");
     for goal in goals.iter().filter(|goal| goal.measured.is_some()) {
@@ -22,11 +22,10 @@ pub fn finish(run: &Run) -> io::Result<()> {
     }
     let verdicts = |wanted| goals.iter().filter(|goal| goal.is_met() == wanted).count();
     println!(
-        "{} met, {} NOT met, {} not measured. {}",
+        "{} met, {} NOT met, {} not measured. {elsewhere}",
         verdicts(Some(true)),
         verdicts(Some(false)),
-        verdicts(None),
-        goals::ELSEWHERE
+        verdicts(None)
     );
     let others = others(run);
     if let Some(others) = others {
@@ -34,8 +33,8 @@ pub fn finish(run: &Run) -> io::Result<()> {
             if others > QUIET { ", too much for the rows with several workers: they need every core" } else { "" };
         println!("other programs used {:.0} % of the cores meanwhile{much}", others * 100.0);
     }
-    let path = folder()?.join("throughput.json");
-    fs::write(&path, json(run, &goals, others))?;
+    let path = folder()?.join(format!("{name}.json"));
+    fs::write(&path, json(run, goals, others))?;
     println!("every number: {}", path.display());
     Ok(())
 }
@@ -58,7 +57,7 @@ fn folder() -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn json(run: &Run, goals: &[goals::Goal], others: Option<f64>) -> String {
+fn json(run: &Run, goals: &[Goal], others: Option<f64>) -> String {
     let machine = &run.machine;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut out = String::new();

@@ -8,10 +8,10 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
-use super::errand::Errand;
+use super::errand;
 
 /// The folder; it is removed when this is dropped and when this process is gone.
 #[derive(Debug)]
@@ -23,8 +23,7 @@ pub struct Scratch {
 impl Scratch {
     /// Starts the keeper and learns from it where the folder is.
     pub fn new() -> io::Result<Self> {
-        let mut keeper = Command::new(std::env::current_exe()?)
-            .args(Errand::Keep.words())
+        let mut keeper = errand::command(errand::KEEP)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Its own process group: an interrupt from the terminal ends the run, and the keeper outlives it.

@@ -34,9 +34,9 @@
 mod bell;
 mod check;
 mod model;
+pub mod session;
 pub mod shared_memory;
-mod session;
-mod view;
+pub mod view;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -45,9 +45,9 @@ use crate::clock::{Deadline, Lease, Revision, Version};
 use crate::error::Result;
 use crate::memory::Outcome;
 
-pub use shared_memory::SharedMemory;
 pub use model::{Model, ModelKey, ModelWatch};
 pub use session::{Opened, Session, Taken};
+pub use shared_memory::SharedMemory;
 pub use view::{Batch, Change, Entry, Follower, Health, Listening, Snapshot, Subscription, View};
 
 pub(crate) use check::{check_name, check_ops};
@@ -83,6 +83,7 @@ pub trait Backend: Send + Sync {
     /// returned: it shows every commit up to that revision and none after.
     ///
     /// `visit` runs after the moment has been found, once an entry; it may call the backend.
+    #[allow(clippy::type_complexity, reason = "a name for it would say less")]
     fn range(&self, prefix: &str, visit: &mut dyn FnMut(Self::Key, &[u8], Meta)) -> Result<Revision>;
 
     /// Applies all operations at one moment if all their conditions hold at that moment, else nothing.
@@ -152,11 +153,7 @@ pub trait Watch: Send {
     ///
     /// # Errors
     /// [`Error::Cancelled`](crate::Error::Cancelled) and the backend's. The watch can be asked again and goes on where it was.
-    fn next(
-        &mut self,
-        deadline: &Deadline,
-        visit: &mut dyn FnMut(Event<'_, Self::Key>),
-    ) -> Result<Option<Revision>>;
+    fn next(&mut self, deadline: &Deadline, visit: &mut dyn FnMut(Event<'_, Self::Key>)) -> Result<Option<Revision>>;
 }
 
 /// What a watch reports.

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use super::atomics::Ordering::{Acquire, Relaxed};
 use super::host;
-use super::segment::Segment;
 use super::layout::SPARES;
+use super::segment::Segment;
 use super::word::{Cell, Control, Fate, FateKind, Head, Life as LifeWord, Op, Owner, Phase};
 use crate::error::Result;
 

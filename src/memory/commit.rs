@@ -203,7 +203,11 @@ impl Arena {
             return Ok(Drive::Gone);
         }
         let Some(revision) = drawn.revision() else {
-            return Err(Fault::Corrupt { what: "a commit's revision", place: reference.descriptor().into(), found: drawn.0 });
+            return Err(Fault::Corrupt {
+                what: "a commit's revision",
+                place: reference.descriptor().into(),
+                found: drawn.0,
+            });
         };
         let late = planted("release before the stamp");
         if late && !self.release(descriptor, reference, count, true)? {
@@ -214,11 +218,8 @@ impl Arena {
                 return Ok(Drive::Gone);
             };
             if let Some(block) = self.block(entry.plan.block()).filter(|_| entry.plan.is_change()) {
-                let owned = if planted("ask the block for its word") {
-                    block.head.fate.load(Acquire)
-                } else {
-                    entry.owned
-                };
+                let owned =
+                    if planted("ask the block for its word") { block.head.fate.load(Acquire) } else { entry.owned };
                 let _ = block.head.fate.compare_exchange(owned, revision, edge("commit.number", AcqRel), Relaxed);
             }
         }
@@ -253,11 +254,8 @@ impl Arena {
             };
             let change = committed && entry.plan.is_change();
             let block = if change { entry.plan.block() } else { entry.expected.block() };
-            let next = if planted("put back the same stamp") && !change {
-                entry.expected
-            } else {
-                entry.expected.next(block)
-            };
+            let next =
+                if planted("put back the same stamp") && !change { entry.expected } else { entry.expected.next(block) };
             // SeqCst: edge `sleep`, this swap and then a look at the event.
             let head = &self.record(entry.plan.record()).head;
             let _ = head.compare_exchange(reference.0, next.0, edge("release.release", SeqCst), Relaxed);

@@ -11,8 +11,8 @@ use super::atomics::fence;
 use super::block::Next;
 use super::fault::Fault;
 use super::layout::{CELLS, Lane, SPARES};
-use super::staging::Staged;
 use super::look::Seen;
+use super::staging::Staged;
 use super::word::{Cell, Fate, FateKind, Head, Op};
 use crate::mutant::{edge, planted};
 

@@ -1,11 +1,12 @@
-//! The engine: records, claims and waiting in memory that several processes share.
+//! The engine: records, commits, claims and waiting in memory that several processes share.
 //!
 //! ```text
 //!  Segment ── Record ── Claim          what you hold: a handle, never a pointer into the segment
 //!     │
 //!  attachment   one row a process, one lane a thread; recovery of the dead
 //!     │
-//!  look · lane · event · pool          the protocol, on plain structs of atomics
+//!  look · lane · event · pool          the protocol of one record, on plain structs of atomics
+//!  commit · staging                    that of several records at one moment
 //!     │
 //!  arena        places those structs: in a mapping, or on the heap under a model checker
 //!     │
@@ -25,6 +26,9 @@
 //! So a reader waits for nobody, a stopped writer holds nobody up, and every block is at every moment in exactly one
 //! place: under one head, in one cell of one lane, or free.
 //!
+//! A commit over several records swaps a *reference* to its lane's descriptor into each head, is decided by one swap of the
+//! descriptor, and then swaps each head on (`memory/commit.rs` draws it and argues for it). Whoever meets a reference finishes it.
+//!
 //! # What each kind of death leaves behind
 //! | killed | leaves | who mends it |
 //! |---|---|---|
@@ -32,6 +36,8 @@
 //! | with the journal set, before the swap | journal and block in the lane | recovery sees the head does not name the block and its fate is still the lane's: lost, nothing happened |
 //! | between swap and number | a published change | whoever looks at the record numbers it; recovery completes the cell |
 //! | between number and wake | sleepers | they look again at the end of their slice |
+//! | while putting a commit together | blocks in cells | whoever inherits the lane uses them |
+//! | with its descriptor undecided or decided | references in heads | whoever meets one finishes the commit; recovery completes the cells |
 //! | while taking or giving a block | a cell marked unsettled | recovery asks the block's fate whose it is |
 //! | while attaching or creating | a lock the kernel drops, or a file without a name | nobody needs to |
 //! | while recovering another | its own row, and the other's lanes half settled | the next recoverer starts over |
@@ -54,6 +60,7 @@
 //! | `sleep` | swap the head, look at the event | set the event's bit, look at the head | one of the two sees the other (`SeqCst` on all four) |
 //! | `mark` | swap the head, look at the group | set the group's bit, look at the heads | likewise |
 //! | `watch` | mark the group, look at the watch word | set the watch word's bit, look at the group | likewise |
+//! | `descriptor` | the fence before entries are rewritten; the descriptor made undecided | the fence after an entry was read; the load of the descriptor | who read an entry of a later commit sees the descriptor changed; who sees it undecided sees its entries |
 //! | `journal` | a journal set or cleared | a recoverer's load of it | who sees it sees what it speaks of |
 //! | `lane` | a lane given back | a lane taken | the next owner sees what the last one left |
 //! | `pool` | a block freed | a block taken | the last owner is done with it |
@@ -61,7 +68,8 @@
 //!
 //! # Numbers that wrap
 //! Stamps compare modulo 2^40: harm needs a thread stopped at one instruction for exactly a multiple of 2^40 changes of
-//! one record (19 hours at 16 million a second) that then finds the same block there. A tag is 49 bits of a revision.
+//! one record (19 hours at 16 million a second) that then finds the same block there. Sequences of a lane's commits compare
+//! modulo 2^48. A tag is 49 bits of a revision.
 //! The clock ends at 2^62, where changes answer `Full`; versions are 64 bits.
 #![allow(unsafe_code)]
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::atomics::Ordering::{Acquire, Relaxed, SeqCst};
 use super::arena::Arena;
+use super::atomics::Ordering::{Acquire, Relaxed, SeqCst};
 use super::atomics::{fence, pause};
 use super::attachment::Attachment;
 use super::futex;

@@ -40,8 +40,8 @@ fn a_creator_killed_at_any_instruction_leaves_a_whole_segment_or_nothing() {
         };
         let walk = {
             let mut watch = None;
-            let walk = Walk::of(creator(), || match &mut watch {
-                Some(watch) => Watch::look(watch),
+            let walk = Walk::of(creator(), |asked| match &mut watch {
+                Some(watch) => Watch::look(watch, asked),
                 None if path.exists() => {
                     watch = Some(Watch::new(&path));
                     Sight::Change

@@ -22,6 +22,7 @@
 mod alone;
 mod asleep;
 mod board;
+mod commits;
 mod creator;
 mod crowd;
 mod deed;
@@ -32,6 +33,7 @@ mod random;
 mod recovery;
 mod scale;
 mod scene;
+mod several;
 mod stopped;
 mod sweep;
 mod value;

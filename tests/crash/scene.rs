@@ -35,9 +35,9 @@ pub trait Stage {
     }
 
     /// Sees whether anything in the segment has changed since the last time.
-    fn eye(&self) -> impl FnMut() -> Sight {
+    fn eye(&self) -> impl FnMut(bool) -> Sight {
         let mut watch = Watch::new(self.path());
-        move || watch.look()
+        move |asked| watch.look(asked)
     }
 
     fn path(&self) -> &Path {

@@ -95,7 +95,7 @@ pub fn walk<P: Plot>(folder: &Path, plot: P) -> Walk {
         let scene = plot.scene(folder);
         let puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
         let before = plot.look(&scene);
-        let mut watch = Watch::new(scene.path());
+        let watch = Watch::new(scene.path());
         puppet.finish();
         let pages = watch.changed_pages();
         plot.succeeded(&scene, before);
@@ -104,7 +104,7 @@ pub fn walk<P: Plot>(folder: &Path, plot: P) -> Walk {
     let scene = plot.scene(folder);
     let puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
     let mut watch = Watch::on(scene.path(), &pages);
-    Walk::of(puppet, || watch.look())
+    Walk::of(puppet, |asked| watch.look(asked))
 }
 
 /// Kills the plot's author at every point that is to be had with `most` kills and at every one that makes a difference.
@@ -118,8 +118,7 @@ pub fn sweep<P: Plot>(folder: &Path, plot: P, most: usize) -> Tally {
     let mut tally = Tally::default();
     for &point in &points {
         for &order in Order::at(point, &walk) {
-            let _spot =
-                Spot::new(format!("{}, killed after {point} instructions, survivor: {order:?}", plot.name()));
+            let _spot = Spot::new(format!("{}, killed after {point} instructions, survivor: {order:?}", plot.name()));
             let scene = plot.scene(folder);
             let mut puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
             let before = plot.look(&scene);

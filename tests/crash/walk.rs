@@ -36,8 +36,9 @@ const VISIT: usize = 3;
 const RARE: usize = 16;
 
 impl Walk {
-    /// Steps through all that the child does; after each step `look` says whether others could see a difference.
-    pub fn of(mut puppet: Puppet, mut look: impl FnMut() -> Sight) -> Self {
+    /// Steps through all that the child does; after each step `look` says whether others could see a difference. It is told
+    /// whether that step asked the kernel for something.
+    pub fn of(mut puppet: Puppet, mut look: impl FnMut(bool) -> Sight) -> Self {
         let mut walk = Self {
             path: vec![puppet.instruction()],
             changes: Vec::new(),
@@ -48,7 +49,7 @@ impl Walk {
         let mut rounds = HashMap::new();
         let mut sights = Vec::new();
         while puppet.step() {
-            let sight = look();
+            let sight = look(is_system_call(*walk.path.last().expect("the point it was at")));
             if sight != Sight::Nothing {
                 sights.push((walk.path.len(), sight));
                 rounds.clear();
@@ -140,6 +141,15 @@ impl Walk {
         let copies = dice.some_of(0..self.copies.len(), most).map(|i| self.copies[i]);
         all.into_iter().chain(copies).chain(self.changes.iter().copied()).chain([0, self.last()]).collect()
     }
+}
+
+/// Whether the instruction at this place of a child's code, which is ours, is `syscall`.
+fn is_system_call(address: u64) -> bool {
+    let place = address as *const [u8; 2];
+    // SAFETY: the child was forked from us and has just executed what is there, so it is mapped here as well; every
+    // instruction is followed by another byte of code or padding. Code does not change but for our breakpoints in a child.
+    let bytes = unsafe { place.read() };
+    bytes == [0x0f, 0x05]
 }
 
 /// Where the code of this program is.

@@ -6,8 +6,9 @@
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use memmap2::{MmapOptions, MmapRaw};
 
 /// What a look at a segment has shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,48 +23,52 @@ pub enum Sight {
 /// The last state seen.
 pub struct Watch {
     file: File,
+    map: MmapRaw,
     /// The parts that are looked at: where each begins, and what was there.
-    parts: Vec<(u64, Vec<u8>)>,
+    parts: Vec<(usize, Vec<u8>)>,
     held: Vec<(i64, i64)>,
     /// Where the last difference was.
-    last: Option<u64>,
-    buffer: Vec<u8>,
+    last: Option<usize>,
 }
 
 const PAGE: usize = 4096;
+/// So many bytes of a segment hold all but the blocks, or all of a small one.
+const FIRST: usize = 16 * PAGE;
 
 impl Watch {
     pub fn new(path: &Path) -> Self {
-        let file = OpenOptions::new().read(true).write(true).open(path).expect("the segment");
-        let length = file.metadata().expect("its length").len();
+        let length = std::fs::metadata(path).expect("the segment").len();
         Self::on(path, &[0..length as usize])
     }
 
     /// Looks at these bytes only.
     pub fn on(path: &Path, parts: &[Range<usize>]) -> Self {
         let file = OpenOptions::new().read(true).write(true).open(path).expect("the segment");
-        let parts = parts.iter().map(|part| (part.start as u64, vec![0; part.len()])).collect();
-        let mut watch = Self { parts, held: Vec::new(), last: None, buffer: Vec::new(), file };
-        watch.look();
+        let map = MmapOptions::new().map_raw(&file).expect("the segment mapped");
+        let parts = parts.iter().map(|part| (part.start, vec![0; part.len()])).collect();
+        let mut watch = Self { parts, map, held: Vec::new(), last: None, file };
+        watch.look(true);
         watch
     }
 
-    /// What is different from the last time.
-    pub fn look(&mut self) -> Sight {
+    /// What is different from the last time. Locks come and go only where the kernel has been `asked` for something.
+    pub fn look(&mut self, asked: bool) -> Sight {
         let mut first = None;
         for (start, bytes) in &mut self.parts {
-            self.buffer.resize(bytes.len(), 0);
-            self.file.read_exact_at(&mut self.buffer, *start).expect("a part of the segment");
-            if self.buffer != *bytes {
-                let at = self.buffer.iter().zip(&*bytes).position(|(new, old)| new != old).expect("a difference");
-                first = first.or(Some(*start + at as u64 & !7));
-                std::mem::swap(bytes, &mut self.buffer);
+            let now = self::seen(&self.map, *start, bytes.len());
+            if now != bytes {
+                let at = now.iter().zip(&*bytes).position(|(new, old)| new != old).expect("a difference");
+                first = first.or(Some(*start + at & !7));
+                bytes.copy_from_slice(now);
             }
         }
-        let mut held = Vec::new();
-        self.held_between(0, i64::MAX, &mut held);
-        let relocked = held != self.held;
-        self.held = held;
+        let mut relocked = false;
+        if asked {
+            let mut held = Vec::new();
+            self.held_between(0, i64::MAX, &mut held);
+            relocked = held != self.held;
+            self.held = held;
+        }
         let next_word = first.is_some() && first == self.last.map(|last| last + 8);
         if first.is_none() && !relocked {
             return Sight::Nothing;
@@ -72,15 +77,17 @@ impl Watch {
         if next_word && !relocked { Sight::NextWord } else { Sight::Change }
     }
 
-    /// The pages that are different from the last time.
-    pub fn changed_pages(&mut self) -> Vec<Range<usize>> {
+    /// The pages worth looking at: the first ones, where all but the blocks is, and those that are different from the last
+    /// time.
+    pub fn changed_pages(&self) -> Vec<Range<usize>> {
         let mut changed: Vec<Range<usize>> = Vec::new();
         for (start, bytes) in &self.parts {
-            let mut now = vec![0; bytes.len()];
-            self.file.read_exact_at(&mut now, *start).expect("a part of the segment");
-            let pages = now.chunks(PAGE).zip(bytes.chunks(PAGE)).enumerate().filter(|(_, (new, old))| new != old);
-            for (page, (new, _)) in pages {
-                let begin = *start as usize + page * PAGE;
+            let now = self::seen(&self.map, *start, bytes.len());
+            for (page, (new, old)) in now.chunks(PAGE).zip(bytes.chunks(PAGE)).enumerate() {
+                let begin = *start + page * PAGE;
+                if begin >= FIRST && new == old {
+                    continue;
+                }
                 match changed.last_mut() {
                     Some(last) if last.end == begin => last.end += new.len(),
                     _ => changed.push(begin..begin + new.len()),
@@ -112,4 +119,14 @@ impl Watch {
         into.push((from, to));
         self.held_between(to, end, into);
     }
+}
+
+/// What is in the mapping now. Whoever could change it is stopped while somebody looks.
+fn seen(map: &MmapRaw, start: usize, length: usize) -> &[u8] {
+    assert!(start + length <= map.len(), "a part of the segment");
+    // SAFETY: `start` is within the mapping, as was just checked.
+    let begin = unsafe { map.as_ptr().add(start) };
+    // SAFETY: so are `length` bytes from there, which are initialised and of a type without alignment; the mapping outlives
+    // the borrow, and nothing stores into it meanwhile: the child is stopped, and this thread only compares.
+    unsafe { std::slice::from_raw_parts(begin, length) }
 }

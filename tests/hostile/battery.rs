@@ -167,7 +167,9 @@ impl Battery<'_> {
             if let Some(mut watch) = self.run_names("watch", || store.watch(prefix, from)) {
                 self.run_names("put under a watch", || store.commit(&[Op::put(&keys[0], b"seen")]));
                 self.run_names("next", || watch.next(&Deadline::now(), &mut |_| {}));
-                self.run_names("next of nothing", || watch.next(&Deadline::after(Duration::from_millis(1)), &mut |_| {}));
+                self.run_names("next of nothing", || {
+                    watch.next(&Deadline::after(Duration::from_millis(1)), &mut |_| {})
+                });
             }
         }
         if let Some(lease) = self.run_names("grant", || store.grant(LEASE)) {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use slotguard::{Claim, Deadline, Error, Stamp};
 
+use crate::hand::Hand;
 use crate::history::{Entry, Kind, Outcome};
 use crate::system;
 use crate::value::Evidence;
-use crate::hand::Hand;
 
 /// How long a claimer is willing to wait; the run is long over before somebody waits that long in vain.
 const PATIENCE: Duration = Duration::from_secs(30);

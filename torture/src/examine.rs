@@ -136,8 +136,7 @@ impl Left<'_> {
         let (mut counted, engine) = take_stock(&self.segment, &mut refused);
         let recorded = self.history.recorded();
         let mut examined = Examined::default();
-        let scene =
-            Scene { history: &recorded, finals: &[], faults: &self.faults, lateness: &self.lateness, counted };
+        let scene = Scene { history: &recorded, finals: &[], faults: &self.faults, lateness: &self.lateness, counted };
         let looked = scenario.examine(&self.segment, &scene).map(|found| examined = found);
         hold(looked, "a look at what is left", &mut refused);
         counted.files_left = remove(self.segment, self.path, self.folder, &mut refused)?;
@@ -164,7 +163,6 @@ impl Left<'_> {
             ..Phased::default()
         })
     }
-
 }
 
 /// Leaves the segment, removes it, and answers how many files are left.

@@ -90,6 +90,9 @@ pub struct Hand<'a> {
     scratch: Vec<u8>,
 }
 
+/// By how many thousandths of its log's room one who is hurried may be ahead of the time.
+pub const AHEAD: u64 = 30;
+
 impl<'a> Hand<'a> {
     pub fn new(
         segment: &'a Segment,
@@ -127,10 +130,11 @@ impl<'a> Hand<'a> {
         self.longest
     }
 
-    /// Rests until the log has room for an operation; `false` if the time is over.
+    /// Rests until the log has room for an operation, or somebody is about to come for this process; `false` if the
+    /// time is over.
     pub fn awaits_room(&self) -> bool {
         while !self.is_over() {
-            if self.may_log() {
+            if self.may_log() || self.log.is_hurried() && self.may_log_ahead(AHEAD) {
                 return true;
             }
             std::thread::sleep(crate::worker::PAUSE);

@@ -296,7 +296,10 @@ mod tests {
         let picked = |line| parse(line).expect("options").workloads;
         assert_eq!(picked(""), Workload::ALL.into());
         assert_eq!(picked("--workload bank"), [Workload::Bank].into());
-        assert_eq!(picked("--workload watch,bank --workload churn"), [Workload::Bank, Workload::Churn, Workload::Watch].into());
+        assert_eq!(
+            picked("--workload watch,bank --workload churn"),
+            [Workload::Bank, Workload::Churn, Workload::Watch].into()
+        );
         assert_eq!(picked("--workload all"), Workload::ALL.into());
     }
 

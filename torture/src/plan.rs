@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::options::{Mode, Options, Workload};
 use crate::random::Random;
 use crate::torment::{Lives, Slot, Torment};
-use crate::workloads::{bank, churn, leases, watch};
+use crate::workloads::{Scenario, bank, churn, leases, watch};
 
 /// Processes that are alive at the same time when many come in waves.
 pub const WAVE: u32 = 100;
@@ -63,15 +63,22 @@ impl PhaseWork {
         }
     }
 
+    /// The workload on several records or on names, if it is one.
+    pub fn scenario(&self) -> Option<&dyn Scenario> {
+        match self {
+            Self::Naive(_) | Self::Flock(_) | Self::Updates(_) | Self::Sustained(_) => None,
+            Self::Bank(plan) => Some(plan),
+            Self::Churn(plan) => Some(plan),
+            Self::Leases(plan) => Some(plan),
+            Self::Watch(plan) => Some(plan),
+        }
+    }
+
     /// What is done to its processes, if anything is.
     pub fn torment(&self) -> Option<&Torment> {
         match self {
-            Self::Naive(_) | Self::Flock(_) | Self::Updates(_) => None,
             Self::Sustained(plan) => Some(&plan.torment),
-            Self::Bank(plan) => Some(&plan.torment),
-            Self::Churn(plan) => Some(&plan.torment),
-            Self::Leases(plan) => Some(&plan.torment),
-            Self::Watch(plan) => Some(&plan.torment),
+            work => work.scenario().map(Scenario::torment),
         }
     }
 
@@ -172,12 +179,18 @@ pub fn phases(options: &Options) -> Vec<Phase> {
     for workload in &options.workloads {
         phases.extend(match workload {
             Workload::Records => Vec::new(),
-            Workload::Bank => rounds("bank", whole, |round, length| PhaseWork::Bank(bank::Plan::of(seed, round, length))),
-            Workload::Churn => rounds("churn", whole, |round, length| PhaseWork::Churn(churn::Plan::of(seed, round, length))),
+            Workload::Bank => {
+                rounds("bank", whole, |round, length| PhaseWork::Bank(bank::Plan::of(seed, round, length)))
+            }
+            Workload::Churn => {
+                rounds("churn", whole, |round, length| PhaseWork::Churn(churn::Plan::of(seed, round, length)))
+            }
             Workload::Leases => {
                 rounds("leases", whole, |round, length| PhaseWork::Leases(leases::Plan::of(seed, round, length)))
             }
-            Workload::Watch => rounds("watch", whole, |round, length| PhaseWork::Watch(watch::Plan::of(seed, round, length))),
+            Workload::Watch => {
+                rounds("watch", whole, |round, length| PhaseWork::Watch(watch::Plan::of(seed, round, length)))
+            }
         });
     }
     phases

@@ -68,10 +68,10 @@ impl<'o> Run<'o> {
             PhaseWork::Flock(burst) => self.control(&paths, seed, burst, false),
             PhaseWork::Updates(burst) => self.updates(&paths, seed, burst),
             PhaseWork::Sustained(plan) => self.sustained(&paths, seed, plan, progress),
-            PhaseWork::Bank(plan) => self.scenario(&paths, seed, plan, progress),
-            PhaseWork::Churn(plan) => self.scenario(&paths, seed, plan, progress),
-            PhaseWork::Leases(plan) => self.scenario(&paths, seed, plan, progress),
-            PhaseWork::Watch(plan) => self.scenario(&paths, seed, plan, progress),
+            work => match work.scenario() {
+                Some(scenario) => self.scenario(&paths, seed, scenario, progress),
+                None => unreachable!("every other kind of work is a scenario"),
+            },
         };
         let mut phased =
             phased.unwrap_or_else(|error| Phased { trouble: Some(error.to_string()), ..Phased::default() });
@@ -221,14 +221,17 @@ impl<'o> Run<'o> {
         let torment = scenario.torment();
         let layout = layout(torment, &[]);
         let history = History::create(&paths.history, &layout)?;
-        let segment = scenario.create(&paths.target, self.options.payload).map_err(io::Error::other)?;
+        // What this process writes, it writes as somebody who leaves again: it is no participant when all is counted.
+        scenario.create(&paths.target, self.options.payload).map_err(io::Error::other)?;
+        let attach = || Segment::open(&paths.target).map_err(io::Error::other);
+        let segment = attach()?;
         let start = |slot: u32, life: u32| {
             let job = self.job(paths, &layout, seed, Work::Scenario(scenario.cast(slot)));
             self.stage.start(&Job { slot, life, ..job }, None)
         };
         let end = |mut injector: Injector<'_>| {
             injector.wait_for(|slot| !scenario.goes_on(slot as u32), PATIENCE)?;
-            scenario.close(&segment).map_err(io::Error::other)?;
+            scenario.close(&attach()?).map_err(io::Error::other)?;
             injector.finish(PATIENCE)
         };
         let siege = Siege { torment, history: &history, layout: &layout, start: &start, progress };

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use slotguard::{Error, Segment};
 
 use crate::control;
+use crate::hand::{AHEAD, Hand};
 use crate::history::{History, Kind, Layout, Outcome};
 use crate::plan::{Records, Role};
 use crate::random::Random;
 use crate::system;
-use crate::hand::Hand;
 use crate::workloads::Cast;
 
 /// The first argument of a worker process.
@@ -266,7 +266,7 @@ fn update_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Err
 fn sprint_when_hurried(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
     while !hand.is_over() {
         let index = draw_record(hand, records);
-        if hand.log.is_hurried() && hand.may_log_ahead(30) {
+        if hand.log.is_hurried() && hand.may_log_ahead(AHEAD) {
             change(hand, index)?;
             continue;
         }

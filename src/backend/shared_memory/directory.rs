@@ -179,9 +179,8 @@ impl Directory {
                 node::empty(0, b"", None, &mut visited.bytes);
                 return Ok(None);
             }
-            let meant = !seen.head.is_absent()
-                && seen.meta.kind == NODE
-                && stamp.is_none_or(|stamp| seen.meta.key == stamp);
+            let meant =
+                !seen.head.is_absent() && seen.meta.kind == NODE && stamp.is_none_or(|stamp| seen.meta.key == stamp);
             let found = Node::parse(&visited.bytes).filter(|node| {
                 let expected = level.is_none_or(|level| node.level() == level);
                 meant && expected && (node.covers(name) || planted("trust the parent for the range"))
@@ -241,11 +240,11 @@ impl Directory {
         part(&node, separator, node.high(), &mut right);
         lane.begin_commit();
         let right_at = self.free_node(&[])?;
-        let new_right = Place { record: right_at.0, stamp: right_at.1.stamp() + 1 & STAMPS, leased: false };
+        let new_right = Place { record: right_at.0, stamp: right_at.1.next(0).stamp(), leased: false };
         self.stage_new(lane, right_at, &right)?;
         if depth == 0 {
             let left_at = self.free_node(&[right_at.0])?;
-            let new_left = Place { record: left_at.0, stamp: left_at.1.stamp() + 1 & STAMPS, leased: false };
+            let new_left = Place { record: left_at.0, stamp: left_at.1.next(0).stamp(), leased: false };
             self.stage_new(lane, left_at, &left)?;
             let mut root = Vec::new();
             let mut empty = Vec::new();
@@ -306,7 +305,8 @@ impl Directory {
             }
             let (left, right) = if neighbour > at { (own, &other) } else { (&other, own) };
             let mut joined = Vec::new();
-            let adjacent = left.node().high() == Some(right.node().low()) && left.node().level() == right.node().level();
+            let adjacent =
+                left.node().high() == Some(right.node().low()) && left.node().level() == right.node().level();
             if !adjacent
                 || !node::joined(&left.node(), &right.node(), &mut joined)
                 || joined.len() > node::NODE_BYTES / 4 * 3

@@ -21,9 +21,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ROUNDS, SharedMemory};
 use super::directory::{Path, STAMPS};
 use super::node::{self, Edit, Place};
+use super::{ROUNDS, SharedMemory};
 use crate::backend::{Backend, Limits};
 use crate::clock::Lease;
 use crate::error::{Error, Result};
@@ -206,7 +206,7 @@ impl SharedMemory {
             // The name depends on the record, the leaf on the name; all hidden names are neighbours.
             self.directory.descend(HIDDEN, &mut path)?;
             let (record, head) = self.directory.free_key(&path.leaf().node(), HIDDEN, &[])?;
-            let lease = Lease::of(Place { record, stamp: head.stamp() + 1 & STAMPS, leased: false });
+            let lease = Lease::of(Place { record, stamp: head.next(0).stamp(), leased: false });
             let name = lease.hidden_name();
             self.directory.descend_with_room(lane, &name, &mut path)?;
             let until = home.host.now().saturating_add(time_to_live);

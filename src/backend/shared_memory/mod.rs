@@ -239,7 +239,11 @@ impl SharedMemory {
                     let leaf = path.leaf();
                     let Ok(at) = leaf.node().search(key.bytes()) else {
                         into.clear();
-                        return Ok(Presence::Absent { revision: leaf.revision(), leaf: leaf.record, head: leaf.seen.head });
+                        return Ok(Presence::Absent {
+                            revision: leaf.revision(),
+                            leaf: leaf.record,
+                            head: leaf.seen.head,
+                        });
                     };
                     let place = leaf.node().place(at);
                     if !self.read_at(place, into, seen)? {
@@ -312,7 +316,11 @@ struct Known {
 enum Waiting {
     Changed,
     /// Nothing yet: sleep until this record has another head, and no longer than the lease lasts.
-    Sleep { record: u32, head: Head, lease: Option<Lease> },
+    Sleep {
+        record: u32,
+        head: Head,
+        lease: Option<Lease>,
+    },
 }
 
 /// More rounds than honest others cause an operation to take.
@@ -322,7 +330,11 @@ const ROUNDS: u64 = 1 << 20;
 enum Presence {
     Present(Place),
     /// With the leaf that shows it.
-    Absent { revision: u64, leaf: u32, head: Head },
+    Absent {
+        revision: u64,
+        leaf: u32,
+        head: Head,
+    },
 }
 
 /// What a block says of its entry.
@@ -386,7 +398,9 @@ impl Backend for SharedMemory {
             let done = home.wait_until(Record::new(self.segment(), record), deadline, pace, || {
                 Ok(match self.look_for_wait(key, &mut known)? {
                     Waiting::Changed => Look::Done(true),
-                    Waiting::Sleep { record: now, lease: under, .. } if (now, under) != (record, lease) => Look::Done(false),
+                    Waiting::Sleep { record: now, lease: under, .. } if (now, under) != (record, lease) => {
+                        Look::Done(false)
+                    }
                     Waiting::Sleep { head, lease, .. } => {
                         let until = lease.map(|lease| self.lease_until(lease)).transpose()?.flatten();
                         Look::Wait { head, until }

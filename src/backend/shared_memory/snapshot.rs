@@ -22,7 +22,7 @@ use super::directory::{Path, lower_bound};
 use super::lease::{Probe, Standing};
 use super::node::{Node, Place};
 use super::{Key, SharedMemory, meta_of};
-use crate::backend::{Backend, Meta};
+use crate::backend::Meta;
 use crate::clock::{Lease, Revision, Version};
 use crate::error::{Error, Result};
 use crate::memory::atomics::Ordering::{Acquire, SeqCst};
@@ -189,7 +189,8 @@ impl Picture {
 
     fn refresh_entries(&mut self, store: &SharedMemory, choice: &impl Choice) -> Result<()> {
         for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries) {
-            let same = entry.known && (!choice.holds(entry.place.record) || store.head(entry.place.record) == entry.head);
+            let same =
+                entry.known && (!choice.holds(entry.place.record) || store.head(entry.place.record) == entry.head);
             if (!same || store.has_ended(entry)?) && !entry.copy(store)? {
                 self.stale = true;
             }
@@ -226,11 +227,9 @@ impl Picture {
             if !choice.holds(record) || store.head(record) == entry.head {
                 continue;
             }
-            store
-                .arena()
-                .look_into(record, None, &mut seen)
-                .map_err(|fault| store.directory.explain(fault, record))?;
-            if !seen.head.is_absent() && seen.meta.key == entry.place.stamp && seen.modified() == entry.meta.modified.0 {
+            store.arena().look_into(record, None, &mut seen).map_err(|fault| store.directory.explain(fault, record))?;
+            if !seen.head.is_absent() && seen.meta.key == entry.place.stamp && seen.modified() == entry.meta.modified.0
+            {
                 entry.head = seen.head;
                 continue;
             }
@@ -331,11 +330,7 @@ impl SharedMemory {
     }
 
     /// [`Backend::range`].
-    pub(super) fn range_at_once(
-        &self,
-        prefix: &str,
-        visit: &mut dyn FnMut(<Self as Backend>::Key, &[u8], Meta),
-    ) -> Result<Revision> {
+    pub(super) fn range_at_once(&self, prefix: &str, visit: &mut dyn FnMut(Key, &[u8], Meta)) -> Result<Revision> {
         let mut picture = Picture::new(prefix);
         let revision = self.agree(&mut picture, &All)?;
         for entry in picture.entries() {

@@ -7,7 +7,7 @@
 //! Each attempt looks at everything afresh. It ends in a commit, in [`Outcome::Conflict`] if a condition was false when it
 //! was looked at, or in another attempt. The lock-freedom is that of commits over records.
 
-use super::directory::{Path, STAMPS, Visited};
+use super::directory::{Path, Visited};
 use super::lease::{Probe, Standing};
 use super::node::{self, Edit, Place};
 use super::{Key, ROUNDS, SharedMemory, meta_of};
@@ -15,8 +15,8 @@ use crate::backend::{Act, Meta, Op};
 use crate::clock::{Lease, Revision};
 use crate::error::{Error, Result};
 use crate::memory::block::Next;
-use crate::memory::fnv1a64;
 use crate::memory::fault::Patience;
+use crate::memory::fnv1a64;
 use crate::memory::lane::{LaneHandle, Published};
 use crate::memory::layout::MAX_OPS;
 use crate::memory::look::Seen;
@@ -39,7 +39,10 @@ enum Attempt {
     Committed(Revision),
     Conflict,
     /// Something changed under it, or it is damage: the record at which it was met, and that record's head.
-    Again { record: u32, head: Head },
+    Again {
+        record: u32,
+        head: Head,
+    },
     /// Another commit was first.
     Lost,
 }
@@ -171,7 +174,7 @@ impl SharedMemory {
                     let leaf = leaves.iter_mut().find(|leaf| leaf.at.node().covers(op.key.bytes()));
                     let leaf = leaf.expect("an absence is read from a leaf");
                     let (record, head) = self.directory.free_key(&leaf.at.node(), op.key.bytes(), taken)?;
-                    let place = Place { record, stamp: head.stamp() + 1 & STAMPS, leased: lease.is_some() };
+                    let place = Place { record, stamp: head.next(0).stamp(), leased: lease.is_some() };
                     leaf.edits.push((op.key.bytes(), Some(place)));
                     taken.push(record);
                     *seen = Seen { head, ..Seen::NOTHING };
@@ -404,4 +407,3 @@ impl SharedMemory {
         Err(Error::Outrun { record: place.record, rounds: ROUNDS })
     }
 }
-

@@ -193,7 +193,14 @@ impl Story {
         Author { writer, sequence: self.history.regions[writer as usize].entries.len() as u64 }
     }
 
-    fn operation(&mut self, kind: Kind, record: u16) -> Entry {
+    /// The next number of the clock.
+    pub fn draw_revision(&mut self) -> u64 {
+        self.revision += 1;
+        self.revision
+    }
+
+    /// An operation that takes place now.
+    pub fn operation(&mut self, kind: Kind, record: u16) -> Entry {
         self.now += 10;
         Entry {
             kind,
@@ -206,7 +213,8 @@ impl Story {
         }
     }
 
-    fn push(&mut self, writer: u32, entry: Entry) -> Author {
+    /// Writes an operation down.
+    pub fn push(&mut self, writer: u32, entry: Entry) -> Author {
         let author = self.next(writer);
         self.history.regions[writer as usize].entries.push(entry);
         author

@@ -5,8 +5,8 @@
 //! not show one that had not begun when it ended, and must show the revision the author was told.
 
 use super::{Findings, Promise, Scene, Verdicts};
-use crate::history::{Entry, Kind, Outcome, Recorded};
 use crate::hand::{describe_broken, promise_of_broken};
+use crate::history::{Entry, Kind, Outcome, Recorded};
 
 pub fn check(scene: &Scene<'_>) -> Findings {
     let mut verdicts = broken(scene.history);

@@ -183,10 +183,7 @@ impl Entry {
 
     /// Whether it is meant to leave a new version of its record, or of the ledger, entry or pair of that number.
     pub fn is_change(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Update | Kind::Swap | Kind::Commit | Kind::Transfer | Kind::Guarded | Kind::Pair
-        )
+        matches!(self.kind, Kind::Update | Kind::Swap | Kind::Commit | Kind::Transfer | Kind::Guarded | Kind::Pair)
     }
 
     pub fn is_acknowledged_change(&self) -> bool {

@@ -151,6 +151,12 @@ impl Open<'_> {
         self.publish(Outcome::Done);
     }
 
+    /// The look found one moment: so much in all, and so many changes.
+    pub fn looked(self, revision: u64, sum: u64, changes: u64) {
+        self.set(entry::COUNT, changes);
+        self.finish(Outcome::Done, sum, revision);
+    }
+
     /// The wait ended because of `record`, of which `seen` was known.
     pub fn woken(mut self, record: u32, seen: u64, version: u64) {
         self.entry.record = record as u16;

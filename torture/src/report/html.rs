@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::chart::escape;
-use super::summary::Summary;
+use super::summary::{Summary, WorkloadSummary};
 use super::{lanes, thousands};
+use crate::check::Findings;
 use crate::examine::Phased;
 
 const STYLE: &str = "
@@ -35,6 +36,9 @@ pub fn page(summary: &Summary, phases: &[Phased]) -> String {
     head(summary, &mut body);
     promises(summary, &mut body);
     table(summary, &mut body);
+    for one in &summary.workloads {
+        workload(one, &mut body);
+    }
     recovery(summary, &mut body);
     for phase in phases {
         pictures(phase, &mut body);
@@ -85,21 +89,7 @@ fn promises(summary: &Summary, body: &mut String) {
          <th>violations</th><th>verdict</th></tr>\n",
     );
     for (promise, found) in &summary.promises {
-        let (class, verdict) = match (found.violations, found.checked) {
-            (0, 0) => ("bad", "not exercised"),
-            (0, _) => ("good", "holds"),
-            _ => ("bad", "broken"),
-        };
-        let _ = writeln!(
-            body,
-            "<tr><td>{promise:?}</td><td class=\"words\">{}</td><td>{}</td><td>{}</td><td class=\"{class}\">{verdict}</td></tr>",
-            promise.words(),
-            thousands(found.checked),
-            thousands(found.violations)
-        );
-        for example in &found.examples {
-            let _ = writeln!(body, "<tr><td></td><td class=\"words bad\" colspan=\"4\">{}</td></tr>", escape(example));
-        }
+        promise_row(&format!("{promise:?}"), promise.words(), found, body);
     }
     let _ = writeln!(
         body,
@@ -107,6 +97,23 @@ fn promises(summary: &Summary, body: &mut String) {
         summary.seed,
         escape(&summary.replay)
     );
+}
+
+fn promise_row(name: &str, words: &str, found: &Findings, body: &mut String) {
+    let (class, verdict) = match (found.violations, found.checked) {
+        (0, 0) => ("bad", "not exercised"),
+        (0, _) => ("good", "holds"),
+        _ => ("bad", "broken"),
+    };
+    let _ = writeln!(
+        body,
+        "<tr><td>{name}</td><td class=\"words\">{words}</td><td>{}</td><td>{}</td><td class=\"{class}\">{verdict}</td></tr>",
+        thousands(found.checked),
+        thousands(found.violations)
+    );
+    for example in &found.examples {
+        let _ = writeln!(body, "<tr><td></td><td class=\"words bad\" colspan=\"4\">{}</td></tr>", escape(example));
+    }
 }
 
 fn table(summary: &Summary, body: &mut String) {
@@ -132,6 +139,27 @@ fn table(summary: &Summary, body: &mut String) {
         "</table>\n<p class=\"soft\">The naive control must lose: a harness that sees no loss there could not see any. \
          The sustained phase is held back so that its whole history can be kept and checked.</p>\n",
     );
+}
+
+/// The section of one workload.
+fn workload(one: &WorkloadSummary, body: &mut String) {
+    let _ = write!(
+        body,
+        "<h2>{}</h2>\n<p>{:.1} s, {} kills, {} stops.</p>\n<table><tr><th>promise</th><th class=\"words\">here it \
+         means</th><th>checked</th><th>violations</th><th>verdict</th></tr>\n",
+        one.workload.name(),
+        one.seconds,
+        thousands(one.kills),
+        thousands(one.stops)
+    );
+    for (promise, meant) in &one.promises {
+        promise_row(&format!("{promise:?}"), meant.words, &meant.found, body);
+    }
+    body.push_str("</table>\n<table>\n");
+    for figure in &one.figures {
+        let _ = writeln!(body, "<tr><td>{}</td><td>{}</td></tr>", figure.words, figure.number);
+    }
+    body.push_str("</table>\n");
 }
 
 fn recovery(summary: &Summary, body: &mut String) {

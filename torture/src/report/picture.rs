@@ -102,14 +102,8 @@ impl Picture {
 }
 
 fn slots(scene: &Scene<'_>, plan: &Torment, length: u64) -> Vec<SlotPicture> {
-    let mut slots: Vec<SlotPicture> = plan
-        .slots
-        .iter()
-        .map(|slot| SlotPicture {
-            name: slot.name.clone(),
-            operations: vec![0; BINS],
-        })
-        .collect();
+    let mut slots: Vec<SlotPicture> =
+        plan.slots.iter().map(|slot| SlotPicture { name: slot.name.clone(), operations: vec![0; BINS] }).collect();
     for (author, entry) in scene.history.all() {
         let slot = scene.history.slot(author.writer) as usize;
         let since = entry.begin.saturating_sub(scene.history.begin);

@@ -8,8 +8,12 @@ use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery, Times};
 use crate::check::{Counted, Findings, Promise, Verdicts};
 use crate::examine::{EngineCounts, Phased};
 use crate::fault::FaultKind;
-use crate::options::{Mode, Options};
+use crate::options::{Mode, Options, Workload};
 use crate::plan::{Phase, PhaseWork};
+use crate::workloads::Figure;
+
+/// The promises that single records must have exercised.
+const OF_RECORDS: [Promise; 5] = [Promise::P1, Promise::P3, Promise::P4, Promise::P6, Promise::P7];
 
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -30,6 +34,26 @@ pub struct Summary {
     pub late_writes_refused: u64,
     pub recovery: Recovered,
     pub phases: Vec<PhaseSummary>,
+    pub workloads: Vec<WorkloadSummary>,
+}
+
+/// What one workload on several records or on names came to, all its rounds together.
+#[derive(Debug, Serialize)]
+pub struct WorkloadSummary {
+    pub workload: Workload,
+    pub seconds: f64,
+    pub kills: u64,
+    pub stops: u64,
+    pub promises: BTreeMap<Promise, Meant>,
+    pub figures: Vec<Figure>,
+}
+
+/// A promise as a workload means it, and what was found.
+#[derive(Debug, Serialize)]
+pub struct Meant {
+    pub words: &'static str,
+    #[serde(flatten)]
+    pub found: Findings,
 }
 
 /// Changes made through the engine, all phases together.
@@ -113,6 +137,7 @@ impl Summary {
             late_writes_refused: sum(|phase| phase.refused_late),
             recovery: recovered(&recoveries),
             phases: phases.iter().map(PhaseSummary::of).collect(),
+            workloads: workloads(planned, phases),
         };
         summary.judge(options, planned, phases);
         summary
@@ -123,23 +148,88 @@ impl Summary {
             self.reasons.extend(reason(plan, phase));
         }
         if options.mode.includes(Mode::Ours) {
-            // What was never looked at has not been shown to hold.
-            for promise in Promise::ALL {
-                if self.promises.get(&promise).is_none_or(|found| found.checked == 0) {
-                    self.reasons.push(format!("{promise:?} was not exercised"));
-                }
-            }
-            if self.kills == 0 || self.stops == 0 {
-                self.reasons.push("nobody was killed, or nobody stopped".into());
-            }
+            self.judge_what_was_exercised(options);
         }
         if !self.reasons.is_empty() {
             self.verdict = "FAIL";
         }
     }
 
+    /// What was never looked at has not been shown to hold.
+    fn judge_what_was_exercised(&mut self, options: &Options) {
+        let reasons = &mut self.reasons;
+        if options.workloads.contains(&Workload::Records) {
+            for promise in OF_RECORDS {
+                if self.promises.get(&promise).is_none_or(|found| found.checked == 0) {
+                    reasons.push(format!("{promise:?} was not exercised"));
+                }
+            }
+        }
+        for one in &self.workloads {
+            let name = one.workload.name();
+            for (promise, _) in one.promises.iter().filter(|(_, meant)| meant.found.checked == 0) {
+                reasons.push(format!("{name}: {promise:?} was not exercised"));
+            }
+            for figure in one.figures.iter().filter(|figure| figure.is_missing()) {
+                reasons.push(format!("{name}: {}: none, so nothing was shown of them", figure.words));
+            }
+        }
+        if self.kills == 0 || self.stops == 0 {
+            reasons.push("nobody was killed, or nobody stopped".into());
+        }
+    }
+
     pub fn passed(&self) -> bool {
         self.reasons.is_empty()
+    }
+}
+
+/// The workloads that are scenarios, each with all its rounds.
+fn workloads(planned: &[Phase], phases: &[Phased]) -> Vec<WorkloadSummary> {
+    let mut summaries: Vec<WorkloadSummary> = Vec::new();
+    for (plan, phase) in planned.iter().zip(phases) {
+        let Some(scenario) = plan.work.scenario() else {
+            continue;
+        };
+        let workload = plan.work.workload();
+        if summaries.last().is_none_or(|last| last.workload != workload) {
+            let meant =
+                |promise| Some((promise, Meant { words: scenario.words(promise)?, found: Findings::default() }));
+            let promises = Promise::ALL.into_iter().filter_map(meant).collect();
+            let (seconds, kills, stops, figures) = (0.0, 0, 0, Vec::new());
+            summaries.push(WorkloadSummary { workload, seconds, kills, stops, promises, figures });
+        }
+        if let Some(summary) = summaries.last_mut() {
+            summary.add(phase);
+        }
+    }
+    summaries
+}
+
+impl WorkloadSummary {
+    fn add(&mut self, phase: &Phased) {
+        self.seconds += phase.milliseconds / 1_000.0;
+        self.kills += phase.count(FaultKind::Kill);
+        self.stops += phase.count(FaultKind::Stop);
+        for (promise, found) in &phase.verdicts.0 {
+            // What a workload does not mean by itself breaks no promise of its own unless something was found.
+            let words = "found on the way";
+            if found.violations > 0 || self.promises.contains_key(promise) {
+                let meant =
+                    self.promises.entry(*promise).or_insert_with(|| Meant { words, found: Findings::default() });
+                meant.found.add(found.clone());
+            }
+        }
+        for figure in &phase.figures {
+            match self.figures.iter_mut().find(|known| known.words == figure.words) {
+                Some(known) => known.number = known.number.with(figure.number),
+                None => self.figures.push(*figure),
+            }
+        }
+    }
+
+    pub fn violations(&self) -> u64 {
+        self.promises.values().map(|meant| meant.found.violations).sum()
     }
 }
 
@@ -162,6 +252,8 @@ fn reason(plan: &Phase, phase: &Phased) -> Option<String> {
             let (told, planned) = (phase.acknowledged, burst.total());
             format!("{name}: {told} of {planned} updates were acknowledged")
         }
+        // What it lacks is told by itself.
+        _ if phase.lost == 0 && phase.verdicts.violations() == 0 => return None,
         _ => {
             let violations = phase.verdicts.violations();
             format!("{name}: {} lost, {violations} violations", phase.lost)

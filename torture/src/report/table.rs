@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::summary::Summary;
+use super::summary::{Summary, WorkloadSummary};
 use super::thousands;
 use crate::check::Promise;
 
@@ -25,6 +25,9 @@ pub fn words(summary: &Summary) -> String {
             let _ = writeln!(text, "      {example}");
         }
     }
+    for one in &summary.workloads {
+        workload(one, &mut text);
+    }
     if summary.promises.contains_key(&Promise::P4) {
         let _ = writeln!(text);
         faults(summary, &mut text);
@@ -34,6 +37,25 @@ pub fn words(summary: &Summary) -> String {
         let _ = writeln!(text, "\nnot as it must be: {reason}");
     }
     text
+}
+
+/// The section of one workload: its promises, then its figures.
+fn workload(one: &WorkloadSummary, text: &mut String) {
+    let name = one.workload.name();
+    let (kills, stops) = (thousands(one.kills), thousands(one.stops));
+    let _ = writeln!(text, "\n{name}: {:.1} s, {kills} kills, {stops} stops", one.seconds);
+    for (promise, meant) in &one.promises {
+        let _ = writeln!(
+            text,
+            "  {promise:?}  {:<70} checked {:>10}   violations {}",
+            meant.words,
+            thousands(meant.found.checked),
+            thousands(meant.found.violations)
+        );
+    }
+    for figure in &one.figures {
+        let _ = writeln!(text, "  {:>14}  {}", figure.number.to_string(), figure.words);
+    }
 }
 
 fn phases(summary: &Summary) -> String {

@@ -17,6 +17,7 @@ pub mod fill;
 pub mod leases;
 pub mod watch;
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ use slotguard::{Error, Segment};
 use crate::check::recovery::{Recovery, Times};
 use crate::check::{Promise, Scene, Verdicts};
 use crate::hand::Hand;
+use crate::report::thousands;
 use crate::torment::Torment;
 
 /// What a run has to know of a workload.
@@ -51,8 +53,8 @@ pub trait Scenario {
     /// looked at is the workload's to know.
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error>;
 
-    /// What a promise means here, in a few words.
-    fn words(&self, promise: Promise) -> &'static str;
+    /// What a promise means here, in a few words; `None`: the workload has no part in it.
+    fn words(&self, promise: Promise) -> Option<&'static str>;
 }
 
 /// What the threads of one process slot do.
@@ -134,6 +136,26 @@ impl Figure {
     /// Whether it shows that nothing was exercised.
     pub fn is_missing(&self) -> bool {
         self.needed && self.number == Number::Count(0)
+    }
+}
+
+impl Number {
+    /// That of two rounds together: all of them counted, the slowest measured.
+    pub fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Count(one), Self::Count(two)) => Self::Count(one + two),
+            (Self::Milliseconds(one), Self::Milliseconds(two)) => Self::Milliseconds(one.max(two)),
+            (one, _) => one,
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => f.write_str(&thousands(*count)),
+            Self::Milliseconds(milliseconds) => write!(f, "{milliseconds:.1} ms"),
+        }
     }
 }
 

@@ -3,10 +3,13 @@
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Outcome, RecordOp, Revision, Segment, Version};
 
-use super::account::Account;
-use super::{ACCOUNTS, LEDGERS, OPENING, TOTAL, Which};
+use super::account::{self, Account};
+use super::{ACCOUNTS, LEDGERS, OPENING, Which};
 use crate::hand::{Broken, Hand};
 use crate::value::{Author, Evidence, Torn};
+
+/// Who opened the accounts: no writer of the history.
+const OPENER: Author = Author { writer: 0xff_ffff, sequence: 0 };
 
 /// An entry of a house.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +47,8 @@ pub trait House {
 
     /// Opens all accounts.
     fn open(&self) -> Result<(), Error> {
-        let first = Author { writer: Author::OPENING, sequence: 0 };
         for number in 0..ACCOUNTS {
-            let value = Account::opened_with(OPENING).write(number, OPENING, first, super::account::SHORTEST);
+            let value = Account::opened_with(OPENING).write(number, OPENING, OPENER, account::SHORTEST);
             let unseen = Seen { version: 0, revision: 0 };
             self.commit(&[(Place::Account(number), unseen, &value)])?;
         }
@@ -131,11 +133,11 @@ impl House for Numbered<'_> {
     }
 
     fn commit(&self, writes: &[(Place, Seen, &[u8])]) -> Result<Outcome, Error> {
-        let op = |(place, seen, value): &(Place, Seen, _)| {
-            RecordOp::write(number(*place), value).if_version(Version(seen.version))
-        };
-        let ops: Vec<_> = writes.iter().map(|(place, seen, value)| op(&(*place, *seen, *value))).collect();
-        self.segment.commit(&ops)
+        let ops = writes.iter().map(|(place, seen, value)| {
+            let write = RecordOp::write(number(*place), value);
+            write.if_version(Version(seen.version))
+        });
+        self.segment.commit(&ops.collect::<Vec<_>>())
     }
 
     fn glance(&self, hand: &mut Hand<'_>, auditor: u32) -> Result<Option<Glance>, Error> {
@@ -196,15 +198,14 @@ impl House for Named<'_> {
     }
 
     fn commit(&self, writes: &[(Place, Seen, &[u8])]) -> Result<Outcome, Error> {
-        let op = |place, seen: Seen, value| {
-            let put = Op::put(self.key(place), value);
+        let ops = writes.iter().map(|(place, seen, value)| {
+            let put = Op::put(self.key(*place), value);
             match seen.version {
                 0 => put.if_absent(),
                 _ => put.if_modified_at(Revision(seen.revision)),
             }
-        };
-        let ops: Vec<_> = writes.iter().map(|(place, seen, value)| op(*place, *seen, value)).collect();
-        self.store.commit(&ops)
+        });
+        self.store.commit(&ops.collect::<Vec<_>>())
     }
 
     fn glance(&self, hand: &mut Hand<'_>, _auditor: u32) -> Result<Option<Glance>, Error> {
@@ -217,9 +218,4 @@ impl House for Named<'_> {
         })?;
         Ok(Some(sum.told(hand, revision)))
     }
-}
-
-/// What a glance at a house that is whole must come to.
-pub fn is_whole(total: u64) -> bool {
-    total == TOTAL
 }

@@ -93,6 +93,7 @@ impl Plan {
             (Lives::Steady, vec![Auditor(Numbered, 1), Auditor(Named, 1)]),
         ];
         let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
+        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
         share_entries(&mut slots, length, |slot| if slot.is_busy() { 3 } else { 1 });
         // Nobody holds anything here: this only says how long the long stops are.
         let lease = Duration::from_millis(60);
@@ -130,14 +131,14 @@ impl Scenario for Plan {
         Ok(check::check(scene, &[(Which::Numbered, numbered), (Which::Named, named)]))
     }
 
-    fn words(&self, promise: Promise) -> &'static str {
-        match promise {
+    fn words(&self, promise: Promise) -> Option<&'static str> {
+        Some(match promise {
             Promise::P1 => "an acknowledged transfer is in its ledger once, a killed one at most once",
             Promise::P3 => "every account and ledger read is whole",
             Promise::P4 => "after a kill the others go on, and nothing is left",
-            Promise::P5 => "every look sums to the same and shows the transfers up to its moment",
-            Promise::P6 => "revisions respect real time, of transfers and looks alike",
-            Promise::P7 => "",
-        }
+            Promise::P5 => "each look sums to the same and shows the transfers up to its moment",
+            Promise::P6 => "revisions respect real time, of transfers and of looks",
+            Promise::P7 => return None,
+        })
     }
 }
