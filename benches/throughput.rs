@@ -8,20 +8,24 @@
 //! Only ratios inside one run mean anything: all rows that are compared take turns.
 
 mod support;
+#[path = "throughput/mod.rs"]
+mod throughput;
 
 use std::{io, process::ExitCode, time::Duration};
 
 use criterion::Criterion;
-use support::{
-    Run, alone, contended, errand, figures, handover, machine,
-    options::{Mode, Options},
-    quiet, reading, report, scratch, ticks,
-};
+use support::{Run, crew, errand, options::Options, report};
+use throughput::{alone, contended, goals, handover, job, quiet, reading};
 
 const SILENCE: &str = "update without a waiter/system calls";
 
 fn main() -> ExitCode {
-    if let Some(ended) = errand::run() {
+    let errands: [errand::Errand<'_>; 3] = [
+        (crew::WORK, &job::work_for_the_parent),
+        (quiet::QUIET, &|_| quiet::update_in_silence(false)),
+        (quiet::QUIET_CONTROL, &|_| quiet::update_in_silence(true)),
+    ];
+    if let Some(ended) = errand::run(&errands) {
         return ended;
     }
     // Criterion reads the command line first: it explains what it does not understand.
@@ -41,34 +45,19 @@ fn main() -> ExitCode {
 }
 
 fn everything(mut criterion: Criterion, options: Options) -> io::Result<()> {
-    let mut run = Run {
-        machine: machine::Machine::here(),
-        usage: machine::Usage::now(),
-        scratch: match options.mode {
-            Mode::List => None,
-            _ => Some(scratch::Scratch::new()?),
-        },
-        ticks: ticks::Rate::measured(),
-        figures: figures::Figures::default(),
-        silent: None,
-        options,
-    };
-    if run.options.measures() {
-        println!("{}", run.machine.in_a_line());
-        let (cost, step) = (figures::time(run.ticks.cost()), figures::time(run.ticks.step()));
-        println!("single operations are timed in steps of {step}; the clock's own {cost} are taken off\n");
-    }
+    let mut run = Run::begin(options)?;
     alone::run(&mut criterion, &mut run)?;
     contended::ONE_RECORD.run(&mut run)?;
     contended::DISTINCT_RECORDS.run(&mut run)?;
     contended::CLAIM.run(&mut run)?;
     reading::run(&mut run)?;
     handover::run(&mut run)?;
+    let mut silent = None;
     if run.options.runs(SILENCE) {
-        run.silent = support::watched(SILENCE, quiet::is_silent)?;
+        silent = support::watched(SILENCE, quiet::is_silent)?;
         println!(
             "\n{SILENCE}: {}",
-            match run.silent {
+            match silent {
                 Some(true) => format!("none in {} updates and as many reads", quiet::OPERATIONS),
                 Some(false) => "some".to_owned(),
                 None => "this kernel cannot forbid them, so it is not known".to_owned(),
@@ -76,7 +65,7 @@ fn everything(mut criterion: Criterion, options: Options) -> io::Result<()> {
         );
     }
     if run.options.measures() {
-        report::finish(&run)?;
+        report::finish(&run, "throughput", &goals::all(&run, silent), goals::ELSEWHERE)?;
     }
     criterion.final_summary();
     Ok(())

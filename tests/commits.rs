@@ -145,6 +145,69 @@ fn a_waiter_is_woken_by_a_commit() {
     });
 }
 
+/// Two threads take turns through commits of two records each; `wait` waits until record 0 has another version.
+fn take_turns(wait: impl Fn(&Segment, Version) + Sync) {
+    const TURNS: u64 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
+    let segment = segment(2);
+    thread::scope(|scope| {
+        for me in 0..2 {
+            let (segment, wait) = (&segment, &wait);
+            scope.spawn(move || {
+                for turn in (me..TURNS).step_by(2) {
+                    while number(segment, 0).1 != Version(turn) {
+                        wait(segment, number(segment, 0).1.min(Version(turn - 1)));
+                    }
+                    let ops = [RecordOp::write(0, b"mine").if_version(Version(turn)), RecordOp::write(1, b"too")];
+                    assert!(matches!(segment.commit(&ops).unwrap(), Outcome::Committed(_)));
+                }
+            });
+        }
+    });
+    assert_eq!(number(&segment, 1).1, Version(TURNS));
+}
+
+#[test]
+fn two_who_take_turns_by_commits_never_both_sleep() {
+    take_turns(|segment, seen| {
+        segment.record(0).unwrap().wait_newer(seen, Deadline::never()).unwrap();
+    });
+}
+
+#[test]
+fn two_who_take_turns_by_commits_and_wait_for_any_never_both_sleep() {
+    take_turns(|segment, seen| {
+        segment.wait_any(&[(0, seen)], Deadline::never()).unwrap();
+    });
+}
+
+#[test]
+fn of_two_commits_that_check_what_the_other_writes_one_is_refused() {
+    let segment = segment(2);
+    let barrier = Barrier::new(2);
+    let rounds = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..2u32)
+            .map(|me| {
+                let (segment, barrier) = (&segment, &barrier);
+                scope.spawn(move || {
+                    let mut won = 0;
+                    for _ in 0..rounds {
+                        barrier.wait();
+                        let seen = [0, 1].map(|record| number(segment, record).1);
+                        barrier.wait();
+                        let other = 1 - me;
+                        let ops = [RecordOp::write(me, b"x"), RecordOp::check(other, seen[other as usize])];
+                        won += u32::from(segment.commit(&ops).unwrap() != Outcome::Conflict);
+                    }
+                    won
+                })
+            })
+            .collect();
+        let won: u32 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+        assert_eq!(won, rounds, "one of two, every time");
+    });
+}
+
 #[test]
 fn what_is_no_commit_is_refused_with_an_error_of_its_own() {
     let segment = segment(40);

@@ -16,8 +16,12 @@ mod mutant;
 
 #[path = "loom/claims.rs"]
 mod claims;
+#[path = "loom/commits.rs"]
+mod commits;
 #[path = "loom/explore.rs"]
 mod explore;
+#[path = "loom/helping.rs"]
+mod helping;
 #[path = "loom/pool.rs"]
 mod pool;
 #[path = "loom/ranges.rs"]

@@ -11,7 +11,7 @@ mod alone;
 #[path = "support/memory.rs"]
 mod memory;
 
-use slotguard::backend::{Backend, Event, Op, SharedMemory, Watch};
+use slotguard::backend::{Backend, Event, Op, SharedMemory, Watch, When};
 use slotguard::{Deadline, Error, Outcome, Resource, Revision, Segment};
 
 /// How many distinct keys go through a segment, and how many absent names are looked up.
@@ -23,6 +23,10 @@ fn store(keys: u32) -> SharedMemory {
 
 fn put(store: &SharedMemory, name: &str, value: &[u8]) -> slotguard::Result<Outcome> {
     store.commit(&[Op::put(&store.key(name)?, value).if_absent()])
+}
+
+fn create(store: &SharedMemory, name: &str, value: &[u8]) {
+    assert!(matches!(put(store, name, value).unwrap(), Outcome::Committed(_)), "{name}");
 }
 
 fn delete(store: &SharedMemory, name: &str) {
@@ -130,13 +134,22 @@ fn every_key_there_is_room_for_can_be_created_and_then_the_segment_is_full() {
 
 #[test]
 fn when_the_directory_is_full_of_long_names_deletions_still_work() {
-    let store = store(4_000);
+    let folder = alone::folder();
+    let path = folder.path().join("segment");
+    let segment = Segment::builder().keys(4_000).lanes(16).payload(64).create(&path).unwrap();
+    let store = SharedMemory::new(segment).unwrap();
     let name = |i: u32| format!("{i:08}{}", "n".repeat(247));
     let full = (0..4_000).find_map(|i| put(&store, &name(i), b"value").err().map(|error| (i, error)));
     let (count, error) = full.expect("a directory made for names of 32 bytes");
     assert!(matches!(error, Error::Full { what: Resource::Directory, .. }), "{error}");
     assert!(error.to_string().contains("shorten their names"), "{error}");
     assert!(count > 400, "only {count} names of 255 bytes fit");
+    let bytes = memory::Bytes::of(&path);
+    let nodes = &bytes.geometry.nodes;
+    let fate = |block| memory::word::Fate(bytes.word(bytes.block(block))).kind();
+    let blocks = nodes.first..nodes.first + nodes.blocks;
+    let left = blocks.filter(|block| fate(*block) == memory::word::FateKind::Free).count();
+    assert!(left >= 64, "{left} nodes are left for deletions");
     assert_eq!(contents(&store, "").len(), count as usize);
     (0..count).for_each(|i| delete(&store, &name(i)));
     assert_eq!(contents(&store, "").len(), 0);
@@ -188,6 +201,139 @@ fn a_key_costs_what_is_stated() {
     assert!(a_key < 2.0 * 64.0 + 256.0 + 100.0, "{a_key}");
 }
 
+/// Lets the others know that it is over, also when it ends in a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn a_range_completes_beside_writers_that_do_nothing_but_change_two_of_its_keys() {
+    const KEYS: usize = 2_000;
+    let store = store(KEYS as u32 + 10);
+    (0..KEYS).for_each(|i| create(&store, &format!("k/{i:05}"), &[0; 8]));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for hot in ["k/00000", "k/01999"] {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                let key = store.key(hot).unwrap();
+                while !done.load(Relaxed) {
+                    store.commit(&[Op::put(&key, b"changed!")]).unwrap();
+                }
+            });
+        }
+        let _over = Over(&done);
+        for _ in 0..if cfg!(debug_assertions) { 10 } else { 100 } {
+            assert_eq!(contents(&store, "k/").len(), KEYS);
+        }
+    });
+}
+
+#[test]
+fn what_is_there_is_found_while_leaves_split_and_merge_around_it() {
+    let store = store(3_000);
+    let stays = |i: u32| format!("{:02}/stays", i);
+    (0..40).for_each(|i| create(&store, &stays(i), b"here"));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = Over(&done);
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (store, done) = (&store, &done);
+                scope.spawn(move || {
+                    let (mut value, mut looked) = (Vec::new(), 0);
+                    while !done.load(Relaxed) || looked == 0 {
+                        for i in 0..40 {
+                            let key = store.key(&stays(i)).unwrap();
+                            assert!(store.read(&key, &mut value).unwrap().0.is_some(), "{}", stays(i));
+                        }
+                        looked += 1;
+                    }
+                })
+            })
+            .collect();
+        for round in 0..if cfg!(debug_assertions) { 2 } else { 10 } {
+            let names: Vec<_> =
+                (0..2_000u32).map(|i| format!("{:02}/{round}/{}", i % 40, "n".repeat(i as usize % 90 + 60))).collect();
+            let names: std::collections::BTreeSet<_> = names.into_iter().collect();
+            names.iter().for_each(|name| create(&store, name, b"comes and goes"));
+            names.iter().for_each(|name| delete(&store, name));
+        }
+        drop(_over);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+    assert_eq!(contents(&store, "").len(), 40);
+    nothing_is_missing(&store);
+}
+
+#[test]
+fn of_two_commits_that_each_want_the_others_key_absent_one_is_refused() {
+    let store = store(100);
+    let (a, b) = (store.key("a").unwrap(), store.key("b").unwrap());
+    // In different leaves: what is absent from one is not seen by a change of the other.
+    (0..40).for_each(|i| create(&store, &format!("a/{i:02}/{}", "n".repeat(200)), b""));
+    let barrier = std::sync::Barrier::new(2);
+    let rounds = if cfg!(debug_assertions) { 500 } else { 5_000 };
+    thread::scope(|scope| {
+        let workers: Vec<_> = [(&a, &b), (&b, &a)]
+            .into_iter()
+            .map(|(mine, other)| {
+                let (store, barrier) = (&store, &barrier);
+                scope.spawn(move || {
+                    let mut won = 0;
+                    for _ in 0..rounds {
+                        barrier.wait();
+                        let ops = [Op::put(mine, b"x").if_absent(), Op::check(other, When::Absent)];
+                        let here = store.commit(&ops).unwrap() != Outcome::Conflict;
+                        barrier.wait();
+                        if here {
+                            store.commit(&[Op::delete(mine)]).unwrap();
+                            won += 1;
+                        }
+                    }
+                    won
+                })
+            })
+            .collect();
+        let won: u32 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+        assert_eq!(won, rounds, "one of two, every time");
+    });
+}
+
+#[test]
+fn after_a_revocation_nothing_that_was_put_under_the_lease_is_left_however_late_it_was_put() {
+    let store = store(200);
+    for round in 0..if cfg!(debug_assertions) { 100 } else { 1_000 } {
+        let lease = store.grant(Duration::from_secs(600)).unwrap();
+        thread::scope(|scope| {
+            let putter = scope.spawn(|| {
+                (0..)
+                    .take_while(|i| {
+                        let key = store.key(&format!("{}", (i + round) % 100)).unwrap();
+                        match store.commit(&[Op::put_leased(&key, b"leased", lease)]) {
+                            Ok(_) => true,
+                            Err(Error::LeaseExpired { .. }) => false,
+                            Err(other) => panic!("{other}"),
+                        }
+                    })
+                    .count()
+            });
+            if round % 2 == 0 {
+                thread::yield_now();
+            }
+            store.revoke(lease).unwrap();
+            putter.join().unwrap();
+        });
+        // By the directory itself: whoever looks at an entry of the dead removes it.
+        assert!(blocks_in_use(&store) <= 1, "round {round}: {} blocks", blocks_in_use(&store));
+    }
+    nothing_is_missing(&store);
+}
+
 #[test]
 fn a_range_of_ten_thousand_keys_completes_beside_two_writers_at_work() {
     const KEYS: u64 = 10_000;
@@ -227,6 +373,7 @@ fn a_range_of_ten_thousand_keys_completes_beside_two_writers_at_work() {
                 }
             });
         }
+        let _over = Over(&done);
         for _ in 0..if cfg!(debug_assertions) { 10 } else { 100 } {
             let (mut sum, mut count) = (0u64, 0);
             store
@@ -237,7 +384,6 @@ fn a_range_of_ten_thousand_keys_completes_beside_two_writers_at_work() {
                 .unwrap();
             assert_eq!((sum, count), (EACH * KEYS, KEYS), "one moment");
         }
-        done.store(true, Relaxed);
     });
     assert!(moved.load(Relaxed) > 0);
 }

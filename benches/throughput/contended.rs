@@ -6,10 +6,13 @@
 use std::{io, path::PathBuf};
 
 use super::{
-    Run,
-    crew::{Job, Kind},
-    figures::{rate, time},
+    job::Job,
     place::{Place, System, Task},
+};
+use crate::support::{
+    self, Run,
+    crew::Kind,
+    figures::{rate, time},
 };
 
 /// Which rows belong together and how they differ.
@@ -167,7 +170,7 @@ impl Matrix {
 
 fn measure(run: &mut Run, row: &str, job: &Job, site: &mut Site) -> io::Result<()> {
     let folder = run.scratch.as_ref().expect("rows that run have a folder").path();
-    let outcome = super::watched(row, || job.run(&site.place, folder, &site.file))?;
+    let outcome = support::watched(row, || job.run(&site.place, folder, &site.file))?;
     if job.task == Task::Update {
         site.acknowledged += outcome.acknowledged;
         let found = site.place.changes();

@@ -1,103 +1,23 @@
-//! The goals this bench can judge, each as a ratio to something measured in the same run, and whether it is met.
+//! The goals this bench can judge, each as a ratio to something measured in the same run.
 
 use super::{
-    Run,
     contended::{CLAIM, DISTINCT_RECORDS, Matrix, ONE_RECORD},
-    crew::Kind,
     handover,
     place::System,
     reading,
 };
-
-/// One goal and what was measured.
-#[derive(Debug)]
-pub struct Goal {
-    /// What is compared with what.
-    pub what: String,
-    /// What it should come to.
-    pub bound: Bound,
-    /// What it came to; `None` when a row it needs was not measured.
-    pub measured: Option<f64>,
-}
-
-/// What a measured ratio, or time, should come to.
-#[derive(Clone, Copy, Debug)]
-pub enum Bound {
-    /// So much or less.
-    AtMost(f64, Unit),
-    /// So much or more.
-    AtLeast(f64, Unit),
-}
-
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Times the other row.
-    Times,
-    /// Microseconds.
-    Microseconds,
-    /// A count.
-    Calls,
-}
-
-impl Unit {
-    fn show(self, value: f64) -> String {
-        match self {
-            Self::Times => format!("{value:.2}×"),
-            Self::Microseconds => format!("{value:.2} µs"),
-            Self::Calls => format!("{value:.0}"),
-        }
-    }
-}
-
-impl Goal {
-    /// Whether it is met; `None` when it was not measured.
-    pub fn is_met(&self) -> Option<bool> {
-        let measured = self.measured?;
-        Some(match self.bound {
-            Bound::AtMost(most, _) => measured <= most,
-            Bound::AtLeast(least, _) => measured >= least,
-        })
-    }
-
-    /// The goal in words.
-    pub fn goal(&self) -> String {
-        match self.bound {
-            Bound::AtMost(most, unit) => format!("≤ {}", unit.show(most)),
-            Bound::AtLeast(least, unit) => format!("≥ {}", unit.show(least)),
-        }
-    }
-
-    /// The measured value in words.
-    pub fn value(&self) -> String {
-        let (Bound::AtMost(_, unit) | Bound::AtLeast(_, unit)) = self.bound;
-        self.measured.map_or_else(|| "-".to_owned(), |value| unit.show(value))
-    }
-
-    /// The verdict in words.
-    pub fn verdict(&self) -> &'static str {
-        match self.is_met() {
-            Some(true) => "met",
-            Some(false) => "NOT met",
-            None => "not measured",
-        }
-    }
-}
-
-fn at_most(what: impl Into<String>, most: f64, measured: Option<f64>) -> Goal {
-    Goal { what: what.into(), bound: Bound::AtMost(most, Unit::Times), measured }
-}
-
-fn at_least(what: impl Into<String>, least: f64, measured: Option<f64>) -> Goal {
-    Goal { what: what.into(), bound: Bound::AtLeast(least, Unit::Times), measured }
-}
+use crate::support::{
+    Run,
+    crew::Kind,
+    goals::{Bound, Goal, at_least, at_most},
+};
 
 /// Goals of the engine that other programs judge, by name.
-pub const ELSEWHERE: &str = "Not judged here: commits of several records, sessions, servers, growth; that readers store \
-                             nothing shared.";
+pub const ELSEWHERE: &str = "Not judged here: commits of several records, sessions, servers and growth, which the waist \
+                             bench judges; that readers store nothing shared.";
 
-/// Every goal, with what this run has to say about it.
-pub fn all(run: &Run) -> Vec<Goal> {
+/// Every goal, with what this run has to say about it, and whether updates made no system call, if that was tried.
+pub fn all(run: &Run, silent: Option<bool>) -> Vec<Goal> {
     let mut goals = one_thread(run);
     for kind in [Kind::Threads, Kind::Processes] {
         for payload in ONE_RECORD.payloads {
@@ -112,7 +32,7 @@ pub fn all(run: &Run) -> Vec<Goal> {
         }
     }
     goals.extend(reads(run));
-    goals.extend(waits(run));
+    goals.extend(waits(run, silent));
     goals.extend(claims(run));
     goals
 }
@@ -161,8 +81,9 @@ fn several_workers(run: &Run, payload: usize, kind: Kind) -> Vec<Goal> {
         at_least(format!("{of}: worst of 2, 8, 64 : 1"), 0.85, kept),
         Goal {
             what: format!("{of}: p99.9 with 2"),
-            bound: Bound::AtMost(5.0, Unit::Microseconds),
+            bound: Bound::AtMost(5.0),
             measured: run.figures.median(&tail).map(|nanoseconds| nanoseconds / 1e3),
+            unit: " µs",
         },
         at_most(format!("{of}: p99.9 with 2 : robust mutex"), 3.0, run.figures.ratio(&tail, &robust)),
         at_least(format!("{of}: worst min/max share"), 0.5, share),
@@ -185,7 +106,7 @@ fn reads(run: &Run) -> Vec<Goal> {
         .collect()
 }
 
-fn waits(run: &Run) -> Vec<Goal> {
+fn waits(run: &Run, silent: Option<bool>) -> Vec<Goal> {
     let asleep = run.figures.ratio(&handover::asleep("slotguard"), &handover::asleep("futex (limit)"));
     let awake = run.figures.ratio(&handover::awake("slotguard"), &handover::awake("line (limit)"));
     vec![
@@ -193,9 +114,10 @@ fn waits(run: &Run) -> Vec<Goal> {
         at_most("hand-over to one awake : line hop", 5.0, awake),
         Goal {
             what: "system calls of updates without a waiter".to_owned(),
-            bound: Bound::AtMost(0.0, Unit::Calls),
+            bound: Bound::AtMost(0.0),
             // What is known is only whether there was one.
-            measured: run.silent.map(|silent| if silent { 0.0 } else { 1.0 }),
+            measured: silent.map(|silent| if silent { 0.0 } else { 1.0 }),
+            unit: "",
         },
     ]
 }

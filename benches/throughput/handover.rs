@@ -6,30 +6,27 @@
 //! the middle of many short stretches, so that a stretch in which another program took a core away does not decide.
 
 use std::{
-    fs::File,
     io,
-    os::unix::fs::FileExt,
     sync::atomic::{
-        AtomicI32, AtomicU64,
+        AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::{
-    Run,
-    baton::{Baton, Futexes, ParkingLotCondvars, Records, StdCondvars, Words},
+use super::baton::{Baton, Futexes, ParkingLotCondvars, Records, StdCondvars, Words};
+use crate::support::{
+    self, Run,
     figures::{median, time},
     pin,
+    sleeper::{Sleeper, until_asleep},
 };
 
 const ASLEEP: &str = "hand-over, asleep";
 const AWAKE: &str = "hand-over, awake";
 /// How often a bare waiter looks before it sleeps, in the row that says so.
 const LOOKS: u32 = 2_000;
-/// How long a sleeper is left alone before it is woken.
-const SETTLE: Duration = Duration::from_micros(30);
 
 /// The name of a row of sleepers.
 pub fn asleep(system: &str) -> String {
@@ -76,7 +73,7 @@ pub fn run(run: &mut Run) -> io::Result<()> {
             for (system, baton) in &rows {
                 let row = format!("{title}/{system}");
                 let first = turn + 1;
-                let nanoseconds = super::watched(&row, || match title {
+                let nanoseconds = support::watched(&row, || match title {
                     ASLEEP => wake(baton.as_ref(), first, passes.max(1)),
                     _ => bounce(baton.as_ref(), first, passes.max(1)),
                 })?;
@@ -102,24 +99,24 @@ pub fn run(run: &mut Run) -> io::Result<()> {
 /// The middle of the times from pass to awake, both directions, each side asleep before it is woken.
 fn wake(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
     let zero = Instant::now();
-    let threads = [AtomicI32::new(0), AtomicI32::new(0)];
+    let threads = [AtomicU32::new(0), AtomicU32::new(0)];
     let passed = [AtomicU64::new(0), AtomicU64::new(0)];
     let side = |me: usize| -> io::Result<Vec<f64>> {
         let other = 1 - me;
         pin::to(pin::core_for(me, 2));
         // Release: whoever has this number may look at the thread it belongs to.
-        threads[me].store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
+        threads[me].store(rustix::thread::gettid().as_raw_nonzero().get() as u32, Release);
         let other_thread = loop {
             match threads[other].load(Acquire) {
                 0 => thread::yield_now(),
-                number => break Sleeper::of(number)?,
+                number => break Sleeper::of(std::process::id(), number)?,
             }
         };
         let mut took = Vec::with_capacity(passes as usize);
         for turn in first..first + passes {
             for step in 0..2 {
                 if step == me {
-                    other_thread.until_asleep()?;
+                    until_asleep([&other_thread])?;
                     passed[other].store(zero.elapsed().as_nanos() as u64, Relaxed);
                     baton.pass(other, turn);
                 } else {
@@ -181,32 +178,4 @@ fn bounce(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
         answering.join().expect("the answering side");
         Ok(middle)
     })
-}
-
-/// A thread of this process that is to be found asleep.
-struct Sleeper(File);
-
-impl Sleeper {
-    fn of(thread: i32) -> io::Result<Self> {
-        File::open(format!("/proc/self/task/{thread}/stat")).map(Self)
-    }
-
-    /// Returns when the kernel says that it sleeps, and its core has had time to go idle.
-    fn until_asleep(&self) -> io::Result<()> {
-        let mut text = [0; 512];
-        loop {
-            let length = self.0.read_at(&mut text, 0)?;
-            // The state follows the name, which is in parentheses and may hold any character.
-            let name_ends = text[..length].iter().rposition(|byte| *byte == b')');
-            if name_ends.and_then(|at| text.get(at + 2)) == Some(&b'S') {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        let since = Instant::now();
-        while since.elapsed() < SETTLE {
-            std::hint::spin_loop();
-        }
-        Ok(())
-    }
 }

@@ -9,10 +9,10 @@ use std::{
 
 use slotguard::{Deadline, Segment, fnv1a64};
 
-use super::{
+use super::rivals::{FlockedFile, LARGEST, Robust, Value, Word, ZEROS, one_more};
+use crate::support::{
     crew::{Board, Tally},
     mapped::Mapped,
-    rivals::{FlockedFile, LARGEST, Robust, Value, Word, ZEROS, one_more},
 };
 
 /// How long a claim of this bench would live if its worker died; no row comes near it.

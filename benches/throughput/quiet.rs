@@ -4,33 +4,34 @@
 //! and reading. A second one does the same and then wakes a futex, as an update with a waiter would: it must be killed,
 //! or the first one's survival shows nothing.
 
-use std::{
-    io,
-    os::unix::process::ExitStatusExt,
-    process::{Command, Stdio},
-    sync::atomic::AtomicU32,
-};
+use std::{io, os::unix::process::ExitStatusExt, process::Stdio, sync::atomic::AtomicU32};
 
 use rustix::thread::futex;
 use slotguard::Segment;
 
-use super::{errand::Errand, rivals::one_more};
+use super::rivals::one_more;
+use crate::support::errand;
 
 /// Updates and reads made in silence.
 pub const OPERATIONS: u32 = 10_000;
 
+/// The errand: update without a waiter where any system call is death.
+pub const QUIET: &str = "quiet";
+/// The errand: the same with one system call more, which must be noticed.
+pub const QUIET_CONTROL: &str = "quiet-control";
+
 /// `Some(true)` when they made no system call, `Some(false)` when they did, `None` where the kernel cannot say.
 pub fn is_silent() -> io::Result<Option<bool>> {
-    let killed = |errand: Errand| -> io::Result<Option<bool>> {
-        let status = Command::new(std::env::current_exe()?).args(errand.words()).stdin(Stdio::null()).status()?;
+    let killed = |errand: &str| -> io::Result<Option<bool>> {
+        let status = errand::command(errand)?.stdin(Stdio::null()).status()?;
         Ok(match (status.code(), status.signal()) {
             (Some(0), _) => Some(false),
             (_, Some(libc::SIGKILL)) => Some(true),
             _ => None,
         })
     };
-    let talker = killed(Errand::QuietControl)?;
-    let quiet = killed(Errand::Quiet)?;
+    let talker = killed(QUIET_CONTROL)?;
+    let quiet = killed(QUIET)?;
     Ok((talker == Some(true)).then_some(quiet == Some(false)))
 }
 

@@ -20,13 +20,12 @@ use std::{
 
 use slotguard::{Segment, fnv1a64};
 
-use super::{
-    Run,
+use super::rivals::{LARGEST, ZEROS, one_more};
+use crate::support::{
+    self, Run,
     figures::{median, rate, time},
     latency::Histogram,
-    pin,
-    rivals::{LARGEST, ZEROS, one_more},
-    ticks,
+    pin, ticks,
 };
 
 const TITLE: &str = "read beside a writer";
@@ -63,7 +62,7 @@ pub fn run(run: &mut Run) -> io::Result<()> {
         for _ in 0..run.options.rounds_of(2) {
             for (row, system) in &rows {
                 let window = run.options.window_of(2);
-                let seen = super::watched(row, || measure(system, payload, window))?;
+                let seen = support::watched(row, || measure(system, payload, window))?;
                 if !run.options.measures() {
                     println!("Testing {row}\nSuccess");
                     continue;

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use super::mapped::{Mapped, Shareable};
+use crate::support::mapped::{Mapped, Shareable};
 
 /// The largest payload any row uses.
 pub const LARGEST: usize = 1024;

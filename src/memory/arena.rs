@@ -315,6 +315,25 @@ mod heap {
             }
         }
 
+        /// The same with modelled commits.
+        ///
+        /// Entries are read after the control word and judged by it, so they need to be modelled only where a lane commits
+        /// again while somebody may still be at its last commit; everywhere else the control word makes them known.
+        pub(crate) fn with_commits(mut self, entries: bool) -> Self {
+            for lane in &mut self.lanes {
+                let descriptor = &mut lane.descriptor;
+                (descriptor.control, descriptor.revision) = (AtomicU64::new(0), AtomicU64::new(0));
+                if entries {
+                    descriptor.entries = std::array::from_fn(|_| Entry {
+                        plan: AtomicU64::new(0),
+                        expected: AtomicU64::new(0),
+                        owned: AtomicU64::new(0),
+                    });
+                }
+            }
+            self
+        }
+
         pub(crate) fn clock(&self) -> &AtomicU64 {
             &self.clock
         }

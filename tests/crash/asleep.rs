@@ -16,7 +16,7 @@ use super::plot::Plot;
 use super::puppet::Puppet;
 use super::scale::{Dice, kills};
 use super::scene::{LONG, Scene, Stage};
-use super::sweep::{Spot, walk};
+use super::sweep::{Spot, walk, walk_beside};
 use super::walk::Walk;
 
 /// The version, token or revision that the waiter returned with.
@@ -42,10 +42,6 @@ pub struct Wait<P: Plot> {
 }
 
 impl<P: Plot> Wait<P> {
-    fn author(&self, scene: &P::Scene) -> Puppet {
-        scene.puppet(|scene, cue| self.plot.play(scene, cue))
-    }
-
     /// A child that waits and sleeps.
     fn sleeper(&self, scene: &P::Scene) -> Puppet {
         let seen = self.plot.look(scene);
@@ -78,7 +74,7 @@ fn naps(pid: u32) -> u64 {
 pub fn published<P: Plot>(folder: &Path, wait: &Wait<P>, walk: &Walk) -> usize {
     let is_done = |point: &&usize| {
         let scene = wait.plot.scene(folder);
-        let mut author = wait.author(&scene);
+        let mut author = wait.plot.author(&scene);
         let before = wait.plot.look(&scene);
         walk.lead(&mut author, **point);
         if wait.waker == Waker::Killed {
@@ -97,18 +93,16 @@ pub fn wakers_get_no_further<P: Plot>(wait: Wait<P>) {
         stay_on_one_processor();
         let mut dice = Dice::new();
         let plot = wait.plot;
-        let walk = {
-            // Which pages change, others have seen; here only its way counts, and that it wakes.
-            let walk = walk(folder, plot);
+        {
             let scene = plot.scene(folder);
-            let waker = wait.author(&scene);
+            let waker = wait.plot.author(&scene);
             let mut waiter = wait.sleeper(&scene);
             let wakes = scene.segment().stats().wakes;
             waker.finish();
             assert!(scene.segment().stats().wakes > wakes, "a deed that is done has woken who waits for it");
             waiter.join();
-            walk
-        };
+        }
+        let walk = walk_beside(folder, plot, |scene| wait.sleeper(scene));
         let from = (wait.from)(folder, &wait, &walk);
         let mut points = BTreeSet::from([from, walk.last()]);
         points.extend(dice.some_of(0..walk.changes.len(), kills() / 8).map(|i| walk.changes[i]));
@@ -117,7 +111,7 @@ pub fn wakers_get_no_further<P: Plot>(wait: Wait<P>) {
         for &point in &points {
             let _spot = Spot::new(format!("{}, {:?} after {point} instructions", plot.name(), wait.waker));
             let scene = plot.scene(folder);
-            let mut waker = wait.author(&scene);
+            let mut waker = wait.plot.author(&scene);
             let mut waiter = wait.sleeper(&scene);
             let wakes = scene.segment().stats().wakes;
             let on_its_way = walk.lead(&mut waker, point);
@@ -195,7 +189,7 @@ fn a_waiter_recovers_the_dead_at_the_end_of_a_slice() {
         for &point in &walk.changes {
             let _spot = Spot::new(format!("killed after {point} instructions"));
             let scene = deed.scene(folder);
-            let mut puppet = scene.puppet(deed.part);
+            let mut puppet = deed.author(&scene);
             walk.lead(&mut puppet, point);
             puppet.kill();
             let recovered = || scene.segment.audit().expect("an audit").rows_taken == 1;
@@ -215,7 +209,7 @@ fn a_waiter_finishes_what_a_stopped_author_has_published() {
         let wait = Wait { plot: deed, waker: Waker::Stopped, wait: |_, _| 0, from: published };
         let published = published(folder, &wait, &walk);
         let scene = deed.scene(folder);
-        let mut author = scene.puppet(deed.part);
+        let mut author = deed.author(&scene);
         let before = scene.look();
         assert!(walk.lead(&mut author, published), "the author goes the way it went before");
         assert_eq!(scene.segment.revision(), before.revision, "the change has no number yet");

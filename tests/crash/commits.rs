@@ -3,31 +3,18 @@
 
 use std::cell::Cell;
 
+use slotguard::Deadline;
+
 use super::alone::{alone, stay_on_one_processor};
+use super::asleep::{Wait, Waker, published, wakers_get_no_further};
 use super::plot::Plot;
 use super::puppet::Puppet;
 use super::scale::{Dice, kills};
 use super::scene::{Scene, Stage};
 use super::several::{self, Several, Stamps};
-use super::stopped::stop_anywhere;
-use super::sweep::{Spot, sweep, walk};
+use super::stopped::stop;
+use super::sweep::{Spot, sweep_along, walk};
 use super::walk::Walk;
-
-#[test]
-fn a_commit_of_two_records_killed_at_any_instruction_is_in_as_a_whole_or_not_at_all() {
-    alone(|folder| {
-        let tally = sweep(folder, several::TWO, kills());
-        assert!(tally.done > 0, "somebody else completes what its author no longer can");
-    });
-}
-
-#[test]
-fn a_commit_of_eight_records_killed_at_any_instruction_is_in_as_a_whole_or_not_at_all() {
-    alone(|folder| {
-        let tally = sweep(folder, several::EIGHT, kills());
-        assert!(tally.done > 0, "somebody else completes what its author no longer can");
-    });
-}
 
 /// Others read, update and commit the same records while the author is stopped, and need nothing from it.
 fn others_go_on(commit: Several, turns: &Cell<usize>, scene: &Scene, before: &Stamps, stopped: Puppet) {
@@ -60,19 +47,27 @@ fn others_go_on(commit: Several, turns: &Cell<usize>, scene: &Scene, before: &St
     scene.all_is_recovered();
 }
 
-fn stopped_anywhere(commit: Several) {
-    let turns = Cell::new(0);
-    stop_anywhere(commit, |scene, before, stopped| others_go_on(commit, &turns, scene, &before, stopped));
+fn killed_or_stopped_anywhere(commit: Several) {
+    alone(|folder| {
+        stay_on_one_processor();
+        let walk = walk(folder, commit);
+        let tally = sweep_along(folder, commit, &walk, kills());
+        assert!(tally.done > 0, "somebody else completes what its author no longer can");
+        let turns = Cell::new(0);
+        stop(folder, commit, &walk, kills(), |scene, before, stopped| {
+            others_go_on(commit, &turns, scene, &before, stopped);
+        });
+    });
 }
 
 #[test]
-fn a_commit_of_two_records_stopped_at_any_instruction_keeps_nobody_waiting_and_is_in_exactly_once() {
-    stopped_anywhere(several::TWO);
+fn a_commit_of_two_records_killed_or_stopped_at_any_instruction_is_in_as_a_whole_or_not_at_all() {
+    killed_or_stopped_anywhere(several::TWO);
 }
 
 #[test]
-fn a_commit_of_eight_records_stopped_at_any_instruction_keeps_nobody_waiting_and_is_in_exactly_once() {
-    stopped_anywhere(several::EIGHT);
+fn a_commit_of_eight_records_killed_or_stopped_at_any_instruction_is_in_as_a_whole_or_not_at_all() {
+    killed_or_stopped_anywhere(several::EIGHT);
 }
 
 /// One is stopped on its way through a commit, another is killed on its way through one that meets it and helps it, and a
@@ -87,7 +82,7 @@ fn one_stopped_and_one_killed(first: Several, second: Several) {
         let (mut kills_made, mut helped, mut longest) = (0, 0, 0);
         for &stop in &stops {
             let author = |scene: &Scene| {
-                let mut author = scene.puppet(|scene, cue| first.play(scene, cue));
+                let mut author = first.author(scene);
                 let before = first.look(scene);
                 way.lead(&mut author, stop);
                 (author, before)
@@ -95,7 +90,7 @@ fn one_stopped_and_one_killed(first: Several, second: Several) {
             // What the second does before its cue meets nobody: only its own second commit is stepped through.
             let second_way = {
                 let scene = first.scene(folder);
-                let rival = scene.another_puppet(|scene, cue| second.play(scene, cue));
+                let rival = second.author(&scene);
                 let (_author, _) = author(&scene);
                 Walk::of(rival, scene.eye())
             };
@@ -106,7 +101,7 @@ fn one_stopped_and_one_killed(first: Several, second: Several) {
                     first.name, second.name
                 ));
                 let scene = first.scene(folder);
-                let mut rival = scene.another_puppet(|scene, cue| second.play(scene, cue));
+                let mut rival = second.author(&scene);
                 let (author, before) = author(&scene);
                 // Its acknowledgement is the rival's from here on.
                 let acknowledged = scene.board.is_acknowledged().then(|| scene.board.revision());
@@ -175,4 +170,25 @@ fn one_killed_while_it_helps_a_stopped_one_leaves_both_commits_whole() {
 #[test]
 fn one_killed_with_a_smaller_record_in_its_hands_leaves_both_commits_whole() {
     one_stopped_and_one_killed(several::EVEN, several::ODD);
+}
+
+fn waited_for(waker: Waker) {
+    let wait = |scene: &Scene, seen: &Stamps| {
+        let last = several::TWO.writes[1];
+        let (record, seen) = (scene.own().record(last).expect("a record"), seen[last as usize].version);
+        let found = record.wait_newer(seen, Deadline::never()).expect("a wait").expect("a wait without an end");
+        assert!(found > seen, "something newer");
+        found.0
+    };
+    wakers_get_no_further(Wait { plot: several::TWO, waker, wait, from: published });
+}
+
+#[test]
+fn a_waiter_for_a_record_of_a_commit_whose_author_is_killed_returns() {
+    waited_for(Waker::Killed);
+}
+
+#[test]
+fn a_waiter_for_a_record_of_a_commit_whose_author_is_stopped_returns() {
+    waited_for(Waker::Stopped);
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::path::Path;
 
-use super::puppet::Cue;
+use super::puppet::{Cue, Puppet};
 use super::scene::Stage;
 use super::sweep::{Fate, Order};
 
@@ -20,6 +20,12 @@ pub trait Plot: Copy {
 
     /// The child's part: prepare, cue, act, acknowledge.
     fn play(&self, scene: &Self::Scene, cue: &Cue<'_>);
+
+    /// A stopped child that is about to act. All are forked from this one place, so that the way of one is that of the next.
+    fn author(&self, scene: &Self::Scene) -> Puppet {
+        scene.board().clear();
+        Puppet::new(scene.board(), |cue| self.play(scene, cue))
+    }
 
     /// What there is to be seen; all of it must make sense.
     fn look(&self, scene: &Self::Scene) -> Self::View;

@@ -5,10 +5,13 @@ use std::time::Instant;
 
 use super::alone::{alone, stay_on_one_processor};
 use super::deed;
+use super::entries;
 use super::plot::Plot;
 use super::puppet::{Cue, Puppet};
 use super::scale::{Dice, kills};
 use super::scene::{ROWS, Stage};
+use super::several;
+use super::store::Store;
 use super::sweep::{Order, Spot, Tally, walk};
 use super::walk::Walk;
 
@@ -26,6 +29,14 @@ fn by_attaching(scene: &impl Stage, cue: &Cue<'_>) {
     }
     cue.ready();
     scene.own();
+}
+
+/// Of leases, too, and what lives by them.
+fn with_leases(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    cue.ready();
+    mine.reap().expect("a recovery");
+    std::mem::forget(mine);
 }
 
 /// What becomes of the first recoverer.
@@ -47,7 +58,7 @@ fn sweep<P: Plot>(folder: &Path, plot: P, deaths: Deaths, recover: fn(&P::Scene,
     let (mut tally, mut length, mut points) = (Tally::default(), 0, 0);
     for &death in &deaths {
         let murder = |scene: &P::Scene| {
-            let mut puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
+            let mut puppet = plot.author(scene);
             let before = plot.look(scene);
             let strayed = !first.lead(&mut puppet, death);
             puppet.kill();
@@ -150,4 +161,24 @@ fn a_newcomer_killed_while_it_takes_a_dead_ones_row_is_followed_by_another() {
 #[test]
 fn a_newcomer_stopped_while_it_takes_a_dead_holders_row_does_not_keep_the_claim() {
     alone(|folder| sweep(folder, deed::CLAIM, afterwards, by_attaching, Recoverer::Stopped));
+}
+
+#[test]
+fn a_recoverer_of_a_commit_killed_at_any_instruction_is_followed_by_another() {
+    alone(|folder| sweep(folder, several::TWO, anywhere, by_request, Recoverer::Killed));
+}
+
+#[test]
+fn a_recoverer_of_a_larger_commit_killed_at_any_instruction_is_followed_by_another() {
+    alone(|folder| sweep(folder, several::EIGHT, somewhere, by_request, Recoverer::Killed));
+}
+
+#[test]
+fn a_recoverer_of_a_commit_stopped_at_any_instruction_is_in_nobodys_way() {
+    alone(|folder| sweep(folder, several::TWO, somewhere, by_request, Recoverer::Stopped));
+}
+
+#[test]
+fn a_recoverer_of_a_lease_killed_at_any_instruction_is_followed_by_another() {
+    alone(|folder| sweep(folder, entries::CREATE_UNDER, afterwards, with_leases, Recoverer::Killed));
 }

@@ -23,13 +23,7 @@ pub trait Stage {
     /// The survivor's attachment, to a segment that has a path.
     fn segment(&self) -> &Segment;
 
-    /// A stopped child that is about to act.
-    fn puppet(&self, part: impl FnOnce(&Self, &Cue<'_>)) -> Puppet {
-        self.board().clear();
-        self.another_puppet(part)
-    }
-
-    /// One more, while the acknowledgement of the first stands.
+    /// A stopped child that is about to act beside another.
     fn another_puppet(&self, part: impl FnOnce(&Self, &Cue<'_>)) -> Puppet {
         Puppet::new(self.board(), |cue| part(self, cue))
     }

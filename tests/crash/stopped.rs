@@ -17,7 +17,7 @@ use super::sweep::{Spot, walk};
 use super::walk::Walk;
 
 /// Stops the plot's author at points of its way, and gives what there is then to `meanwhile`.
-fn stop<P: Plot>(folder: &Path, plot: P, walk: &Walk, most: usize, meanwhile: impl Fn(&P::Scene, P::View, Puppet)) {
+pub fn stop<P: Plot>(folder: &Path, plot: P, walk: &Walk, most: usize, meanwhile: impl Fn(&P::Scene, P::View, Puppet)) {
     let mut dice = Dice::new();
     let began = Instant::now();
     let points = walk.points(&mut dice, most);
@@ -25,7 +25,7 @@ fn stop<P: Plot>(folder: &Path, plot: P, walk: &Walk, most: usize, meanwhile: im
     for &point in &points {
         let _spot = Spot::new(format!("{}, stopped after {point} instructions", plot.name()));
         let scene = plot.scene(folder);
-        let mut puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
+        let mut puppet = plot.author(&scene);
         let before = plot.look(&scene);
         strayed += u64::from(!walk.lead(&mut puppet, point));
         // One that went another way may have come to its end there.
@@ -42,7 +42,7 @@ fn stop<P: Plot>(folder: &Path, plot: P, walk: &Walk, most: usize, meanwhile: im
     );
 }
 
-pub fn stop_anywhere<P: Plot>(plot: P, meanwhile: impl Fn(&P::Scene, P::View, Puppet)) {
+fn stop_anywhere<P: Plot>(plot: P, meanwhile: impl Fn(&P::Scene, P::View, Puppet)) {
     alone(|folder| {
         stay_on_one_processor();
         stop(folder, plot, &walk(folder, plot), kills(), meanwhile);
@@ -105,7 +105,7 @@ fn a_reader_killed_while_it_finishes_for_a_stopped_author_leaves_one_number() {
         let mut helped = 0;
         for &stop in &first.changes {
             let author = |scene: &Scene| {
-                let mut author = scene.puppet(deed.part);
+                let mut author = deed.author(scene);
                 first.lead(&mut author, stop);
                 author
             };

@@ -11,18 +11,15 @@ use super::board::Board;
 use super::scene::{LONG, Scene, Stage};
 use super::value::Sizes;
 
-/// Room for so many entries and leases.
-pub const KEYS: u32 = 28;
-
-/// How long the names are that fill a leaf quickly: fifteen do.
-const LONG_NAME: usize = 255;
-/// Entries of a leaf that has no room for another of the longest names.
-pub const FULL_LEAF: u32 = 15;
+/// How long the names are, the longest there are: so that a dozen or two fill a leaf.
+const NAME: usize = 255;
 
 pub struct Store {
     pub scene: Scene,
     /// The survivor's.
     pub keys: SharedMemory,
+    /// For so many entries and leases there is room.
+    room: u32,
     /// How many blocks are under heads when there are no entries and no leases.
     empty: u64,
 }
@@ -40,11 +37,11 @@ pub struct Entry {
 }
 
 impl Store {
-    pub fn new(folder: &Path) -> Self {
-        let classes = Sizes::Same.classes(KEYS + 32);
-        let scene = Scene::built(folder, Sizes::Same, Segment::builder().records(3).keys(KEYS).payloads(&classes));
+    pub fn new(folder: &Path, room: u32) -> Self {
+        let classes = Sizes::Same.classes(room + 32);
+        let scene = Scene::built(folder, Sizes::Same, Segment::builder().records(3).keys(room).payloads(&classes));
         let keys = SharedMemory::new(scene.segment.clone()).expect("a segment with keys");
-        let mut store = Self { scene, keys, empty: 0 };
+        let mut store = Self { scene, keys, room, empty: 0 };
         // What a process does the first time only, it has done before others are forked from it.
         store.put(&name(0));
         let lease = store.keys.grant(LONG).expect("a lease");
@@ -134,13 +131,13 @@ impl Store {
     pub fn nothing_is_lost(&self) {
         self.all_is_recovered();
         assert_eq!(self.under_heads(), self.empty, "no record is left that no name leads to");
-        for number in 0..KEYS {
+        for number in 0..self.room {
             self.put(&format!("room/{number}"));
         }
         let key = self.keys.key("room/none").expect("a name");
         let error = self.keys.commit(&[Op::put(&key, &value(1))]).expect_err("one too many");
         assert!(matches!(error, Error::Full { .. }), "{error}");
-        for number in 0..KEYS {
+        for number in 0..self.room {
             self.delete(&format!("room/{number}"));
         }
         self.nothing_is_amiss(1);
@@ -151,9 +148,9 @@ impl Store {
         self.scene.segment.audit().expect("an audit").under_heads
     }
 
-    /// How many nodes the directory has, if that is all there is.
-    pub fn nodes(&self, entries: usize, leases: usize) -> i64 {
-        self.under_heads() as i64 - entries as i64 - leases as i64
+    /// How many nodes the directory has besides its root, if nobody has a lease.
+    pub fn nodes(&self) -> u64 {
+        self.under_heads() - self.empty - self.look().len() as u64
     }
 }
 
@@ -177,7 +174,7 @@ impl Stage for Store {
 /// The name with this number; they ascend.
 pub fn name(number: u32) -> String {
     let short = format!("w/{number:03}/");
-    format!("{short}{}", "x".repeat(LONG_NAME - short.len()))
+    format!("{short}{}", "x".repeat(NAME - short.len()))
 }
 
 /// The value of an entry that has been put so often.

@@ -91,10 +91,16 @@ impl Drop for Spot {
 ///
 /// A rehearsal shows which pages it changes, and that it does what it is meant to; then only these are looked at.
 pub fn walk<P: Plot>(folder: &Path, plot: P) -> Walk {
+    walk_beside(folder, plot, |_| ())
+}
+
+/// Its way with somebody about, who is there once the author has come to its cue.
+pub fn walk_beside<P: Plot, G>(folder: &Path, plot: P, guest: impl Fn(&P::Scene) -> G) -> Walk {
     let pages = {
         let scene = plot.scene(folder);
-        let puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
+        let puppet = plot.author(&scene);
         let before = plot.look(&scene);
+        let _guest = guest(&scene);
         let watch = Watch::new(scene.path());
         puppet.finish();
         let pages = watch.changed_pages();
@@ -102,7 +108,8 @@ pub fn walk<P: Plot>(folder: &Path, plot: P) -> Walk {
         pages
     };
     let scene = plot.scene(folder);
-    let puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
+    let puppet = plot.author(&scene);
+    let _guest = guest(&scene);
     let mut watch = Watch::on(scene.path(), &pages);
     Walk::of(puppet, |asked| watch.look(asked))
 }
@@ -110,17 +117,21 @@ pub fn walk<P: Plot>(folder: &Path, plot: P) -> Walk {
 /// Kills the plot's author at every point that is to be had with `most` kills and at every one that makes a difference.
 pub fn sweep<P: Plot>(folder: &Path, plot: P, most: usize) -> Tally {
     stay_on_one_processor();
+    let walk = walk(folder, plot);
+    sweep_along(folder, plot, &walk, most)
+}
+
+/// The same where its way is known.
+pub fn sweep_along<P: Plot>(folder: &Path, plot: P, walk: &Walk, most: usize) -> Tally {
     let mut dice = Dice::new();
     let began = Instant::now();
-    let walk = walk(folder, plot);
-    let walked = began.elapsed();
     let points = walk.points(&mut dice, most);
     let mut tally = Tally::default();
     for &point in &points {
-        for &order in Order::at(point, &walk) {
+        for &order in Order::at(point, walk) {
             let _spot = Spot::new(format!("{}, killed after {point} instructions, survivor: {order:?}", plot.name()));
             let scene = plot.scene(folder);
-            let mut puppet = scene.puppet(|scene, cue| plot.play(scene, cue));
+            let mut puppet = plot.author(&scene);
             let before = plot.look(&scene);
             tally.strayed += u64::from(!walk.lead(&mut puppet, point));
             puppet.kill();
@@ -128,13 +139,12 @@ pub fn sweep<P: Plot>(folder: &Path, plot: P, most: usize) -> Tally {
         }
     }
     println!(
-        "{}: {} instructions, {} of them seen by others; killed after {}; {tally}; {:.1} s, {:.1} s of them to walk it",
+        "{}: {} instructions, {} of them seen by others; killed after {}; {tally}; {:.1} s",
         plot.name(),
         walk.last(),
         walk.seen(),
         points.len(),
         began.elapsed().as_secs_f64(),
-        walked.as_secs_f64(),
     );
     assert!(tally.undone > 0 && tally.acknowledged > 0, "the sweep reaches from before the deed to after it");
     tally

@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -55,11 +56,11 @@ impl Watch {
     pub fn look(&mut self, asked: bool) -> Sight {
         let mut first = None;
         for (start, bytes) in &mut self.parts {
-            let now = self::seen(&self.map, *start, bytes.len());
-            if now != bytes {
-                let at = now.iter().zip(&*bytes).position(|(new, old)| new != old).expect("a difference");
-                first = first.or(Some(*start + at & !7));
-                bytes.copy_from_slice(now);
+            if !is_now(&self.map, *start, bytes) {
+                let now = read(&self.file, *start, bytes.len());
+                let at = now.iter().zip(&*bytes).position(|(new, old)| new != old);
+                first = first.or(at.map(|at| *start + at & !7));
+                *bytes = now;
             }
         }
         let mut relocked = false;
@@ -82,7 +83,7 @@ impl Watch {
     pub fn changed_pages(&self) -> Vec<Range<usize>> {
         let mut changed: Vec<Range<usize>> = Vec::new();
         for (start, bytes) in &self.parts {
-            let now = self::seen(&self.map, *start, bytes.len());
+            let now = read(&self.file, *start, bytes.len());
             for (page, (new, old)) in now.chunks(PAGE).zip(bytes.chunks(PAGE)).enumerate() {
                 let begin = *start + page * PAGE;
                 if begin >= FIRST && new == old {
@@ -121,12 +122,18 @@ impl Watch {
     }
 }
 
-/// What is in the mapping now. Whoever could change it is stopped while somebody looks.
-fn seen(map: &MmapRaw, start: usize, length: usize) -> &[u8] {
-    assert!(start + length <= map.len(), "a part of the segment");
+/// Whether the mapping still holds these bytes there: cheaper than to read them, once an instruction.
+fn is_now(map: &MmapRaw, start: usize, bytes: &[u8]) -> bool {
+    assert!(start + bytes.len() <= map.len(), "a part of the segment");
     // SAFETY: `start` is within the mapping, as was just checked.
     let begin = unsafe { map.as_ptr().add(start) };
-    // SAFETY: so are `length` bytes from there, which are initialised and of a type without alignment; the mapping outlives
-    // the borrow, and nothing stores into it meanwhile: the child is stopped, and this thread only compares.
-    unsafe { std::slice::from_raw_parts(begin, length) }
+    // SAFETY: both places have as many bytes, and live across the call. Should somebody store into the mapping meanwhile, it
+    // is the C library that reads either byte.
+    unsafe { libc::memcmp(begin.cast(), bytes.as_ptr().cast(), bytes.len()) == 0 }
+}
+
+fn read(file: &File, start: usize, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, start as u64).expect("a part of the segment");
+    bytes
 }

@@ -58,7 +58,10 @@ impl Explorer {
             builder.max_branches = 20_000;
             let (executions, model) = (self.executions.clone(), model.clone());
             builder.check(move || {
-                executions.fetch_add(1, Relaxed);
+                let n = executions.fetch_add(1, Relaxed);
+                if n % 20000 == 0 {
+                    eprintln!("DBG n {n}");
+                }
                 model();
             });
         }
@@ -69,6 +72,7 @@ impl Explorer {
     pub(crate) fn at_every_access(&self, explore: impl Fn(u32, Killed)) {
         for accesses in 0.. {
             let killed = Killed::default();
+            eprintln!("DBG kill at {accesses} n {}", self.executions.load(Relaxed));
             explore(accesses, killed.clone());
             if !killed.0.load(Relaxed) {
                 return;

@@ -11,7 +11,7 @@ use crate::stage::Stage;
 const ROUNDS: u32 = 2;
 
 /// The versions of all records and a revision at which they had them.
-fn range(stage: &Stage) -> Option<(Vec<u64>, u64)> {
+pub(crate) fn range(stage: &Stage) -> Option<(Vec<u64>, u64)> {
     let arena = &stage.arena;
     (0..ROUNDS).find_map(|_| {
         let seen: Vec<Seen> = (0..arena.records()).map(|record| stage.read(record)).collect();
@@ -22,7 +22,7 @@ fn range(stage: &Stage) -> Option<(Vec<u64>, u64)> {
 }
 
 /// That what was found is what the records were.
-fn assert_exact(stage: &Stage, found: Option<(Vec<u64>, u64)>) {
+pub(crate) fn assert_exact(stage: &Stage, found: Option<(Vec<u64>, u64)>) {
     if let Some((versions, revision)) = found {
         for (record, version) in (0..).zip(versions) {
             assert_eq!(version, stage.version_at(record, revision), "record {record} at revision {revision}");

@@ -1,6 +1,6 @@
 //! What every model begins with, what everybody in it writes down, and what must be true of it at the end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use crate::memory::arena::Arena;
@@ -49,6 +49,31 @@ impl Stage {
     /// Whatever else such a block says is right as long as nobody writes it twice.
     pub(crate) fn hollow(records: u32, lanes: u32) -> (Self, Vec<LaneHandle>) {
         Self::written(Self::of(Arena::new(records, lanes, records + lanes, 0)), records)
+    }
+
+    /// The same as [`Stage::new`] with modelled commits, and lanes that each keep `places` blocks for one.
+    pub(crate) fn committing(records: u32, lanes: u32, places: u32) -> (Self, Vec<LaneHandle>) {
+        let blocks = records + lanes * (1 + places);
+        Self::stocked(Self::of(Arena::new(records, lanes, blocks, 1).with_commits(true)), records, places)
+    }
+
+    /// The same as [`Stage::committing`] with hollow blocks, as [`Stage::hollow`] says, and for lanes that commit once.
+    pub(crate) fn hollow_committing(records: u32, lanes: u32, places: u32) -> (Self, Vec<LaneHandle>) {
+        let blocks = records + lanes * (1 + places);
+        Self::stocked(Self::of(Arena::new(records, lanes, blocks, 0).with_commits(false)), records, places)
+    }
+
+    fn stocked(empty: (Self, Vec<LaneHandle>), records: u32, places: u32) -> (Self, Vec<LaneHandle>) {
+        let (stage, mut lanes) = Self::written(empty, records);
+        for lane in &mut lanes {
+            // A commit that is given up: its blocks stay with the lane.
+            lane.begin_commit();
+            for record in 0..places {
+                stage.prepare(lane, record);
+            }
+            lane.begin_commit();
+        }
+        (stage, lanes)
     }
 
     fn written((stage, mut lanes): (Self, Vec<LaneHandle>), records: u32) -> (Self, Vec<LaneHandle>) {
@@ -111,6 +136,61 @@ impl Stage {
             }
             Published::Lost => None,
         }
+    }
+
+    /// Makes the version after the one there is a part of the lane's commit; answers what is there.
+    pub(crate) fn prepare(&self, lane: &mut LaneHandle, record: u32) -> Seen {
+        let seen = self.read(record);
+        let version = seen.meta.version + 1;
+        let value = value(version, lane.index);
+        let next = Next { version, fingerprint: value, ..same(record, &seen) };
+        lane.stage_put(&self.arena, &seen, &next, self.payload(&value.to_ne_bytes()), false).expect("a block for it");
+        seen
+    }
+
+    /// Commits what the lane has prepared in place of what was seen; answers the revision, `None` if somebody was first.
+    pub(crate) fn commit_prepared(&self, lane: &mut LaneHandle, seen: &[Seen]) -> Option<u64> {
+        match lane.commit(&self.arena).expect("a commit") {
+            Published::Won(revision) => {
+                for seen in seen {
+                    assert!(revision > seen.revision, "a commit numbered before what it replaced");
+                    let version = seen.meta.version + 1;
+                    self.note(seen.meta.record, version, Change { revision, value: value(version, lane.index) });
+                }
+                Some(revision)
+            }
+            Published::Lost => None,
+        }
+    }
+
+    /// Tries once to add a version to each of the records; answers the revision.
+    pub(crate) fn try_commit(&self, lane: &mut LaneHandle, records: &[u32]) -> Option<u64> {
+        lane.begin_commit();
+        let seen: Vec<Seen> = records.iter().map(|record| self.prepare(lane, *record)).collect();
+        self.commit_prepared(lane, &seen)
+    }
+
+    /// Adds a version to each of the records; answers the revision.
+    pub(crate) fn commit(&self, lane: &mut LaneHandle, records: &[u32]) -> u64 {
+        (0..ATTEMPTS).find_map(|_| self.try_commit(lane, records)).unwrap_or_else(|| {
+            panic!("a commit lost {ATTEMPTS} times");
+        })
+    }
+
+    /// At the end, with all records read: the revisions of a lane's commits, all of which were over `records`.
+    pub(crate) fn committed(&self, lane: u32, records: &[u32]) -> Vec<u64> {
+        let mut commits: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for ((record, version), change) in &*self.history.lock().unwrap() {
+            // The first versions are the stage's.
+            if *version > 1 && change.value == value(*version, lane) {
+                commits.entry(change.revision).or_default().push(*record);
+            }
+        }
+        for (revision, found) in &mut commits {
+            found.sort();
+            assert_eq!(found, records, "a commit of lane {lane} at revision {revision} was not over all its records");
+        }
+        commits.into_keys().collect()
     }
 
     /// Publishes a block that changes no value, under `claim` or nobody's; answers its revision, `None` if lost.
@@ -183,7 +263,11 @@ impl Stage {
     /// Every block is under one head, in one cell, or free.
     pub(crate) fn assert_one_place_each(&self) {
         let arena = &self.arena;
-        let heads = (0..arena.records()).map(|record| Head(arena.record(record).head.load(Acquire)).block());
+        let heads = (0..arena.records()).map(|record| {
+            let head = Head(arena.record(record).head.load(Acquire));
+            assert!(!head.is_reference(), "a commit left its reference in record {record}");
+            head.block()
+        });
         let cells = (0..arena.lanes()).flat_map(|lane| {
             let cells = &arena.lane(lane).expect("a lane of the table").cells;
             cells.iter().map(|cell| Cell(cell.load(Acquire)))

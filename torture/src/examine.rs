@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use slotguard::Segment;
 
-use crate::check::recovery::{self, Recoveries, Recovery};
+use crate::check::recovery::{self, Recovery};
 use crate::check::{self, Counted, Final, Findings, Promise, Scene, Verdicts};
 use crate::fault::{Fault, FaultKind};
 use crate::history::History;
@@ -140,10 +140,11 @@ impl Left<'_> {
         let looked = scenario.examine(&self.segment, &scene).map(|found| examined = found);
         hold(looked, "a look at what is left", &mut refused);
         counted.files_left = remove(self.segment, self.path, self.folder, &mut refused)?;
-        let mut aftermath = Recoveries { findings: refused, recoveries: examined.recoveries };
-        recovery::aftermath(&Scene { counted, ..scene }, &mut aftermath.findings);
-        let mut verdicts = examined.verdicts;
-        verdicts.add(Promise::P4, aftermath.findings);
+        recovery::aftermath(&Scene { counted, ..scene }, &mut refused);
+        // What the workers said themselves comes first: most of the rest follows from it.
+        let mut verdicts = Verdicts::default();
+        verdicts.add(Promise::P4, refused);
+        verdicts.merge(examined.verdicts);
         let lost = examined.acknowledged.saturating_sub(examined.found);
         let exercised = !examined.figures.iter().any(Figure::is_missing);
         Ok(Phased {
@@ -154,7 +155,7 @@ impl Left<'_> {
             in_doubt: examined.in_doubt,
             took_effect: examined.took_effect,
             verdicts,
-            recoveries: aftermath.recoveries,
+            recoveries: examined.recoveries,
             refused_late: examined.refused_late,
             counted: Some(counted),
             engine: Some(engine),

@@ -42,6 +42,8 @@ pub enum Broken {
     Gone = 13,
     /// An entry under a lease whose end has been told.
     Undead = 14,
+    /// The value of another name, or of none.
+    OtherName = 15,
 }
 
 /// What a log's number for a broken value means.
@@ -61,6 +63,7 @@ pub fn describe_broken(how: u64) -> &'static str {
         12 => "a watch told of what it had told before, or of what was not yet",
         13 => "what this writer alone may delete is gone, or another's",
         14 => "an entry was there after its lease had been revoked",
+        15 => "the value is not that of the name it was read by",
         _ => "broken in an unknown way",
     }
 }

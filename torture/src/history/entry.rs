@@ -43,17 +43,17 @@ pub enum Kind {
     Create = 14,
     /// churn: the names of one [`Create`](Self::Create), whose author is `previous` and revision `count`, deleted again.
     Delete = 15,
-    /// leases: a name taken; `revision` is the token, `extra` the lease, `count` until when that holds for certain.
-    Take = 16,
+    /// leases: the lease `extra` granted, or made to last its whole time again.
+    Lend = 16,
+    /// leases: a name taken under the lease `extra`; `revision` is the token.
+    Take = 17,
     /// leases: a write that names the token `extra`.
-    Guarded = 17,
-    /// leases: the lease `extra` made longer; `count` is until when it holds for certain.
-    Prolong = 18,
+    Guarded = 18,
     /// leases: a name given back by who held it with the token `extra`.
     Leave = 19,
     /// leases: the lease `extra` ended by its owner; `revision` is the clock after that.
     Revoke = 20,
-    /// leases: a name seen held, with the token `revision`; `extra` is the lease.
+    /// leases: a name seen held with the token `revision`, under the lease `extra`.
     Sight = 21,
     /// leases: an entry put under somebody else's lease `extra`.
     Lodge = 22,
@@ -83,9 +83,9 @@ impl Kind {
         Self::Look,
         Self::Create,
         Self::Delete,
+        Self::Lend,
         Self::Take,
         Self::Guarded,
-        Self::Prolong,
         Self::Leave,
         Self::Revoke,
         Self::Sight,
@@ -104,7 +104,7 @@ impl Kind {
             Self::Read | Self::Sight => Some(Numbered::Seen),
             Self::Look | Self::Batch | Self::View | Self::Revoke => Some(Numbered::Clock),
             Self::Attach | Self::Wait | Self::Intend | Self::Renew => None,
-            Self::Release | Self::Drop | Self::Torn | Self::Prolong => None,
+            Self::Release | Self::Drop | Self::Torn | Self::Lend => None,
         }
     }
 }

@@ -1,50 +1,146 @@
-use super::{Cast, Examined, Scenario};
-use crate::{
-    check::{Promise, Scene},
-    hand::Hand,
-    torment::Torment,
-    torment::{Lives, Slot},
-};
+//! Names that come and go for ever: far more of them than the segment has room for, and not one place is ever lost.
+//!
+//! All workers want the same names at the same time: the number of the next one is in a word all share, whoever creates
+//! it moves the word on. A worker creates one to four names by one commit if all are absent, keeps them for a while,
+//! reads them, writes them anew, and deletes them by one commit if they are still the ones it created. A worker that was
+//! killed leaves its names behind; its next life finds them by a range, since each value names its author.
+//!
+//! ```text
+//! churn/3/0000004711 … 4713 ─ create if absent (raced) ─► kept ─► delete if created at ─► wanted again, by anybody
+//! ```
+
+mod check;
+mod work;
+
+use std::path::Path;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use slotguard::backend::SharedMemory;
 use slotguard::{Error, Segment};
-use std::{path::Path, time::Duration};
+
+use super::{Cast, Examined, Scenario, fill};
+use crate::check::{Findings, Promise, Scene};
+use crate::plan::share_entries;
+use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use crate::value;
+
+pub use work::act;
+
+/// Names the segment has room for.
+const KEYS: u32 = 1_024;
+/// Names a thread keeps at most; all threads together fill most of the segment.
+const KEEP: u64 = 100;
+/// Names created by one commit, at most.
+const BATCH: u64 = 4;
+/// Folders the names are spread over.
+const FOLDERS: u64 = 16;
+
+/// The owner who is never killed, whose names are counted exactly: the first thread of the last slot.
+const STEADY: u32 = 7;
+
+const PREFIX: &str = "churn/";
+
+/// The name with this number.
+fn name(ticket: u64) -> String {
+    // Three neighbours share a folder, so a batch is in one leaf of the directory or in several.
+    format!("{PREFIX}{:x}/{ticket:010}", ticket / 3 % FOLDERS)
+}
+
+/// The number in a name.
+fn ticket(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.split_once('/')?.1.parse().ok()
+}
+
+/// Who wants names and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub torment: Torment,
+    roles: Vec<Vec<Role>>,
 }
+
+/// What a thread does with names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
-    A,
+    /// Creates and deletes.
+    Owner,
+    /// Counts the names there are at one moment, and those of this writer, who is never killed.
+    Counter(u32),
 }
-pub fn act(_: Role, _: &mut Hand<'_>) -> Result<(), Error> {
-    Ok(())
-}
+
 impl Plan {
-    pub fn of(seed: u64, _round: u64, length: Duration) -> Self {
-        Self {
-            torment: Torment {
-                length,
-                slots: vec![Slot { capacity: 9, ..Slot::of(Lives::Steady, &[Role::A]) }],
-                lease: Duration::from_millis(9),
-                seed,
-            },
-        }
+    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+        use Role::{Counter, Owner};
+        let mut random = Random::of(seed, &[5, round]);
+        let plan: [(Lives, Vec<Role>); 7] = [
+            (Lives::Brisk, vec![Owner]),
+            (Lives::Brisk, vec![Owner]),
+            (Lives::Brisk, vec![Owner]),
+            (Lives::Brisk, vec![Owner]),
+            (Lives::Long, vec![Owner, Owner]),
+            (Lives::Long, vec![Counter(STEADY)]),
+            (Lives::Steady, vec![Owner, Counter(STEADY)]),
+        ];
+        let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
+        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
+        share_entries(&mut slots, length, |_| 1);
+        let lease = Duration::from_millis(60);
+        let torment = Torment { length, slots, lease, seed: random.next() };
+        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
     }
 }
+
 impl Scenario for Plan {
     fn torment(&self) -> &Torment {
         &self.torment
     }
+
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
-        Segment::builder().payload(payload).create(path)
+        let builder = Segment::builder().records(1).keys(KEYS).names(name(0).len() as u32);
+        builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
-    fn cast(&self, _: u32) -> Cast {
-        Cast::Churn(vec![Role::A])
+
+    fn cast(&self, slot: u32) -> Cast {
+        Cast::Churn(self.roles[slot as usize].clone())
     }
-    fn examine(&self, _: &Segment, _: &Scene<'_>) -> Result<Examined, Error> {
-        Ok(Examined::default())
+
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+        let store = SharedMemory::new(segment.clone())?;
+        let left = check::left(&store)?;
+        let mut examined = check::check(scene, &left, STEADY);
+        let mut room = Findings::default();
+        let fitted = fill::to_the_limit(&store, &mut room)?;
+        examined.verdicts.add(Promise::P4, room);
+        examined.figures.push(super::Figure::needed("names that fitted in at the end", fitted));
+        Ok(examined)
     }
-    fn words(&self, _: Promise) -> Option<&'static str> {
-        None
+
+    fn words(&self, promise: Promise) -> Option<&'static str> {
+        Some(match promise {
+            Promise::P1 => "a name created is there until it is deleted, and gone after that",
+            Promise::P3 => "a value is whole and is that of the name it was read by",
+            Promise::P4 => "the others go on, nothing is left, and there is room for as many as at first",
+            Promise::P5 => "names created or deleted by one commit come and go together",
+            Promise::P6 => "revisions respect real time, and a count shows one moment",
+            Promise::P7 => "of those who want a name one creates it; creations of a name grow",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_its_number_and_the_steady_owner_is_who_it_is_said_to_be() {
+        for number in [0, 1, 47, 9_999_999_999] {
+            assert_eq!(ticket(&name(number)), Some(number));
+        }
+        let plan = Plan::of(1, 0, Duration::from_secs(5));
+        let before: usize = plan.roles[..6].iter().map(Vec::len).sum();
+        assert_eq!(before, STEADY as usize);
+        assert_eq!(plan.roles[6][0], Role::Owner);
+        assert_eq!(plan.torment.slots[6].lives, Lives::Steady);
     }
 }

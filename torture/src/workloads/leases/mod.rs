@@ -1,50 +1,156 @@
-use super::{Cast, Examined, Scenario};
-use crate::{
-    check::{Promise, Scene},
-    hand::Hand,
-    torment::Torment,
-    torment::{Lives, Slot},
-};
+//! Names held under leases: one holder at a time, and who comes too late is refused, whatever became of the others.
+//!
+//! *Holders* take a name by putting an entry under a lease of their own if there is none, write the name's data by commits
+//! that check their token, prolong the lease, and give the name back, revoke the lease, walk away, are killed, or are
+//! stopped for longer than their lease lasts. Whoever finds the name taken waits for it. *Hosts* publish a lease, and
+//! revoke it soon after; *guests* put entries under it as fast as they can, so that some come in the moment it ends.
+//! *Lookers* read who holds what.
+//!
+//! ```text
+//! holder ─ grant ► take held/2 if absent ► { check held/2 is of my token, write data/2 } … ► give back, revoke, walk away
+//! host ─── grant ► publish host/1 ► revoke            guest ─ read host/1 ► put guest/… under that lease
+//! ```
+
+mod check;
+mod hold;
+mod lodge;
+
+use std::path::Path;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use slotguard::backend::{Backend, SharedMemory};
 use slotguard::{Error, Segment};
-use std::{path::Path, time::Duration};
+
+use super::{Cast, Examined, Scenario, fill};
+use crate::check::{Promise, Scene};
+use crate::hand::Hand;
+use crate::plan::share_entries;
+use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use crate::value;
+
+/// Names, leases and entries under them the segment has room for.
+const KEYS: u32 = 256;
+const HOSTS: u32 = 2;
+/// Entries each guest has at most.
+const GUEST_ENTRIES: u64 = 8;
+
+const HELD: &str = "held/";
+const DATA: &str = "data/";
+const GUESTS: &str = "guest/";
+
+/// What holders have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// How many names there are to hold.
+    pub names: u32,
+    /// Length of a lease in milliseconds.
+    pub lease_ms: u64,
+}
+
+impl Terms {
+    pub fn lease(self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+}
+
+/// Who holds what for how long, and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub torment: Torment,
+    roles: Vec<Vec<Role>>,
+    terms: Terms,
 }
+
+/// What a thread does with leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
-    A,
+    Holder(Terms),
+    /// Publishes leases under its number.
+    Host(u32, Terms),
+    Guest,
+    Looker(Terms),
 }
-pub fn act(_: Role, _: &mut Hand<'_>) -> Result<(), Error> {
-    Ok(())
-}
-impl Plan {
-    pub fn of(seed: u64, _round: u64, length: Duration) -> Self {
-        Self {
-            torment: Torment {
-                length,
-                slots: vec![Slot { capacity: 9, ..Slot::of(Lives::Steady, &[Role::A]) }],
-                lease: Duration::from_millis(9),
-                seed,
-            },
-        }
+
+type Key = <SharedMemory as Backend>::Key;
+
+/// The whole life of a thread.
+pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
+    let store = SharedMemory::new(hand.segment.clone())?;
+    match role {
+        Role::Holder(terms) => hold::hold_names(&store, terms, hand),
+        Role::Looker(terms) => hold::look_who_holds(&store, terms, hand),
+        Role::Host(number, terms) => lodge::host(&store, number, terms, hand),
+        Role::Guest => lodge::lodge(&store, hand),
     }
 }
+
+impl Plan {
+    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+        let mut random = Random::of(seed, &[6, round]);
+        let terms = Terms { names: 1 + random.below(3) as u32, lease_ms: 40 + random.below(60) };
+        let (holder, looker) = (Role::Holder(terms), Role::Looker(terms));
+        let plan: [(Lives, Vec<Role>); 8] = [
+            (Lives::Brisk, vec![holder]),
+            (Lives::Brisk, vec![holder]),
+            (Lives::Long, vec![holder, looker]),
+            (Lives::Steady, vec![holder, holder]),
+            (Lives::Brisk, vec![Role::Guest]),
+            (Lives::Brisk, vec![Role::Guest]),
+            (Lives::Long, vec![Role::Host(0, terms)]),
+            (Lives::Steady, vec![Role::Host(1, terms), looker]),
+        ];
+        let name = |role: &Role| match role {
+            Role::Holder(_) => "holder",
+            Role::Host(..) => "host",
+            Role::Guest => "guest",
+            Role::Looker(_) => "looker",
+        };
+        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
+            let names: Vec<&str> = roles.iter().map(name).collect();
+            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
+        };
+        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
+        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
+        share_entries(&mut slots, length, |_| 1);
+        let torment = Torment { length, slots, lease: terms.lease(), seed: random.next() };
+        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect(), terms }
+    }
+}
+
 impl Scenario for Plan {
     fn torment(&self) -> &Torment {
         &self.torment
     }
+
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
-        Segment::builder().payload(payload).create(path)
+        let builder = Segment::builder().records(1).keys(KEYS).names(16);
+        builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
-    fn cast(&self, _: u32) -> Cast {
-        Cast::Leases(vec![Role::A])
+
+    fn cast(&self, slot: u32) -> Cast {
+        Cast::Leases(self.roles[slot as usize].clone())
     }
-    fn examine(&self, _: &Segment, _: &Scene<'_>) -> Result<Examined, Error> {
-        Ok(Examined::default())
+
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+        let store = SharedMemory::new(segment.clone())?;
+        let left = check::left(&store, self.terms)?;
+        let mut examined = check::check(scene, self.terms, &left);
+        let mut room = crate::check::Findings::default();
+        fill::to_the_limit(&store, &mut room)?;
+        examined.verdicts.add(Promise::P4, room);
+        Ok(examined)
     }
-    fn words(&self, _: Promise) -> Option<&'static str> {
-        None
+
+    fn words(&self, promise: Promise) -> Option<&'static str> {
+        Some(match promise {
+            Promise::P1 => "a write under a token is in its name's data once, in the order of tokens",
+            Promise::P3 => "every value read is whole",
+            Promise::P4 => "a dead holder's name is free in time; no entry and no lease is left",
+            Promise::P5 => return None,
+            Promise::P6 => "revisions respect real time, so tokens grow",
+            Promise::P7 => "one holder at a time, late writes refused, nothing lives by a lease that is over",
+        })
     }
 }

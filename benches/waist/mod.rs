@@ -1,0 +1,133 @@
+//! The rows of the waist: what named entries cost, ours beside whatever stores this run was given.
+//!
+//! ```text
+//!  system ─ what is asked of a store        ours · mutexed (a map in one process)        others come with their own bench
+//!     │
+//!     ├─ commits    1 to 32 entries at one moment, alone
+//!     ├─ contended  several workers ── task (what one does) ── crossing (sets that overlap) · keys (create, delete)
+//!     ├─ churn      names that come and go for ever
+//!     ├─ lookup     among few and many
+//!     ├─ range      alone, and beside writers
+//!     ├─ watch      from a put to the batch ── ear (who listens, and where)
+//!     ├─ fanout     what watchers cost those who write
+//!     ├─ session    is it alive; renewal
+//!     └─ memory     bytes a key
+//!     │
+//!  goals ─ what they should come to        beside ─ the others' ratios to ours
+//! ```
+//! Rows that are compared are measured in turns or round by round, and every count that can be checked is: a row that lost
+//! a commit is a failure, not a figure.
+
+mod beside;
+mod churn;
+mod commits;
+mod contended;
+mod crossing;
+mod ear;
+mod fanout;
+mod goals;
+mod keys;
+mod limit;
+mod lookup;
+mod memory;
+mod mutexed;
+mod ours;
+mod range;
+mod session;
+pub mod system;
+mod task;
+mod watch;
+
+use std::{env, ffi::OsString, io, process::ExitCode};
+
+use system::System;
+
+use crate::support::{
+    Run, crew, errand,
+    options::{Mode, Options},
+    report,
+};
+
+/// What a bench of the waist is called, and whom it measures besides us.
+pub struct Bench {
+    /// The name of the bench and of its file of numbers.
+    pub name: &'static str,
+    /// The other stores.
+    pub rivals: Vec<Box<dyn System>>,
+    /// What the reader of the numbers must know: who is missing, and why.
+    pub notes: Vec<String>,
+}
+
+/// Runs the errand it was started for, or measures what was asked for.
+pub fn main(bench: Bench) -> ExitCode {
+    let mut systems: Vec<Box<dyn System>> = vec![Box::new(ours::Ours), Box::new(mutexed::Mutexed)];
+    systems.extend(bench.rivals);
+    let known: Vec<&dyn System> = systems.iter().map(AsRef::as_ref).collect();
+    let errands: [errand::Errand<'_>; 2] = [
+        (crew::WORK, &|words: &[OsString]| task::work_for_the_parent(words, &known)),
+        (ear::LISTEN, &|words: &[OsString]| ear::listen_for_the_parent(words, &known)),
+    ];
+    if let Some(ended) = errand::run(&errands) {
+        return ended;
+    }
+    match understood().and_then(|options| everything(bench.name, &bench.notes, &known, options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", bench.name);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The command line, without criterion to explain what it does not understand: rows are compared in turns here, and its
+/// estimates of each by itself would only double the time.
+fn understood() -> io::Result<Options> {
+    let known = ["--bench", "--test", "--list", "--exact"];
+    match env::args().skip(1).find(|word| word.starts_with('-') && !known.contains(&word.as_str())) {
+        Some(word) => {
+            Err(io::Error::other(format!("{word} is not known here; {known:?} and a word to choose rows are")))
+        }
+        None => Ok(Options::from_environment()),
+    }
+}
+
+fn everything(name: &str, notes: &[String], systems: &[&dyn System], options: Options) -> io::Result<()> {
+    let say_notes = || notes.iter().for_each(|note| println!("note: {note}"));
+    let mut run = Run::begin(options)?;
+    if run.options.mode != Mode::List {
+        say_notes();
+    }
+    commits::run(&mut run, systems)?;
+    crossing::run(&mut run, systems)?;
+    keys::run(&mut run, systems)?;
+    churn::run(&mut run)?;
+    lookup::run(&mut run, systems)?;
+    range::run(&mut run, systems)?;
+    watch::run(&mut run, systems)?;
+    fanout::run(&mut run, systems)?;
+    session::run(&mut run, systems)?;
+    memory::run(&mut run)?;
+    if run.options.measures() {
+        beside::finish(&mut run, systems);
+        report::finish(&run, name, &goals::all(&run, systems), goals::ELSEWHERE)?;
+        say_notes();
+    }
+    Ok(())
+}
+
+/// A folder of this run's own for one store.
+fn folder(run: &Run) -> io::Result<tempfile::TempDir> {
+    let scratch = run.scratch.as_ref().expect("rows that run have a folder");
+    tempfile::Builder::new().prefix("s").tempdir_in(scratch.path())
+}
+
+/// `full` if the run measures at its usual length, a tenth of it if it was shortened, and a five-hundredth if it only sees
+/// that every row runs: for rows whose length is a count and not a time.
+fn scaled(run: &Run, full: u32) -> u32 {
+    match run.options.mode {
+        Mode::List => full,
+        Mode::Measure if run.options.window.as_millis() >= 100 => full,
+        Mode::Measure => full / 10,
+        _ => full / 500,
+    }
+}

@@ -1,0 +1,436 @@
+//! The operations on named entries and leases, each as a child acts it out, and what the survivor must find of it.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use slotguard::backend::{Backend, Op};
+use slotguard::{Outcome, Revision};
+
+use super::plot::Plot;
+use super::puppet::Cue;
+use super::scene::{LONG, Stage};
+use super::store::{Entries, Entry, Store, committed, name, put, put_under, value};
+use super::sweep::{Fate, Order};
+
+/// One operation and what it does to the entries.
+#[derive(Clone, Copy)]
+pub struct Named {
+    pub name: &'static str,
+    pub part: fn(&Store, &Cue<'_>),
+    pub effect: fn(&mut Entries),
+    pub shape: Shape,
+}
+
+/// What the directory is like beforehand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// A few entries in one leaf.
+    Small,
+    /// The creation of the next name gives the root children.
+    AboutToGrow,
+    /// The root has children already, and the creation of the next name splits one.
+    AboutToSplit,
+    /// There are three leaves, and deleting the last name leaves two.
+    AboutToMerge,
+    /// There are two, and deleting the last name leaves the root alone.
+    AboutToShrink,
+}
+
+/// Names in play where there are few; some of them are there beforehand.
+const FEW: u32 = 6;
+const THERE: [u32; 3] = [1, 3, 5];
+
+const PLAIN: Named = Named { name: "", part: |_, _| (), effect: |_| (), shape: Shape::Small };
+
+pub const CREATE: Named = Named { name: "creation of a key", part: create_2, effect: |all| added(all, 2), ..PLAIN };
+pub const DELETE: Named = Named {
+    name: "deletion of a key",
+    part: |store, cue| delete(store, cue, 3),
+    effect: |all| removed(all, 3),
+    ..PLAIN
+};
+pub const PUT: Named = Named { name: "put of a key", part: put_1, effect: |all| put_again(all, 1, false), ..PLAIN };
+pub const MOVE: Named = Named { name: "deletion and creation in one commit", part: r#move, effect: moved, ..PLAIN };
+pub const GROW: Named = Named {
+    name: "creation that gives the root children",
+    part: |store, cue| create(store, cue, Shape::AboutToGrow.there()),
+    effect: |all| added(all, Shape::AboutToGrow.there()),
+    shape: Shape::AboutToGrow,
+};
+pub const SPLIT: Named = Named {
+    name: "creation that splits a leaf",
+    part: |store, cue| create(store, cue, Shape::AboutToSplit.there()),
+    effect: |all| added(all, Shape::AboutToSplit.there()),
+    shape: Shape::AboutToSplit,
+};
+pub const MERGE: Named = Named {
+    name: "deletion that merges two leaves",
+    part: |store, cue| delete(store, cue, Shape::AboutToMerge.there() - 1),
+    effect: |all| removed(all, Shape::AboutToMerge.there() - 1),
+    shape: Shape::AboutToMerge,
+};
+pub const SHRINK: Named = Named {
+    name: "deletion that lowers the root",
+    part: |store, cue| delete(store, cue, Shape::AboutToShrink.there() - 1),
+    effect: |all| removed(all, Shape::AboutToShrink.there() - 1),
+    shape: Shape::AboutToShrink,
+};
+pub const GRANT: Named = Named { name: "grant of a lease", part: grant, ..PLAIN };
+pub const CREATE_UNDER: Named = Named {
+    name: "creation under a lease",
+    part: |store, cue| under_a_lease(store, cue, 2),
+    effect: |all| put_again(all, 2, true),
+    ..PLAIN
+};
+pub const PUT_UNDER: Named = Named {
+    name: "put of a key under a lease",
+    part: |store, cue| under_a_lease(store, cue, 1),
+    effect: |all| put_again(all, 1, true),
+    ..PLAIN
+};
+pub const RENEW: Named = Named { name: "renewal of a lease", part: renew, ..PLAIN };
+pub const REVOKE: Named = Named {
+    name: "revocation of a lease",
+    part: revoke,
+    effect: |all| all.retain(|_, entry| !entry.is_leased),
+    ..PLAIN
+};
+
+fn create(store: &Store, cue: &Cue<'_>, number: u32) {
+    let mine = store.own_keys();
+    put(&mine, &name(1));
+    let (key, value) = (mine.key(&name(number)).expect("a name"), value(1));
+    cue.ready();
+    // While it was stopped somebody else may have created it.
+    if let Outcome::Committed(revision) = mine.commit(&[Op::put(&key, &value).if_absent()]).expect("a commit") {
+        cue.board.acknowledge(revision.0);
+    }
+    std::mem::forget(mine);
+}
+
+fn create_2(store: &Store, cue: &Cue<'_>) {
+    create(store, cue, 2);
+}
+
+fn delete(store: &Store, cue: &Cue<'_>, number: u32) {
+    let mine = store.own_keys();
+    put(&mine, &name(1));
+    let key = mine.key(&name(number)).expect("a name");
+    cue.ready();
+    let revision = committed(&mine, &[Op::delete(&key).if_exists()]);
+    cue.board.acknowledge(revision.0);
+    std::mem::forget(mine);
+}
+
+fn put_1(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    let key = mine.key(&name(1)).expect("a name");
+    let version = mine.read(&key, &mut Vec::new()).expect("a read").0.expect("an entry").version;
+    let next = value(version.0 + 1);
+    cue.ready();
+    let revision = committed(&mine, &[Op::put(&key, &next)]);
+    cue.board.acknowledge(revision.0);
+    std::mem::forget(mine);
+}
+
+fn r#move(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    put(&mine, &name(1));
+    let (from, to, value) = (mine.key(&name(3)).expect("a name"), mine.key(&name(4)).expect("a name"), value(1));
+    cue.ready();
+    let revision = committed(&mine, &[Op::delete(&from).if_exists(), Op::put(&to, &value).if_absent()]);
+    cue.board.acknowledge(revision.0);
+    std::mem::forget(mine);
+}
+
+fn grant(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    put(&mine, &name(1));
+    cue.ready();
+    mine.grant(LONG).expect("a lease");
+    cue.done();
+    std::mem::forget(mine);
+}
+
+fn under_a_lease(store: &Store, cue: &Cue<'_>, number: u32) {
+    let mine = store.own_keys();
+    let lease = mine.grant(LONG).expect("a lease");
+    let key = mine.key(&name(number)).expect("a name");
+    let version = mine.read(&key, &mut Vec::new()).expect("a read").0.map_or(0, |meta| meta.version.0);
+    let next = value(version + 1);
+    cue.ready();
+    let revision = committed(&mine, &[Op::put_leased(&key, &next, lease)]);
+    cue.board.acknowledge(revision.0);
+    std::mem::forget(mine);
+}
+
+fn renew(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    let lease = mine.grant(LONG).expect("a lease");
+    put_under(&mine, &name(2), lease);
+    cue.ready();
+    mine.renew(lease).expect("a lease that lives");
+    cue.done();
+    std::mem::forget(mine);
+}
+
+fn revoke(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    let lease = mine.grant(LONG).expect("a lease");
+    put_under(&mine, &name(2), lease);
+    put_under(&mine, &name(3), lease);
+    cue.ready();
+    mine.revoke(lease).expect("a lease that lives");
+    cue.done();
+    std::mem::forget(mine);
+}
+
+/// What the change itself will number.
+const NEW: Revision = Revision(0);
+
+fn added(all: &mut Entries, number: u32) {
+    all.insert(name(number), Entry { version: 1, created: NEW, modified: NEW, is_leased: false });
+}
+
+fn removed(all: &mut Entries, number: u32) {
+    all.remove(&name(number)).expect("it was there");
+}
+
+fn moved(all: &mut Entries) {
+    removed(all, 3);
+    added(all, 4);
+}
+
+fn put_again(all: &mut Entries, number: u32, is_leased: bool) {
+    let entry = all.entry(name(number)).or_insert(Entry { version: 0, created: NEW, modified: NEW, is_leased });
+    *entry = Entry { version: entry.version + 1, modified: NEW, is_leased, ..*entry };
+}
+
+fn newest(all: &Entries) -> Revision {
+    all.values().map(|entry| entry.modified).max().unwrap_or_default()
+}
+
+/// Whether the entries are as expected; what is new has one revision, larger than all before, which is returned.
+fn is_as(expected: &Entries, found: &Entries, before: Revision) -> Option<Revision> {
+    let mut number = before;
+    let same = expected.len() == found.len()
+        && expected.iter().zip(found).all(|((name, expected), (found_name, found))| {
+            let mut is_new = |expected: Revision, found: Revision| {
+                if expected != NEW {
+                    return expected == found;
+                }
+                assert!(found > before, "{name}: a later change has a larger revision");
+                assert!(number == before || number == found, "{name}: one commit, one revision");
+                number = found;
+                true
+            };
+            name == found_name
+                && (expected.version, expected.is_leased) == (found.version, found.is_leased)
+                && is_new(expected.created, found.created)
+                && is_new(expected.modified, found.modified)
+        });
+    same.then_some(number)
+}
+
+impl Shape {
+    /// How many names are there, the first ones, if it is not small.
+    ///
+    /// Found out once by creating or deleting one after another and counting nodes.
+    pub fn there(self) -> u32 {
+        static THERE: [OnceLock<u32>; 5] = [const { OnceLock::new() }; 5];
+        *THERE[self as usize].get_or_init(|| {
+            let folder = tempfile::Builder::new().prefix("slotguard-crash-").tempdir_in("/dev/shm").expect("a folder");
+            let store = Store::new(folder.path(), 64);
+            let begin = match self {
+                Self::Small => return THERE_FEW,
+                Self::AboutToGrow => 0,
+                Self::AboutToSplit => Self::AboutToGrow.there() + 1,
+                Self::AboutToMerge => Self::AboutToSplit.there() + 1,
+                Self::AboutToShrink => Self::AboutToGrow.there() + 1,
+            };
+            (0..begin).for_each(|number| store.put(&name(number)));
+            let before = store.nodes();
+            let is_growing = matches!(self, Self::AboutToGrow | Self::AboutToSplit);
+            let wanted = match self {
+                Self::AboutToGrow => before + 2,
+                Self::AboutToSplit => before + 1,
+                Self::AboutToMerge => before - 1,
+                _ => before - 2,
+            };
+            let mut there = begin;
+            loop {
+                let last = there;
+                if is_growing {
+                    store.put(&name(there));
+                    there += 1;
+                } else {
+                    there -= 1;
+                    store.delete(&name(there));
+                }
+                match store.nodes() {
+                    nodes if nodes == wanted => return last,
+                    nodes => assert_eq!(nodes, before, "{self:?}: with {there} names"),
+                }
+            }
+        })
+    }
+
+    /// All names in play; the last may be yet to be created.
+    pub fn names(self) -> Vec<String> {
+        let numbers = match self {
+            Self::Small => FEW,
+            Self::AboutToGrow | Self::AboutToSplit => self.there() + 1,
+            Self::AboutToMerge | Self::AboutToShrink => self.there(),
+        };
+        (0..numbers).map(name).collect()
+    }
+
+    /// How many more nodes there are afterwards.
+    fn growth(self) -> i64 {
+        match self {
+            Self::Small => 0,
+            Self::AboutToGrow => 2,
+            Self::AboutToSplit => 1,
+            Self::AboutToMerge => -1,
+            Self::AboutToShrink => -2,
+        }
+    }
+}
+
+const THERE_FEW: u32 = THERE.len() as u32;
+
+impl Named {
+    /// Leases live where the operation is about one.
+    fn is_about_leases(&self) -> bool {
+        [GRANT, CREATE_UNDER, PUT_UNDER, RENEW, REVOKE].iter().any(|other| other.name == self.name)
+    }
+
+    /// Whether its author is told the revision of a commit.
+    pub fn is_numbered(&self) -> bool {
+        ![GRANT, RENEW, REVOKE].iter().any(|other| other.name == self.name)
+    }
+
+    /// Whether what is found is what it leads to; the revision of what is new then, or the newest there was.
+    pub fn is_in(&self, before: &Entries, found: &Entries) -> Option<Revision> {
+        is_as(&self.expected(before), found, newest(before))
+    }
+
+    /// The names that it changes.
+    pub fn names_meant(&self, before: &Entries) -> Vec<String> {
+        let after = self.expected(before);
+        let names = before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name));
+        names.cloned().collect()
+    }
+
+    fn expected(&self, before: &Entries) -> Entries {
+        let mut after = before.clone();
+        (self.effect)(&mut after);
+        after
+    }
+}
+
+impl Plot for Named {
+    type Scene = Store;
+    type View = Entries;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn scene(&self, folder: &Path) -> Store {
+        let names = self.shape.names();
+        let most = match self.shape {
+            Shape::AboutToMerge => Shape::AboutToSplit.there() + 1,
+            Shape::AboutToShrink => Shape::AboutToGrow.there() + 1,
+            _ => names.len() as u32,
+        };
+        // Some room for leases and for others' names.
+        let store = Store::new(folder, most + 4);
+        let there = if self.shape == Shape::Small { THERE.to_vec() } else { (0..self.shape.there()).collect() };
+        there.into_iter().for_each(|number| store.put(&name(number)));
+        match self.shape {
+            Shape::AboutToMerge => reached_from(&store, self.shape, Shape::AboutToSplit),
+            Shape::AboutToShrink => reached_from(&store, self.shape, Shape::AboutToGrow),
+            _ => {}
+        }
+        store
+    }
+
+    fn play(&self, store: &Store, cue: &Cue<'_>) {
+        (self.part)(store, cue);
+    }
+
+    fn look(&self, store: &Store) -> Entries {
+        store.look()
+    }
+
+    fn judge(&self, store: &Store, mut before: Entries, order: Order, _turn: usize) -> Fate {
+        let (newest, original) = (newest(&before), before.clone());
+        let mut after = self.expected(&before);
+        if order == Order::RecoverFirst {
+            store.all_is_recovered();
+        }
+        let acknowledged = store.board().is_acknowledged();
+        let found = store.look();
+        // What lives by the dead one's lease goes with it, all at once for whoever looks.
+        if !found.values().any(|entry| entry.is_leased) {
+            before.retain(|_, entry| !entry.is_leased);
+            after.retain(|_, entry| !entry.is_leased);
+        }
+        let done = is_as(&after, &found, newest);
+        if acknowledged {
+            let done = done.unwrap_or_else(|| panic!("what is acknowledged is there: {found:?}"));
+            assert!(done == newest || done.0 == store.board().revision(), "the number its author was told");
+        }
+        assert!(done.is_some() || found == before, "as before or as after: {found:?}, before: {before:?}");
+        let names = self.shape.names();
+        store.is_found(&found, &names);
+        store.goes_on(&found, &names);
+        store.nothing_is_lost();
+        let undone = if order == Order::RecoverFirst { before } else { original };
+        match (acknowledged, done) {
+            (true, _) => Fate::Acknowledged,
+            (false, Some(number)) if number > newest || found != undone => Fate::Done,
+            _ => Fate::Undone,
+        }
+    }
+
+    fn change(&self, store: &Store) {
+        let before = store.look();
+        for name in self.shape.names() {
+            store.put(&name);
+        }
+        let after = store.look();
+        for name in self.shape.names() {
+            let version = before.get(&name).map_or(0, |entry| entry.version);
+            assert_eq!(after[&name].version, version + 1, "{name}: the survivor's put is one version");
+        }
+    }
+
+    fn succeeded(&self, store: &Store, before: Entries) {
+        let found = store.look();
+        assert!(self.is_in(&before, &found).is_some(), "{}: {found:?}", self.name);
+        if !self.is_about_leases() {
+            let nodes = store.nodes() as i64;
+            let was = self.scene_nodes();
+            assert_eq!(nodes - was, self.shape.growth(), "{}: nodes more than before", self.name);
+        }
+    }
+}
+
+impl Named {
+    /// The nodes besides the root that there are beforehand.
+    fn scene_nodes(&self) -> i64 {
+        match self.shape {
+            Shape::Small | Shape::AboutToGrow => 0,
+            Shape::AboutToSplit | Shape::AboutToShrink => 2,
+            Shape::AboutToMerge => 3,
+        }
+    }
+}
+
+/// Creates the names that made the directory grow, and deletes them again.
+fn reached_from(store: &Store, to: Shape, from: Shape) {
+    (to.there()..=from.there()).for_each(|number| store.put(&name(number)));
+    (to.there()..=from.there()).rev().for_each(|number| store.delete(&name(number)));
+}

@@ -1,0 +1,183 @@
+//! Operations on named entries and leases killed, or stopped, after each of their instructions: the directory is as before
+//! or as after, takes every name, and has lost no room; and whatever lived by a dead one's lease goes.
+
+use slotguard::backend::{Backend, Event, Watch};
+use slotguard::{Deadline, Revision};
+
+use super::alone::{alone, stay_on_one_processor};
+use super::asleep::{Wait, Waker, published, wakers_get_no_further};
+use super::entries::{self, Named};
+use super::puppet::Puppet;
+use super::scale::kills;
+use super::scene::Stage;
+use super::stopped::stop;
+use super::store::{Entries, Store, name};
+use super::sweep::{sweep_along, walk};
+
+/// The survivor changes the neighbours of what a stopped one is about, in the same leaf and in others, and needs nothing
+/// from it; it goes on and does what it was about, once.
+fn others_go_on(named: Named, store: &Store, before: &Entries, stopped: Puppet) {
+    let acknowledged = store.board().is_acknowledged();
+    let found = store.look();
+    let done = named.is_in(before, &found);
+    assert!(done.is_some() || (found == *before && !acknowledged), "as before or as after: {found:?}");
+    let mut names = named.shape.names();
+    store.is_found(&found, &names);
+    names.insert(0, String::from("v/first of all"));
+    names.push(String::from("x/last of all"));
+    let meant = named.names_meant(before);
+    for name in names.iter().filter(|name| !meant.contains(name)) {
+        store.put(name);
+        store.delete(name);
+        store.put(name);
+    }
+    let seen = store.look();
+    let reaped = store.segment().reap().expect("a recovery");
+    assert_eq!(reaped.participants, 0, "the stopped are not dead");
+
+    stopped.finish();
+    assert!(store.board().is_acknowledged(), "the stopped one does what it was about");
+    let last = store.look();
+    if found != *before {
+        let number = done.expect("found done");
+        // What is deleted bears no number that others could see.
+        let is_seen = named.is_numbered() && before.values().all(|entry| entry.modified < number);
+        assert!(!is_seen || store.board().revision() == number.0, "its author is told the number that others saw");
+        assert_eq!(last, seen, "what others saw is all there was of it");
+    } else {
+        assert!(named.is_in(&seen, &last).is_some(), "it is in, once: {seen:?} became {last:?}");
+    }
+    store.goes_on(&last, &names);
+    store.nothing_is_lost();
+}
+
+fn killed_or_stopped_anywhere(named: Named) {
+    alone(|folder| {
+        stay_on_one_processor();
+        let walk = walk(folder, named);
+        sweep_along(folder, named, &walk, kills() / 2);
+        stop(folder, named, &walk, kills() / 4, |store, before, stopped| others_go_on(named, store, &before, stopped));
+    });
+}
+
+#[test]
+fn a_creation_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
+    killed_or_stopped_anywhere(entries::CREATE);
+}
+
+#[test]
+fn a_deletion_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
+    killed_or_stopped_anywhere(entries::DELETE);
+}
+
+#[test]
+fn a_put_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
+    killed_or_stopped_anywhere(entries::PUT);
+}
+
+#[test]
+fn a_deletion_and_creation_in_one_commit_killed_or_stopped_at_any_instruction_are_both_in_or_neither() {
+    killed_or_stopped_anywhere(entries::MOVE);
+}
+
+#[test]
+fn a_creation_that_splits_a_leaf_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
+    killed_or_stopped_anywhere(entries::SPLIT);
+}
+
+#[test]
+fn a_creation_that_gives_the_root_children_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
+    killed_or_stopped_anywhere(entries::GROW);
+}
+
+#[test]
+fn a_deletion_that_merges_two_leaves_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
+    killed_or_stopped_anywhere(entries::MERGE);
+}
+
+#[test]
+fn a_deletion_that_lowers_the_root_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
+    killed_or_stopped_anywhere(entries::SHRINK);
+}
+
+#[test]
+fn a_grant_killed_or_stopped_at_any_instruction_leaves_no_lease() {
+    killed_or_stopped_anywhere(entries::GRANT);
+}
+
+#[test]
+fn a_creation_under_a_lease_killed_or_stopped_at_any_instruction_goes_with_its_author() {
+    killed_or_stopped_anywhere(entries::CREATE_UNDER);
+}
+
+#[test]
+fn a_put_under_a_lease_killed_or_stopped_at_any_instruction_goes_with_its_author_or_leaves_the_old_value() {
+    killed_or_stopped_anywhere(entries::PUT_UNDER);
+}
+
+#[test]
+fn a_renewal_killed_or_stopped_at_any_instruction_leaves_no_lease() {
+    killed_or_stopped_anywhere(entries::RENEW);
+}
+
+#[test]
+fn a_revocation_killed_or_stopped_at_any_instruction_leaves_all_its_entries_until_it_is_over_and_then_none() {
+    killed_or_stopped_anywhere(entries::REVOKE);
+}
+
+/// Waits for the name that is created.
+fn wait_for_key(store: &Store, _: &Entries) -> u64 {
+    let (keys, mut value) = (store.own_keys(), Vec::new());
+    let key = keys.key(&name(2)).expect("a name");
+    loop {
+        let (meta, revision) = keys.read(&key, &mut value).expect("a read");
+        if let Some(meta) = meta {
+            return meta.created.0;
+        }
+        assert!(keys.wait(&key, revision, &Deadline::never()).expect("a wait"), "a wait without an end");
+    }
+}
+
+/// Watches all names until that one is reported.
+fn watch_for_key(store: &Store, seen: &Entries) -> u64 {
+    let keys = store.own_keys();
+    let newest = seen.values().map(|entry| entry.modified).max().expect("an entry");
+    let mut watch = keys.watch("w/", Revision(newest.0 + 1)).expect("a watch");
+    let mut is_there = false;
+    loop {
+        let visit = &mut |event: Event<'_, _>| match event {
+            Event::Put { key, meta, .. } if AsRef::<str>::as_ref(key) == name(2) => is_there = meta.version.0 > 0,
+            Event::Put { .. } | Event::Progress(_) => {}
+            Event::Delete { key } => panic!("{key:?} is still there"),
+            Event::Resync => panic!("nothing was missed"),
+        };
+        let told = watch.next(&Deadline::never(), visit).expect("a batch").expect("a watch without an end");
+        if is_there {
+            return told.0;
+        }
+    }
+}
+
+fn awaited(waker: Waker, wait: fn(&Store, &Entries) -> u64) {
+    wakers_get_no_further(Wait { plot: entries::CREATE, waker, wait, from: published });
+}
+
+#[test]
+fn a_waiter_for_a_key_whose_creator_is_killed_returns() {
+    awaited(Waker::Killed, wait_for_key);
+}
+
+#[test]
+fn a_waiter_for_a_key_whose_creator_is_stopped_returns() {
+    awaited(Waker::Stopped, wait_for_key);
+}
+
+#[test]
+fn a_watcher_of_a_prefix_whose_committer_is_killed_is_told() {
+    awaited(Waker::Killed, watch_for_key);
+}
+
+#[test]
+fn a_watcher_of_a_prefix_whose_committer_is_stopped_is_told() {
+    awaited(Waker::Stopped, watch_for_key);
+}

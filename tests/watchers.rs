@@ -1,0 +1,122 @@
+//! What a watcher that is asleep costs writers of other prefixes: nothing, counted in instructions.
+
+#[allow(dead_code, reason = "each test file uses a part")]
+#[path = "crash/alone.rs"]
+mod alone;
+#[allow(dead_code, reason = "each test file uses a part")]
+#[path = "crash/board.rs"]
+mod board;
+#[allow(dead_code, reason = "each test file uses a part")]
+#[path = "crash/puppet.rs"]
+mod puppet;
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use slotguard::backend::{Backend, Op, SharedMemory, Watch};
+use slotguard::{Cancel, Deadline, Error, Revision, Segment};
+
+use alone::alone;
+use board::Board;
+use puppet::Puppet;
+
+/// How many watchers sleep.
+const WATCHERS: usize = 1_000;
+/// Entries of the other prefix.
+const OTHERS: usize = 100;
+
+fn put(store: &SharedMemory, name: &str) {
+    store.commit(&[Op::put(&store.key(name).unwrap(), b"value")]).unwrap();
+}
+
+/// A child that is about to commit the same over and over: one entry, then two at once.
+fn writer(board: &Board, segment: &Segment) -> Puppet {
+    Puppet::new(board, |cue| {
+        let store = SharedMemory::new(segment.reopen().unwrap()).unwrap();
+        let (a, b) = (store.key("mine/a").unwrap(), store.key("mine/b").unwrap());
+        let work = || {
+            store.commit(&[Op::put(&a, b"one")]).unwrap();
+            store.commit(&[Op::put(&a, b"two"), Op::put(&b, b"two")]).unwrap();
+        };
+        // The lane is taken, its blocks are there, the handles know where the entries are.
+        (0..3).for_each(|_| work());
+        cue.ready();
+        // As often as it is stepped there: each round is the same code.
+        while std::hint::black_box(true) {
+            work();
+            cue.done();
+        }
+    })
+}
+
+/// Steps through what the child does until it has acknowledged it.
+fn instructions(child: &mut Puppet, board: &Board) -> usize {
+    board.clear();
+    let mut count = 0;
+    while !board.is_acknowledged() {
+        assert!(child.step(), "the child acknowledges what it did");
+        count += 1;
+    }
+    count
+}
+
+/// Whether this thread of ours sleeps on a futex.
+fn is_asleep(thread: &std::fs::DirEntry) -> bool {
+    let futex = libc::SYS_futex.to_string();
+    let call = std::fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
+    call.split(' ').next() == Some(&futex)
+}
+
+#[test]
+fn a_thousand_watchers_asleep_cost_writers_of_other_prefixes_no_instruction() {
+    alone(|folder| {
+        let board = Board::new();
+        // Blocks enough that a lane keeps those of its last commit: the pool would answer after one look or after two.
+        let sizes = Segment::builder().keys(2_000).lanes(32).payloads(&[(64, 3_000)]);
+        let segment = sizes.create(folder.join("segment")).unwrap();
+        let store = SharedMemory::new(segment.clone()).unwrap();
+        for name in ["mine/a", "mine/b"] {
+            put(&store, name);
+        }
+        (0..OTHERS).for_each(|i| put(&store, &format!("other/{i}")));
+        drop(store);
+        let mut writer = writer(&board, &segment);
+        // The way from its stop to the work is not part of it.
+        instructions(&mut writer, &board);
+        let without = instructions(&mut writer, &board);
+        assert!(without > 300, "{without} instructions for two commits");
+
+        let (stop, begun) = (Cancel::new(), AtomicUsize::new(0));
+        let store = SharedMemory::new(segment.clone()).unwrap();
+        let with = thread::scope(|scope| {
+            for _ in 0..WATCHERS {
+                scope.spawn(|| {
+                    let from = Revision(store.segment().revision().0 + 1);
+                    let mut watch = store.watch("other/", from).unwrap();
+                    begun.fetch_add(1, SeqCst);
+                    let deadline = Deadline::never().or_cancelled(&stop);
+                    let woken = watch.next(&deadline, &mut |_| panic!("nothing happens under other/"));
+                    assert!(matches!(woken, Err(Error::Cancelled)), "{woken:?}");
+                });
+            }
+            let asleep = || {
+                let threads = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+                threads.filter(is_asleep).count()
+            };
+            // Between two slices each is awake for a moment.
+            while begun.load(SeqCst) < WATCHERS || asleep() < WATCHERS * 9 / 10 {
+                thread::yield_now();
+            }
+            let with = instructions(&mut writer, &board);
+            stop.cancel();
+            with
+        });
+        println!("two commits: {without} instructions with no watcher, {with} with {WATCHERS} asleep");
+        assert_eq!(with, without, "instructions of two commits with {WATCHERS} watchers asleep, and with none");
+
+        // And those of the same prefix are told.
+        let mut watch = store.watch("mine/", Revision(store.segment().revision().0 + 1)).unwrap();
+        put(&store, "mine/a");
+        assert!(watch.next(&Deadline::now(), &mut |_| {}).unwrap().is_some());
+    });
+}

@@ -1,0 +1,243 @@
+//! What holders do with a name, and what others see of it.
+
+use std::time::Duration;
+
+use slotguard::backend::{Backend, Op, SharedMemory, When};
+use slotguard::{Deadline, Error, Lease, Outcome as Answer, Revision};
+
+use super::{DATA, HELD, Key, Terms};
+use crate::hand::{Broken, Hand};
+use crate::history::{Kind, Outcome};
+use crate::value::{self, Evidence};
+
+/// How long a looker rests between two rounds.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(300);
+
+/// One thread that wants names.
+struct Holder<'a, 'h> {
+    store: &'a SharedMemory,
+    hand: &'a mut Hand<'h>,
+    terms: Terms,
+    /// By name: its entry, and its data.
+    keys: Vec<(Key, Key)>,
+}
+
+fn keys(store: &SharedMemory, names: u32) -> Result<Vec<(Key, Key)>, Error> {
+    let pair = |name| Ok((store.key(&format!("{HELD}{name}"))?, store.key(&format!("{DATA}{name}"))?));
+    (0..names).map(pair).collect()
+}
+
+/// Takes names, turn after turn.
+pub fn hold_names(store: &SharedMemory, terms: Terms, hand: &mut Hand<'_>) -> Result<(), Error> {
+    let keys = keys(store, terms.names)?;
+    let mut holder = Holder { store, hand, terms, keys };
+    while holder.hand.awaits_room() {
+        holder.turn()?;
+    }
+    Ok(())
+}
+
+impl Hand<'_> {
+    /// A lease of this thread's own, written down with the time it lasts at least and at most.
+    pub fn lend(&mut self, store: &SharedMemory, time: Duration) -> Option<Lease> {
+        let open = self.log.begin(Kind::Lend, 0);
+        match store.grant(time) {
+            Ok(lease) => {
+                open.with_extra(lease.0).finish(Outcome::Done, 0, 0);
+                Some(lease)
+            }
+            Err(error) => {
+                self.refused(open, &error);
+                None
+            }
+        }
+    }
+
+    /// Ends a lease of this thread's own; answers whether it did: it may have been over.
+    pub fn revoke(&mut self, store: &SharedMemory, lease: Lease) -> bool {
+        let open = self.log.begin(Kind::Revoke, 0).with_extra(lease.0);
+        match store.revoke(lease) {
+            Ok(()) => open.finish(Outcome::Done, 0, store.segment().revision().0),
+            Err(error) => {
+                self.refused(open, &error);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Holder<'_, '_> {
+    /// One whole turn: take a name, hold it for a while, and part with it in one of the ways there are.
+    fn turn(&mut self) -> Result<(), Error> {
+        let name = self.hand.random.below(u64::from(self.terms.names)) as usize;
+        let Some(lease) = self.hand.lend(self.store, self.terms.lease()) else {
+            return Ok(());
+        };
+        if let Some(token) = self.take(name, lease)? {
+            self.hand.log.set_holding(true);
+            self.hold(name, token, lease)?;
+            self.hand.log.set_holding(false);
+        }
+        Ok(())
+    }
+
+    /// Waits until the name is its own; `None` if its lease or the time ran out before.
+    fn take(&mut self, name: usize, lease: Lease) -> Result<Option<Revision>, Error> {
+        let key = self.keys[name].0.clone();
+        let open = self.hand.log.begin(Kind::Take, name as u32).with_extra(lease.0);
+        let author = open.author().packed().to_le_bytes();
+        loop {
+            let taken = match self.store.commit(&[Op::put_leased(&key, &author, lease).if_absent()]) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    self.hand.refused(open, &error);
+                    return Ok(None);
+                }
+            };
+            if let Answer::Committed(token) = taken {
+                open.finish(Outcome::Done, 0, token.0);
+                return Ok(Some(token));
+            }
+            let (meta, revision) = self.store.read(&key, &mut Vec::new())?;
+            if meta.is_some() {
+                self.store.wait(&key, revision, &Deadline::after(self.terms.lease() / 3))?;
+            }
+            if self.hand.is_over() || self.hand.log.room() < 16 || !self.prolong(lease) {
+                open.finish(Outcome::Declined, 0, 0);
+                self.hand.revoke(self.store, lease);
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Answers whether the lease is still its own.
+    fn prolong(&mut self, lease: Lease) -> bool {
+        let open = self.hand.log.begin(Kind::Lend, 0).with_extra(lease.0);
+        match self.store.renew(lease) {
+            Ok(_) => open.finish(Outcome::Done, 0, 0),
+            Err(error) => {
+                self.hand.refused(open, &error);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn hold(&mut self, name: usize, token: Revision, lease: Lease) -> Result<(), Error> {
+        for _ in 0..1 + self.hand.random.below(4) {
+            if self.hand.random.one_in(4) {
+                self.prolong(lease);
+            }
+            self.linger();
+            if self.hand.log.room() < 16 || !self.write(name, token)? {
+                return Ok(());
+            }
+        }
+        match self.hand.random.below(8) {
+            // Walks away: the name is free when the lease has ended.
+            0 => {}
+            1..=3 => {
+                if self.hand.revoke(self.store, lease) {
+                    self.is_gone(name, token)?;
+                }
+            }
+            _ => {
+                self.leave(name, token);
+                if self.hand.random.one_in(2) {
+                    self.hand.revoke(self.store, lease);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the name's data if it still is its holder; answers whether it did.
+    fn write(&mut self, name: usize, token: Revision) -> Result<bool, Error> {
+        let (entry, data) = self.keys[name].clone();
+        let mut bytes = Vec::new();
+        let (meta, _) = self.store.read(&data, &mut bytes)?;
+        self.hand.log.count_read();
+        let version = meta.map_or(0, |meta| meta.version.0);
+        let Ok(before) = Evidence::of(name as u32, &bytes) else {
+            self.hand.broken(name as u32, token.0, Broken::Mixed);
+            return Ok(false);
+        };
+        let open = self.hand.log.begin(Kind::Guarded, name as u32).with_extra(token.0);
+        open.attempt(before.author, before.count + 1);
+        let author = open.author();
+        before.followed_by(author).write(name as u32, value::length_of(author, self.hand.longest()), &mut bytes);
+        let guarded = [Op::check(&entry, When::CreatedAt(token)), Op::put(&data, &bytes)];
+        match self.store.commit(&guarded) {
+            Ok(Answer::Committed(revision)) => {
+                self.hand.log.count_acknowledged();
+                open.finish(Outcome::Done, version + 1, revision.0);
+                return Ok(true);
+            }
+            Ok(Answer::Conflict) => open.finish(Outcome::LeaseLost, 0, 0),
+            Err(error) => {
+                self.hand.refused(open, &error);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives the name back.
+    fn leave(&mut self, name: usize, token: Revision) {
+        let open = self.hand.log.begin(Kind::Leave, name as u32).with_extra(token.0);
+        match self.store.commit(&[Op::delete(&self.keys[name].0).if_created_at(token)]) {
+            Ok(Answer::Committed(revision)) => open.finish(Outcome::Done, 0, revision.0),
+            Ok(Answer::Conflict) => open.finish(Outcome::LeaseLost, 0, 0),
+            Err(error) => {
+                self.hand.refused(open, &error);
+            }
+        }
+    }
+
+    /// What lived by a lease that was revoked is gone when that is told.
+    fn is_gone(&mut self, name: usize, token: Revision) -> Result<(), Error> {
+        let (meta, _) = self.store.read(&self.keys[name].0, &mut Vec::new())?;
+        self.hand.log.count_read();
+        if meta.is_some_and(|meta| meta.created == token) {
+            self.hand.broken(name as u32, token.0, Broken::Undead);
+        }
+        Ok(())
+    }
+
+    /// Most holders are quick; some take long.
+    fn linger(&mut self) {
+        let ms = Duration::from_millis;
+        match self.hand.random.below(8) {
+            0 => std::thread::sleep(self.hand.random.between(ms(2), ms(12))),
+            1..=4 => std::thread::sleep(self.hand.random.between(Duration::ZERO, ms(1))),
+            _ => {}
+        }
+    }
+}
+
+/// Reads who holds what, and writes it down.
+pub fn look_who_holds(store: &SharedMemory, terms: Terms, hand: &mut Hand<'_>) -> Result<(), Error> {
+    let keys = keys(store, terms.names)?;
+    while hand.awaits_room() {
+        for (name, (entry, _)) in keys.iter().enumerate() {
+            if hand.log.room() < 16 {
+                break;
+            }
+            let open = hand.log.begin(Kind::Sight, name as u32);
+            match store.read(entry, &mut Vec::new()) {
+                Ok((Some(meta), _)) => {
+                    let lease = meta.lease.map_or(0, |lease| lease.0);
+                    open.with_extra(lease).finish(Outcome::Done, 0, meta.created.0);
+                }
+                Ok((None, _)) => open.finish(Outcome::Declined, 0, 0),
+                Err(error) => {
+                    hand.refused(open, &error);
+                }
+            }
+            hand.log.count_read();
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(())
+}
+
