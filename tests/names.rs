@@ -133,6 +133,23 @@ fn every_key_there_is_room_for_can_be_created_and_then_the_segment_is_full() {
 }
 
 #[test]
+fn what_the_dead_left_makes_room_before_anybody_is_told_that_there_is_none() {
+    let segment = Segment::builder().keys(20).lanes(16).payload(64).anonymous().unwrap();
+    let dies = SharedMemory::new(segment.reopen().unwrap()).unwrap();
+    let lease = dies.grant(Duration::from_secs(600)).unwrap();
+    for i in 0..19 {
+        let key = dies.key(&format!("theirs/{i}")).unwrap();
+        dies.commit(&[Op::put_leased(&key, b"leased", lease)]).unwrap();
+    }
+    let store = SharedMemory::new(segment).unwrap();
+    assert!(matches!(put(&store, "ours", b"value").unwrap_err(), Error::Full { what: Resource::Keys, .. }));
+    // The last handle goes, and with it the lock that says that the attachment lives.
+    drop(dies);
+    (0..20).for_each(|i| create(&store, &format!("ours/{i}"), b"value"));
+    assert_eq!(contents(&store, "").len(), 20);
+}
+
+#[test]
 fn when_the_directory_is_full_of_long_names_deletions_still_work() {
     let folder = alone::folder();
     let path = folder.path().join("segment");

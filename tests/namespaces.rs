@@ -11,7 +11,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use slotguard::{Claim, Deadline, Error, ErrorKind, Life, Segment, Version};
+use slotguard::backend::{Backend, Op, SharedMemory};
+use slotguard::{Claim, Deadline, Error, ErrorKind, Lease, Life, Segment, Version};
 
 use alone::{Peer, Stage, answer_questions, in_namespaces, with_peers};
 use forked::fork;
@@ -26,6 +27,7 @@ const OWN_PIDS: &[&str] = &["--pid", "--fork", "--kill-child"];
 fn serve(folder: &Path) {
     let segment = Segment::open(folder.join("segment")).unwrap();
     let mut claims: Vec<Claim<'_>> = Vec::new();
+    let store = SharedMemory::new(segment.clone()).unwrap();
     let milliseconds = |word: &str| Duration::from_millis(word.parse().unwrap());
     answer_questions(|words| {
         let record = |word: &str| segment.record(word.parse().unwrap()).unwrap();
@@ -35,6 +37,15 @@ fn serve(folder: &Path) {
                     claims.push(claim);
                     String::from("claimed")
                 })
+            }
+            ["grant", name, lease] => store.grant(milliseconds(lease)).and_then(|lease| {
+                let key = store.key(name)?;
+                store.commit(&[Op::put_leased(&key, b"leased", lease)]).map(|_| lease.to_string())
+            }),
+            ["renew", lease] => store.renew(Lease(lease.parse().unwrap())).map(|_| String::from("renewed")),
+            ["there", name] => {
+                let key = store.key(name).unwrap();
+                store.read(&key, &mut Vec::new()).map(|(found, _)| found.is_some().to_string())
             }
             ["commit"] => claims.pop().unwrap().commit(b"peer").map(|stamp| format!("version {}", stamp.version)),
             ["update", index] => record(index)
@@ -77,7 +88,8 @@ fn lives(segment: &Segment) -> Vec<(u32, Life)> {
 #[test]
 fn who_is_alive_is_known_across_pid_namespaces_whatever_the_pids() {
     with_peers(serve, |folder, stage| {
-        let segment = Segment::builder().records(8).lanes(8).participants(8).create(folder.join("segment")).unwrap();
+        let segment =
+            Segment::builder().records(8).keys(20).lanes(8).participants(8).create(folder.join("segment")).unwrap();
         let mut first = stage.peer(OWN_PIDS);
         let mut second = stage.peer(OWN_PIDS);
         // The same number twice, which here is somebody else who never dies.
@@ -120,7 +132,8 @@ fn who_is_alive_is_known_across_pid_namespaces_whatever_the_pids() {
 #[test]
 fn a_peer_without_news_of_us_in_its_namespace_finds_our_death() {
     with_peers(serve, |folder, stage| {
-        let segment = Segment::builder().records(8).lanes(8).participants(8).create(folder.join("segment")).unwrap();
+        let segment =
+            Segment::builder().records(8).keys(20).lanes(8).participants(8).create(folder.join("segment")).unwrap();
         let mut inside = stage.peer(OWN_PIDS);
         let mut outside = stage.peer(&[]);
         assert_eq!(outside.ask("claim 0 0 600000"), "claimed");
@@ -154,7 +167,7 @@ fn a_lease_ends_at_the_same_moment_whatever_clock_it_is_read_by() {
     with_peers(serve, |folder, stage| {
         for (round, ahead) in differences().into_iter().enumerate() {
             let path = folder.join("segment");
-            let segment = Segment::builder().records(8).lanes(8).participants(8).create(&path).unwrap();
+            let segment = Segment::builder().records(8).keys(20).lanes(8).participants(8).create(&path).unwrap();
             let mut peer = peer_with_clock(stage, ahead);
             let record = |index| segment.record(index).unwrap();
             let lease_left = |remaining: u128| (1..=LEASE.as_millis()).contains(&remaining);
@@ -198,11 +211,58 @@ fn a_lease_ends_at_the_same_moment_whatever_clock_it_is_read_by() {
 }
 
 #[test]
+fn an_entry_lives_as_long_as_its_lease_whatever_clock_it_is_read_by() {
+    with_peers(serve, |folder, stage| {
+        for (round, ahead) in differences().into_iter().enumerate() {
+            let path = folder.join("segment");
+            let sizes = Segment::builder().records(1).keys(20).lanes(8).participants(8);
+            let segment = sizes.create(&path).unwrap();
+            let store = SharedMemory::new(segment.clone()).unwrap();
+            let mut peer = peer_with_clock(stage, ahead);
+            let key = |name| store.key(name).unwrap();
+            let is_there = |name| store.read(&key(name), &mut Vec::new()).unwrap().0.is_some();
+
+            // A long one of ours and of theirs, seen from the other side.
+            let ours = store.grant(LEASE).unwrap();
+            store.commit(&[Op::put_leased(&key("ours"), b"leased", ours)]).unwrap();
+            assert_eq!(peer.ask("there ours"), "true", "round {round}");
+            let theirs = peer.ask("grant theirs 600000");
+            assert!(is_there("theirs"), "round {round}");
+            assert_eq!(peer.ask(&format!("renew {theirs}")), "renewed");
+            store.renew(Lease(theirs.parse().unwrap())).unwrap();
+            assert_eq!(peer.ask(&format!("renew {ours}")), "renewed");
+            assert_eq!((peer.ask("there ours"), is_there("theirs")), ("true".to_owned(), true));
+
+            // A short one of theirs is over when it is over, and whoever waits for that is told.
+            let (short, began) = (Duration::from_millis(400), Instant::now());
+            let theirs = peer.ask("grant short 400");
+            let (meta, revision) = store.read(&key("short"), &mut Vec::new()).unwrap();
+            if meta.is_some() {
+                assert!(store.wait(&key("short"), revision, &Deadline::never()).unwrap());
+            }
+            assert!(began.elapsed() >= short, "round {round}: over after {:?} of {short:?}", began.elapsed());
+            assert!(!is_there("short"), "round {round}");
+            assert_eq!(peer.ask(&format!("renew {theirs}")), "LeaseExpired");
+            assert_eq!(peer.ask("there short"), "false");
+
+            // And what a killed peer held is gone at once.
+            drop(peer);
+            let (meta, revision) = store.read(&key("theirs"), &mut Vec::new()).unwrap();
+            if meta.is_some() {
+                assert!(store.wait(&key("theirs"), revision, &Deadline::never()).unwrap());
+            }
+            assert!(!is_there("theirs") && is_there("ours"), "round {round}");
+            Segment::remove(&path).unwrap();
+        }
+    });
+}
+
+#[test]
 fn deadlines_of_waits_hold_whatever_the_clock() {
     with_peers(serve, |folder, stage| {
         for ahead in differences() {
             let path = folder.join("segment");
-            let segment = Segment::builder().records(8).lanes(8).participants(8).create(&path).unwrap();
+            let segment = Segment::builder().records(8).keys(20).lanes(8).participants(8).create(&path).unwrap();
             let mut peer = peer_with_clock(stage, ahead);
             let answer = peer.ask("wait 0 0 300");
             let waited: u64 = answer.strip_prefix("nothing for ").expect("nothing came").parse().unwrap();
@@ -223,7 +283,8 @@ fn deadlines_of_waits_hold_whatever_the_clock() {
 #[test]
 fn who_has_asked_for_another_clock_and_not_entered_it_is_told_so() {
     in_namespaces(&["--mount"], |folder| {
-        let segment = Segment::builder().records(8).lanes(8).participants(8).create(folder.join("segment")).unwrap();
+        let segment =
+            Segment::builder().records(8).keys(20).lanes(8).participants(8).create(folder.join("segment")).unwrap();
         // In a child, whose only thread stands for the process.
         fork(|| {
             let before = segment.reopen().unwrap();

@@ -51,13 +51,16 @@ impl System for Ours {
     }
 }
 
-/// Blocks besides one for each value: what as many workers as any row has may have under way at once. Each needs one for
-/// every operation of its commit until that is through.
-pub const UNDER_WAY: u32 = 64 * slotguard::MAX_OPS as u32;
+/// Threads that commit at once: more than any row has.
+pub const LANES: u32 = 128;
+/// Blocks besides one for each value. A commit needs one for every operation until it is through; with as many as this
+/// every lane keeps its own from commit to commit, one more for single changes, and some are left in the pool. With fewer
+/// they are taken from the pool and given back each time, and if many workers are at it at once there may be none.
+pub const SPARE: u32 = LANES * (slotguard::MAX_OPS as u32 + 1) + 64;
 
 /// A segment for so many entries of up to 64 bytes, and for as many workers as any row has.
 pub fn create(folder: &Path, names: u32) -> slotguard::Result<SharedMemory> {
-    let segment = Segment::builder().keys(names).payloads(&[(64, names + UNDER_WAY)]).participants(128).lanes(128);
+    let segment = Segment::builder().keys(names).payloads(&[(64, names + SPARE)]).participants(LANES).lanes(LANES);
     SharedMemory::new(segment.create(folder.join("segment"))?)
 }
 

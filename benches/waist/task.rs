@@ -5,7 +5,7 @@ use std::{ffi::OsString, fmt, io, path::Path};
 use slotguard::{Outcome, RecordOp, Segment};
 
 use super::{
-    ours::UNDER_WAY,
+    ours::{LANES, SPARE},
     system::{Client, Store, System},
 };
 use crate::support::crew::{self, Board, Tally};
@@ -132,7 +132,7 @@ impl Sets {
 pub fn create_records(folder: &Path, workers: usize) -> slotguard::Result<Segment> {
     let records = ((1 + workers) * SET) as u32;
     let segment =
-        Segment::builder().records(records).payloads(&[(8, records + UNDER_WAY)]).participants(128).lanes(128);
+        Segment::builder().records(records).payloads(&[(8, records + SPARE)]).participants(LANES).lanes(LANES);
     segment.create(folder.join(RECORDS))
 }
 

@@ -70,106 +70,193 @@ fn a_commit_of_eight_records_killed_or_stopped_at_any_instruction_is_in_as_a_who
     killed_or_stopped_anywhere(several::EIGHT);
 }
 
-/// One is stopped on its way through a commit, another is killed on its way through one that meets it and helps it, and a
-/// third goes on.
-fn one_stopped_and_one_killed(first: Several, second: Several) {
-    alone(|folder| {
-        stay_on_one_processor();
-        let mut dice = Dice::new();
-        let way = walk(folder, first);
-        let stops: Vec<usize> =
-            dice.some_of(0..way.changes.len(), kills().div_ceil(50)).map(|i| way.changes[i]).collect();
-        let (mut kills_made, mut helped, mut longest) = (0, 0, 0);
-        for &stop in &stops {
-            let author = |scene: &Scene| {
-                let mut author = first.author(scene);
-                let before = first.look(scene);
-                way.lead(&mut author, stop);
-                (author, before)
-            };
-            // What the second does before its cue meets nobody: only its own second commit is stepped through.
-            let second_way = {
-                let scene = first.scene(folder);
-                let rival = second.author(&scene);
-                let (_author, _) = author(&scene);
-                Walk::of(rival, scene.eye())
-            };
-            longest = longest.max(second_way.last());
-            for point in second_way.points(&mut dice, kills() / stops.len()) {
-                let _spot = Spot::new(format!(
-                    "{} stopped after {stop} instructions, {} killed after {point}",
-                    first.name, second.name
-                ));
-                let scene = first.scene(folder);
-                let mut rival = second.author(&scene);
-                let (author, before) = author(&scene);
-                // Its acknowledgement is the rival's from here on.
-                let acknowledged = scene.board.is_acknowledged().then(|| scene.board.revision());
-                scene.board.clear();
-                second_way.lead(&mut rival, point);
-                rival.kill();
-                let told = scene.board.is_acknowledged().then(|| scene.board.revision());
-                scene.board.clear();
+/// What becomes of the second of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rival {
+    Killed,
+    /// And goes on when all others are done.
+    Stopped,
+}
 
-                let found = first.look(&scene);
-                let others = |of: Several, met: bool| {
-                    let mut own = [0; 10];
-                    of.writes.iter().for_each(|index| own[*index as usize] += u64::from(met));
-                    own
-                };
-                // Each has a record that the other leaves alone.
-                let changed = |of: Several| found[of.writes[0] as usize] != before[of.writes[0] as usize];
-                let (one, two) = (changed(first), changed(second));
-                first.is_in(&before, &found, &others(second, two));
-                second.is_in(&before, &found, &others(first, one));
-                assert!(one || acknowledged.is_none(), "an acknowledged commit is there");
-                assert!(two || told.is_none(), "an acknowledged commit is there");
-                if let Some(told) = told {
-                    assert_eq!(found[second.writes[0] as usize].revision.0, told, "the number its author was told");
-                }
+/// The survivor's way of going on beside the two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// It meets what they left, and both their commits are driven to their ends.
+    Meet,
+    /// It changes their last record first: a commit that has not come to it fails.
+    Spoil,
+    /// The first of them goes on before anybody looks.
+    FirstGoesOn,
+}
 
-                // The survivor proceeds, with the dead not yet recovered and the stopped one as it is.
-                second.change(&scene);
-                first.change(&scene);
-                scene.segment.reap().expect("a recovery");
-                let seen = first.look(&scene);
-                author.finish();
-                let last = first.look(&scene);
-                if acknowledged.is_none() {
-                    assert!(scene.board.is_acknowledged(), "the stopped one completes its commit");
-                }
-                let mut own = others(second, true);
-                second.writes.iter().for_each(|index| own[*index as usize] += u64::from(two));
-                first.writes.iter().for_each(|index| own[*index as usize] += 1);
-                assert!(first.is_in(&before, &last, &own).is_some(), "its commit is in, once");
-                assert!(!one || last == seen, "what others saw is all there was of it");
-                scene.all_is_recovered();
-                first.work(&scene);
-                second.work(&scene);
-                scene.nothing_is_amiss(1);
-                kills_made += 1;
-                helped += usize::from(one && acknowledged.is_none());
+const NOTHING: [u64; 10] = [0; 10];
+
+/// One more change of each of the commit's records.
+fn and_by(mut own: [u64; 10], commit: Several) -> [u64; 10] {
+    commit.writes.iter().for_each(|index| own[*index as usize] += 1);
+    own
+}
+
+/// Two authors whose commits have two records in common, and one each to itself.
+#[derive(Clone, Copy)]
+struct Two {
+    first: Several,
+    second: Several,
+    rival: Rival,
+}
+
+impl Two {
+    /// Each has a record that the other leaves alone.
+    fn changed(commit: Several, before: &Stamps, found: &Stamps) -> bool {
+        found[commit.writes[0] as usize] != before[commit.writes[0] as usize]
+    }
+
+    /// Either commit is in as a whole or not at all; which of them are.
+    fn are_in(self, before: &Stamps, found: &Stamps, own: [u64; 10]) -> [bool; 2] {
+        let [one, two] = [self.first, self.second].map(|commit| Self::changed(commit, before, found));
+        self.first.is_in(before, found, &if two { and_by(own, self.second) } else { own });
+        self.second.is_in(before, found, &if one { and_by(own, self.first) } else { own });
+        [one, two]
+    }
+
+    /// What its author was told since the last time.
+    fn told(scene: &Scene) -> Option<u64> {
+        let told = scene.board.is_acknowledged().then(|| scene.board.revision());
+        scene.board.clear();
+        told
+    }
+
+    /// All go on, and what each was told is true. Answers whether the first one's commit had taken place without it.
+    fn go_on(self, scene: &Scene, before: &Stamps, way: Way, author: Puppet, rival: Puppet, told: Option<u64>) -> bool {
+        let Self { first, second, .. } = self;
+        let (mut told_first, mut own) = (told, NOTHING);
+        let mut told_second = Self::told(scene);
+        let (mut author, mut rival) = (Some(author), Some(rival));
+        if self.rival == Rival::Killed {
+            rival.take().into_iter().for_each(Puppet::kill);
+        }
+        match way {
+            Way::Meet => {}
+            Way::Spoil => {
+                let last = *first.writes.last().expect("a record");
+                scene.sizes.bump(scene.segment.record(last).expect("a record")).expect("an update");
+                own[last as usize] += 1;
+            }
+            Way::FirstGoesOn => {
+                author.take().filter(|author| !author.has_ended()).into_iter().for_each(Puppet::finish);
+                told_first = told_first.or(Self::told(scene));
+                assert!(told_first.is_some(), "the first one completes its commit");
             }
         }
-        println!(
-            "{} stopped at {} points, {} of up to {longest} instructions killed at {kills_made}; {helped} times the \
-             stopped one's commit had taken place",
-            first.name,
-            stops.len(),
-            second.name
-        );
-        assert!(helped > 0, "the stopped one was helped some time");
-    });
+        let found = first.look(scene);
+        let [one, two] = self.are_in(before, &found, own);
+        for (told, commit, is_in) in [(told_first, first, one), (told_second, second, two)] {
+            let number = found[commit.writes[0] as usize].revision.0;
+            assert!(told.is_none_or(|told| is_in && told == number), "what is acknowledged is there: {told:?}");
+        }
+        let without = one && told_first.is_none();
+        // The survivor proceeds, with the dead not yet recovered and the stopped as they are.
+        second.change(scene);
+        first.change(scene);
+        own = and_by(and_by(own, first), second);
+        scene.segment.reap().expect("a recovery");
+        let seen = first.look(scene);
+        // Then the stopped ones, the one that helped before the one that was helped.
+        if let Some(rival) = rival {
+            if !rival.has_ended() {
+                rival.finish();
+            }
+            told_second = told_second.or(Self::told(scene));
+            assert!(told_second.is_some(), "the second one completes its commit");
+        }
+        if let Some(author) = author {
+            if !author.has_ended() {
+                author.finish();
+            }
+            told_first = told_first.or(Self::told(scene));
+            assert!(told_first.is_some(), "the first one completes its commit");
+        }
+        let last = first.look(scene);
+        let second_is_in = two || told_second.is_some();
+        let others = if second_is_in { and_by(own, second) } else { own };
+        assert!(first.is_in(before, &last, &others).is_some(), "the first one's commit is in, once");
+        let second_found = second.is_in(before, &last, &and_by(own, first)).is_some();
+        assert_eq!(second_found, second_is_in, "the second one's, if it was found or it was told so");
+        if one && second_is_in == two {
+            assert_eq!(last, seen, "what others saw is all there was of it");
+        }
+        scene.all_is_recovered();
+        first.work(scene);
+        second.work(scene);
+        scene.nothing_is_amiss(1);
+        without
+    }
+
+    /// One is stopped on its way through a commit, the other is killed or stopped on its way through one that meets it and
+    /// helps it, and a third goes on.
+    fn meet_anywhere(self) {
+        let Self { first, second, .. } = self;
+        alone(|folder| {
+            stay_on_one_processor();
+            let mut dice = Dice::new();
+            let path = walk(folder, first);
+            let stops: Vec<usize> =
+                dice.some_of(0..path.changes.len(), kills().div_ceil(50)).map(|i| path.changes[i]).collect();
+            let (mut turns, mut without, mut longest) = (0, 0, 0);
+            for &stop in &stops {
+                // The second first, so that it meets nobody on the way to its cue.
+                let both = |scene: &Scene| {
+                    let rival = second.author(scene);
+                    let mut author = first.author(scene);
+                    let before = first.look(scene);
+                    path.lead(&mut author, stop);
+                    (author, rival, before, Self::told(scene))
+                };
+                let rivals = {
+                    let scene = first.scene(folder);
+                    let (_author, rival, _, _) = both(&scene);
+                    Walk::of(rival, scene.eye())
+                };
+                longest = longest.max(rivals.last());
+                for point in rivals.points(&mut dice, kills() / stops.len()) {
+                    let way = [Way::Meet, Way::Spoil, Way::FirstGoesOn][turns % 3];
+                    let _spot = Spot::new(format!(
+                        "{} stopped after {stop} instructions, {} {:?} after {point}, survivor: {way:?}",
+                        first.name, second.name, self.rival
+                    ));
+                    let scene = first.scene(folder);
+                    let (author, mut rival, before, told) = both(&scene);
+                    rivals.lead(&mut rival, point);
+                    without += usize::from(self.go_on(&scene, &before, way, author, rival, told));
+                    turns += 1;
+                }
+            }
+            println!(
+                "{} stopped at {} points, {} of up to {longest} instructions {:?} at {turns}; {without} times the first \
+                 one's commit had taken place without it",
+                first.name,
+                stops.len(),
+                second.name,
+                self.rival
+            );
+            assert!(without > 0, "the first one was helped some time");
+        });
+    }
 }
 
 #[test]
 fn one_killed_while_it_helps_a_stopped_one_leaves_both_commits_whole() {
-    one_stopped_and_one_killed(several::ODD, several::EVEN);
+    Two { first: several::ODD, second: several::EVEN, rival: Rival::Killed }.meet_anywhere();
 }
 
 #[test]
 fn one_killed_with_a_smaller_record_in_its_hands_leaves_both_commits_whole() {
-    one_stopped_and_one_killed(several::EVEN, several::ODD);
+    Two { first: several::EVEN, second: several::ODD, rival: Rival::Killed }.meet_anywhere();
+}
+
+#[test]
+fn one_stopped_while_it_helps_a_stopped_one_leaves_both_commits_whole() {
+    Two { first: several::ODD, second: several::EVEN, rival: Rival::Stopped }.meet_anywhere();
 }
 
 fn waited_for(waker: Waker) {

@@ -177,6 +177,18 @@ impl SharedMemory {
         self.segment().inner.with_lane(|lane, _| work(lane))
     }
 
+    /// Does what may find the segment full; what the dead left there goes before anybody is told so.
+    #[inline]
+    fn with_room<R>(&self, work: impl Fn() -> Result<R>) -> Result<R> {
+        match work() {
+            Err(Error::Full { .. }) if self.any_over()? => {
+                self.with_lane(|lane| self.sweep(lane))?;
+                work()
+            }
+            done => done,
+        }
+    }
+
     /// Enters an error into the segment's table of distinct errors.
     fn noted<T>(&self, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| self.segment().inner.note_error(error, 0))
@@ -378,8 +390,9 @@ impl Backend for SharedMemory {
     }
 
     fn commit(&self, ops: &[Op<'_, Key>]) -> Result<Outcome> {
-        let done = check_ops(ops, &Self::LIMITS, self.segment().max_payload())
-            .and_then(|()| self.segment().inner.with_lane(|lane, copies| self.commit_ops(lane, &mut copies.seen, ops)));
+        let home = &self.segment().inner;
+        let commit = || home.with_lane(|lane, copies| self.commit_ops(lane, &mut copies.seen, ops));
+        let done = check_ops(ops, &Self::LIMITS, self.segment().max_payload()).and_then(|()| self.with_room(commit));
         self.noted(done)
     }
 
@@ -420,14 +433,7 @@ impl Backend for SharedMemory {
     }
 
     fn grant(&self, time_to_live: Duration) -> Result<Lease> {
-        let granted = self.with_lane(|lane| {
-            // Room first: what the dead left goes before somebody new comes.
-            if self.any_over()? {
-                self.sweep(lane)?;
-            }
-            self.grant_lease(lane, time_to_live)
-        });
-        self.noted(granted)
+        self.noted(self.with_room(|| self.with_lane(|lane| self.grant_lease(lane, time_to_live))))
     }
 
     fn renew(&self, lease: Lease) -> Result<Instant> {

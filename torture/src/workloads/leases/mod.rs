@@ -14,6 +14,7 @@
 mod check;
 mod hold;
 mod lodge;
+mod register;
 
 use std::path::Path;
 use std::time::Duration;
