@@ -233,6 +233,24 @@ fn what_is_no_commit_is_refused_with_an_error_of_its_own() {
 }
 
 #[test]
+fn commits_of_as_many_threads_as_there_are_lanes_find_room_in_a_segment_full_of_values() {
+    let segment = Segment::builder().records(64).payload(8).lanes(8).anonymous().unwrap();
+    (0..64).for_each(|record| drop(segment.record(record).unwrap().update(|_, draft| draft.write(b"x")).unwrap()));
+    thread::scope(|scope| {
+        for worker in 0..7u32 {
+            let segment = &segment;
+            scope.spawn(move || {
+                for round in 0..500 {
+                    let ops: Vec<_> =
+                        (0..8).map(|i| RecordOp::write((worker * 9 + round + i * 7) % 64, b"y")).collect();
+                    assert!(matches!(segment.commit(&ops).unwrap(), Outcome::Committed(_)));
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_commit_that_finds_too_few_blocks_changes_nothing_and_keeps_none() {
     let segment = Segment::builder().records(8).lanes(1).payloads(&[(8, 4)]).anonymous().unwrap();
     let ops: Vec<_> = (0..8).map(|record| RecordOp::write(record, b"x")).collect();

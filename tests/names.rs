@@ -132,6 +132,85 @@ fn every_key_there_is_room_for_can_be_created_and_then_the_segment_is_full() {
     nothing_is_missing(&store);
 }
 
+/// A handle remembers which record its entry is in. Kept over the removal of its segment and used on the next one, it once
+/// read and wrote whatever entry had got the same record there.
+#[test]
+fn a_key_of_another_segment_means_its_name() {
+    let (one, two) = (store(10), store(10));
+    for (store, names) in [(&one, ["a", "b"]), (&two, ["b", "a"])] {
+        names.iter().for_each(|name| create(store, name, name.as_bytes()));
+    }
+    let (a, mut value) = (one.key("a").unwrap(), Vec::new());
+    for store in [&one, &two, &one] {
+        store.read(&a, &mut value).unwrap();
+        assert_eq!(value, b"a");
+    }
+    two.commit(&[Op::put(&a, b"changed")]).unwrap();
+    assert_eq!((&contents(&two, "b")["b"][..], &contents(&two, "a")["a"][..]), (&b"b"[..], &b"changed"[..]));
+    assert_eq!(contents(&one, "a")["a"], b"a");
+}
+
+#[test]
+fn hidden_names_are_in_no_prefix() {
+    let store = store(10);
+    let lease = store.grant(Duration::from_secs(600)).unwrap();
+    create(&store, "a", b"value");
+    for prefix in ["\0", "\0l", ""] {
+        let names: Vec<_> = contents(&store, prefix).into_keys().collect();
+        assert_eq!(names.len(), usize::from(prefix.is_empty()), "{prefix:?}");
+        let mut watch = store.watch(prefix, Revision(0)).unwrap();
+        let mut puts = 0;
+        watch.next(&Deadline::now(), &mut |event| puts += usize::from(matches!(event, Event::Put { .. }))).unwrap();
+        assert_eq!(puts, names.len(), "{prefix:?}");
+    }
+    store.revoke(lease).unwrap();
+}
+
+#[test]
+fn a_condition_that_is_false_comes_before_a_store_that_is_full() {
+    let store = store(2);
+    create(&store, "a", b"value");
+    create(&store, "b", b"value");
+    let (a, c) = (store.key("a").unwrap(), store.key("c").unwrap());
+    let full = store.commit(&[Op::put(&c, b"value")]).unwrap_err();
+    assert!(matches!(full, Error::Full { .. }), "{full}");
+    for ops in
+        [[Op::put(&c, b"value"), Op::check(&a, When::Absent)], [Op::check(&a, When::Absent), Op::put(&c, b"value")]]
+    {
+        assert_eq!(store.commit(&ops).unwrap(), Outcome::Conflict);
+    }
+}
+
+/// A watch that was woken before its slice ended began another whole slice, so under steady traffic it never looked for the
+/// dead: their entries stayed until their leases ran out.
+#[test]
+fn a_watch_that_is_woken_again_and_again_still_notices_a_death() {
+    let segment = Segment::builder().keys(20).lanes(16).payload(64).anonymous().unwrap();
+    let store = SharedMemory::new(segment.reopen().unwrap()).unwrap();
+    let dies = SharedMemory::new(segment.reopen().unwrap()).unwrap();
+    let lease = dies.grant(Duration::from_secs(10 * 365 * 24 * 3600)).unwrap();
+    dies.commit(&[Op::put_leased(&dies.key("k/member").unwrap(), b"leased", lease)]).unwrap();
+    let mut watch = store.watch("k/", Revision(0)).unwrap();
+    watch.next(&Deadline::now(), &mut |_| {}).unwrap();
+    drop(dies);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let busy = SharedMemory::new(segment.clone()).unwrap();
+            while !done.load(Relaxed) {
+                busy.commit(&[Op::put(&busy.key("k/busy").unwrap(), b"value")]).unwrap();
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let _over = Over(&done);
+        let mut gone = false;
+        while !gone {
+            watch.next(&Deadline::never(), &mut |event| gone |= matches!(event, Event::Delete { .. })).unwrap();
+        }
+    });
+    assert_eq!(contents(&store, "k/member").len(), 0);
+}
+
 #[test]
 fn what_the_dead_left_makes_room_before_anybody_is_told_that_there_is_none() {
     let segment = Segment::builder().keys(20).lanes(16).payload(64).anonymous().unwrap();
@@ -213,7 +292,7 @@ fn a_key_costs_what_is_stated() {
     // Head, block header and payload, and its part of the directory for names of 32 bytes, as SegmentBuilder::keys says.
     let size = |keys| Segment::builder().keys(keys).lanes(16).payload(64).size().unwrap();
     let a_key = (size(200_000) - size(100_000)) as f64 / 100_000.0;
-    let stated = 128.0 + (128.0 + 64.0) + 3.0 * (32.0 + 16.0) / 4096.0 * (4096.0 + 128.0 + 128.0);
+    let stated = 128.0 + 128.0 + 64.0 + 3.0 * (32.0 + 16.0) / 4096.0 * (4096.0 + 128.0 + 128.0);
     assert!((a_key - stated).abs() < 8.0, "{a_key} bytes a key, {stated} stated");
     assert!(a_key < 2.0 * 64.0 + 256.0 + 100.0, "{a_key}");
 }
@@ -460,6 +539,8 @@ fn a_watch_beside_creations_and_deletions_shows_each_moment_whole() {
 fn a_segment_without_keys_says_how_to_build_one_with() {
     let error = SharedMemory::new(Segment::builder().records(4).anonymous().unwrap()).unwrap_err();
     assert!(error.to_string().contains("SegmentBuilder::keys"), "{error}");
+    let error = Segment::builder().keys(10).payload(31).anonymous().unwrap_err();
+    assert!(error.to_string().contains("at least 32 bytes for its leases; its smallest has 31"), "{error}");
     let error = Segment::builder().keys(10).names(256).anonymous().unwrap_err();
     assert!(error.to_string().contains("1 to 255 bytes on average, not 256"), "{error}");
 }

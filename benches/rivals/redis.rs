@@ -24,12 +24,6 @@ const TOGETHER: usize = 1_000;
 const RANGE: &str = "local found = {} for _, name in ipairs(redis.call('KEYS', ARGV[1])) do \
                      found[#found + 1] = redis.call('GET', name) end return found";
 
-/// Whether there is a server to start.
-pub fn is_here() -> bool {
-    let version = Command::new(PROGRAM).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).status();
-    version.is_ok_and(|status| status.success())
-}
-
 /// Redis over a socket in the store's folder, without a port and without a file.
 pub struct Redis;
 
@@ -91,6 +85,12 @@ struct User {
 impl System for Redis {
     fn name(&self) -> &'static str {
         "Redis"
+    }
+
+    fn absence(&self) -> Option<String> {
+        let version = Command::new(PROGRAM).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let here = version.is_ok_and(|status| status.success());
+        (!here).then(|| format!("{PROGRAM} is not on the PATH, so the rows of Redis are missing; ci/setup installs it"))
     }
 
     fn kind(&self) -> Kind {

@@ -17,15 +17,6 @@ mod redis;
 
 use std::process::ExitCode;
 
-use waist::{Bench, system::System};
-
 fn main() -> ExitCode {
-    let mut rivals: Vec<Box<dyn System>> = vec![Box::new(lmdb::Lmdb)];
-    let mut notes = Vec::new();
-    if redis::is_here() {
-        rivals.push(Box::new(redis::Redis));
-    } else {
-        notes.push("redis-server is not on the PATH, so its rows are missing; ci/setup installs it".to_owned());
-    }
-    waist::main(Bench { name: "rivals", rivals, notes })
+    waist::main("rivals", &[&lmdb::Lmdb, &redis::Redis])
 }

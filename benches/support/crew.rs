@@ -31,8 +31,10 @@ use super::{
 /// The name of the errand of a worker process.
 pub const WORK: &str = "work";
 
-/// Operations every worker does before it calls itself ready.
-const WARM_UP: u64 = 64;
+/// Operations every worker does before it calls itself ready: as many as are needed until 16 would have been timed.
+fn warm_up(every: u32) -> u64 {
+    16 * u64::from(every)
+}
 
 /// One word on a line of its own.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ unsafe impl Shareable for Board {}
 impl Board {
     /// Does `step` until told to stop, at least once, timing every `every`th.
     pub fn work(&self, every: u32, mut step: impl FnMut()) -> Tally {
-        for _ in 0..WARM_UP {
+        for _ in 0..warm_up(every) {
             step();
         }
         self.ready.0.fetch_add(1, Release);
@@ -76,9 +78,28 @@ impl Board {
         }
     }
 
-    /// Waits for the whole crew, lets it run for the window, and says how long that was.
-    fn conduct(&self, workers: usize, window: Duration) -> Duration {
+    /// Starts and stops whoever waits, for a crew that will never be whole.
+    fn dismiss(&self) {
+        self.stop.0.store(1, Relaxed);
+        self.go.0.store(1, Release);
+        let _ = futex::wake(&self.go.0, futex::Flags::empty(), u32::MAX >> 1);
+    }
+
+    /// Waits for the whole crew, lets it run for the window, and says how long that was. Gives up if `lives` says that
+    /// somebody will never be ready.
+    fn conduct(
+        &self,
+        workers: usize,
+        window: Duration,
+        mut lives: impl FnMut() -> io::Result<()>,
+    ) -> io::Result<Duration> {
+        let mut looks = 0_u32;
         while self.ready.0.load(Acquire) < workers as u32 {
+            looks += 1;
+            // Seldom: asking costs the workers time to get ready.
+            if looks.is_multiple_of(100) {
+                lives()?;
+            }
             thread::sleep(Duration::from_micros(100));
         }
         let start = Instant::now();
@@ -86,7 +107,7 @@ impl Board {
         let _ = futex::wake(&self.go.0, futex::Flags::empty(), u32::MAX >> 1);
         thread::sleep(window);
         self.stop.0.store(1, Relaxed);
-        start.elapsed()
+        Ok(start.elapsed())
     }
 }
 
@@ -171,10 +192,19 @@ impl Crew {
                     })
                 })
                 .collect();
-            let window = board.conduct(self.workers, self.window);
+            let lives = || match crew.iter().any(thread::ScopedJoinHandle::is_finished) {
+                true => Err(io::Error::other("a worker thread ended before the start")),
+                false => Ok(()),
+            };
+            let window = board.conduct(self.workers, self.window, lives);
+            if window.is_err() {
+                // The others wait for the start: they get it, and the end with it.
+                board.dismiss();
+            }
             let tallies = crew.into_iter().map(|worker| worker.join().expect("a worker thread"));
-            (window, tallies.collect::<Vec<Tally>>())
-        });
+            let tallies = tallies.collect::<Vec<Tally>>();
+            window.map(|window| (window, tallies))
+        })?;
         std::fs::remove_file(&path)?;
         Ok(self.add_up(window, &tallies))
     }
@@ -184,11 +214,12 @@ impl Crew {
     pub fn processes(&self, folder: &Path, words: impl Fn(usize) -> Vec<OsString>) -> io::Result<Outcome> {
         let path = folder.join("board");
         let board: Mapped<Board> = Mapped::open(&path)?;
-        let crew = (0..self.workers)
-            .map(|worker| self.start_process(worker, &path, &words(worker)))
-            .collect::<io::Result<Vec<Child>>>()?;
-        let window = board.get().conduct(self.workers, self.window);
-        let tallies = crew.into_iter().map(|worker| {
+        let mut crew = Processes(Vec::with_capacity(self.workers));
+        for worker in 0..self.workers {
+            crew.0.push(self.start_process(worker, &path, &words(worker))?);
+        }
+        let window = board.get().conduct(self.workers, self.window, || crew.live())?;
+        let tallies = std::mem::take(&mut crew.0).into_iter().map(|worker| {
             let output = worker.wait_with_output()?;
             let text = String::from_utf8_lossy(&output.stdout);
             let mut words = text.splitn(3, ' ');
@@ -227,11 +258,36 @@ impl Crew {
         }
         let done = || tallies.iter().map(|tally| tally.done);
         Outcome {
-            acknowledged: done().sum::<u64>() + WARM_UP * self.workers as u64,
+            acknowledged: done().sum::<u64>() + warm_up(self.every) * self.workers as u64,
             rate: done().sum::<u64>() as f64 / window.as_secs_f64(),
             timed,
             share: done().min().unwrap_or(0) as f64 / done().max().unwrap_or(1) as f64,
             retries: tallies.iter().map(|tally| tally.retries).sum(),
+        }
+    }
+}
+
+/// Worker processes that are ended when something goes wrong before their end.
+struct Processes(Vec<Child>);
+
+impl Processes {
+    /// None of them has ended yet.
+    fn live(&mut self) -> io::Result<()> {
+        for worker in &mut self.0 {
+            if let Some(status) = worker.try_wait()? {
+                return Err(io::Error::other(format!("a worker process ended with {status} before the start")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for worker in &mut self.0 {
+            // Whoever is gone already cannot be ended and is only waited for.
+            let _ = worker.kill();
+            let _ = worker.wait();
         }
     }
 }

@@ -101,7 +101,8 @@ struct Counted {
 impl Counted {
     /// With names to put, and names to raise.
     fn new(store: Box<dyn Store>, folder: TempDir, size: usize) -> io::Result<Self> {
-        let names: [Vec<String>; 2] = ["put", "raise"].map(|folder| (0..size).map(|index| format!("{folder}/{index:02}")).collect());
+        let names: [Vec<String>; 2] =
+            ["put", "raise"].map(|folder| (0..size).map(|index| format!("{folder}/{index:02}")).collect());
         for names in &names {
             store.fill(names, &0_u64.to_le_bytes())?;
         }

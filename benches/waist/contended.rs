@@ -185,13 +185,13 @@ impl Matrix<'_> {
     fn print(&self, run: &Run, rows: &[Row]) {
         println!("\n{}", self.title);
         let head = ["rate", "one each", "p50", "p99", "p99.9"].map(|word| format!("{word:>10}")).concat();
-        println!("{:<40}{head}{:>12} {:>7} {:>8}", "", "", "share", "retries");
+        println!("{:<40}{head}{:>14} {:>7} {:>8}", "", "", "share", "retries");
         for row in rows {
             let of = |what: &str| run.figures.median(&format!("{}{what}", row.name)).unwrap_or(f64::NAN);
             let contender = &self.contenders[row.contender];
             let times = ["", ": p50", ": p99", ": p99.9"].map(|what| format!("{:>10}", time(of(what)))).concat();
             println!(
-                "{:>3} {:<9} {:<26}{:>10}{times}{:>8.1} CAS {:>7.2} {:>8.3}",
+                "{:>3} {:<9} {:<26}{:>10}{times}{:>10.1} CAS {:>7.2} {:>8.3}",
                 row.workers,
                 contender.system.kind().of(row.workers),
                 contender.name,

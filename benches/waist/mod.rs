@@ -48,32 +48,24 @@ use crate::support::{
     report,
 };
 
-/// What a bench of the waist is called, and whom it measures besides us.
-pub struct Bench {
-    /// The name of the bench and of its file of numbers.
-    pub name: &'static str,
-    /// The other stores.
-    pub rivals: Vec<Box<dyn System>>,
-    /// What the reader of the numbers must know: who is missing, and why.
-    pub notes: Vec<String>,
-}
-
-/// Runs the errand it was started for, or measures what was asked for.
-pub fn main(bench: Bench) -> ExitCode {
-    let mut systems: Vec<Box<dyn System>> = vec![Box::new(ours::Ours), Box::new(mutexed::Mutexed)];
-    systems.extend(bench.rivals);
-    let known: Vec<&dyn System> = systems.iter().map(AsRef::as_ref).collect();
+/// Runs the errand it was started for, or measures what was asked for: ours, and these rivals as far as they are here. The
+/// name is that of the bench and of its file of numbers.
+pub fn main(name: &str, rivals: &[&dyn System]) -> ExitCode {
+    let mut systems: Vec<&dyn System> = vec![&ours::Ours, &mutexed::Mutexed];
+    systems.extend(rivals);
     let errands: [errand::Errand<'_>; 2] = [
-        (crew::WORK, &|words: &[OsString]| task::work_for_the_parent(words, &known)),
-        (ear::LISTEN, &|words: &[OsString]| ear::listen_for_the_parent(words, &known)),
+        (crew::WORK, &|words: &[OsString]| task::work_for_the_parent(words, &systems)),
+        (ear::LISTEN, &|words: &[OsString]| ear::listen_for_the_parent(words, &systems)),
     ];
     if let Some(ended) = errand::run(&errands) {
         return ended;
     }
-    match understood().and_then(|options| everything(bench.name, &bench.notes, &known, options)) {
+    let notes: Vec<String> = systems.iter().filter_map(|system| system.absence()).collect();
+    systems.retain(|system| system.absence().is_none());
+    match understood().and_then(|options| everything(name, &notes, &systems, options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", bench.name);
+            eprintln!("{name}: {error}");
             ExitCode::FAILURE
         }
     }

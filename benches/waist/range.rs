@@ -84,8 +84,8 @@ fn alone(run: &mut Run, entries: u32, systems: &[&dyn System]) -> io::Result<()>
 struct Seen {
     /// Nanoseconds of each range.
     took: Vec<f64>,
-    /// What the writers did during each of them.
-    meanwhile: Vec<f64>,
+    /// What the writers did during each of them, on average.
+    meanwhile: f64,
     writes_a_second: f64,
 }
 
@@ -107,7 +107,7 @@ fn beside_writers(run: &mut Run, systems: &[&dyn System]) -> io::Result<()> {
             let longest = seen.took.iter().copied().fold(0.0, f64::max);
             run.figures.add(&format!("{row}: longest"), "ns", longest);
             run.figures.add(&format!("{row}: writes"), "operations a second", seen.writes_a_second);
-            run.figures.add(&format!("{row}: writes meanwhile"), "operations a range", median(&seen.meanwhile));
+            run.figures.add(&format!("{row}: writes meanwhile"), "operations a range", seen.meanwhile);
         }
     }
     if run.options.measures() && !systems.is_empty() {
@@ -142,38 +142,44 @@ fn measure(run: &Run, store: &dyn Store, entries: u32) -> io::Result<Seen> {
     let (stop, written) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; WRITERS]);
     let writes = || written.iter().map(|count| count.load(Relaxed)).sum::<u64>();
     thread::scope(|scope| {
-        for (writer, count) in written.iter().enumerate() {
-            let stop = &stop;
-            scope.spawn(move || {
-                // Every second entry is this writer's, and it takes them in an order of its own.
-                let names: Vec<String> =
-                    (0..entries).filter(|index| *index as usize % WRITERS == writer).map(name).collect();
-                let mut client = store.client(&names).expect("a writer of the bench's own entries");
-                let (mut done, mut next) = (0, 0);
-                while !stop.load(Relaxed) {
-                    next = (next + 2_731) % names.len();
-                    client.put(&[next], &[done as u8; VALUE.len()]).expect("a put of the bench's own entry");
-                    done += 1;
-                    // Release: the reader begins when it sees that writing has begun.
-                    count.store(done, Release);
-                }
-            });
-        }
         let _stop = Stop(&stop);
+        let writers = written.iter().enumerate().map(|(writer, count)| {
+            let stop = &stop;
+            scope.spawn(move || write(store, entries, writer, count, stop))
+        });
+        let writers: Vec<_> = writers.collect();
         while written.iter().any(|count| count.load(Acquire) == 0) {
+            if writers.iter().any(thread::ScopedJoinHandle::is_finished) {
+                return Err(io::Error::other("a writer ended before it had written"));
+            }
             thread::yield_now();
         }
         let mut client = store.client(&[])?;
-        let (mut took, mut meanwhile) = (Vec::new(), Vec::new());
+        let (mut took, mut meanwhile) = (Vec::new(), 0);
         let (start, first) = (Instant::now(), writes());
         while took.is_empty() || start.elapsed() < window {
             let (before, began, mut visited) = (writes(), Instant::now(), 0);
             client.range("range/", &mut |value| visited += u32::from(value.len() == VALUE.len()))?;
             took.push(began.elapsed().as_nanos() as f64);
-            meanwhile.push((writes() - before) as f64);
+            meanwhile += writes() - before;
             assert_eq!(visited, entries, "each entry once, and whole");
         }
         let writes_a_second = (writes() - first) as f64 / start.elapsed().as_secs_f64();
+        let meanwhile = meanwhile as f64 / took.len() as f64;
         Ok(Seen { took, meanwhile, writes_a_second })
     })
+}
+
+/// Puts without a rest: every second entry is this writer's, and it takes them in an order of its own.
+fn write(store: &dyn Store, entries: u32, writer: usize, count: &AtomicU64, stop: &AtomicBool) {
+    let names: Vec<String> = (0..entries).filter(|index| *index as usize % WRITERS == writer).map(name).collect();
+    let mut client = store.client(&names).expect("a writer of the bench's own entries");
+    let (mut done, mut next) = (0, 0);
+    while !stop.load(Relaxed) {
+        next = (next + 2_731) % names.len();
+        client.put(&[next], &[done as u8; VALUE.len()]).expect("a put of the bench's own entry");
+        done += 1;
+        // Release: the reader begins when it sees that writing has begun.
+        count.store(done, Release);
+    }
 }

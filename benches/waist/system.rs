@@ -9,6 +9,11 @@ pub trait System: Sync {
     /// What rows call it.
     fn name(&self) -> &'static str;
 
+    /// Why it cannot be measured on this machine; `None` if it can.
+    fn absence(&self) -> Option<String> {
+        None
+    }
+
     /// Whether its users are threads of one process or processes of their own.
     fn kind(&self) -> Kind;
 

@@ -102,7 +102,8 @@ pub trait Backend: Send + Sync {
     /// deadline has passed; a past deadline is one look.
     ///
     /// `true` says "read again": for an absent entry a backend that keeps no history may also say so when a neighbour of
-    /// its has changed. `newer_than` is what [`read`](Backend::read) returned, or the `modified` of what was read.
+    /// its has changed. Level-triggered as a watch is: what was undone before anybody looked (an absent entry created and
+    /// deleted again) may pass unnoticed. `newer_than` is what [`read`](Backend::read) returned, or the `modified` of what was read.
     fn wait(&self, key: &Self::Key, newer_than: Revision, deadline: &Deadline) -> Result<bool>;
 
     /// Watches every entry whose name begins with `prefix` for changes at or after `from`.

@@ -4,6 +4,7 @@
 //! is gone, but not longer than [`LONGEST`], and never again for the same word: a reader that was killed or stopped costs
 //! every writer that once. A reader that has just been given way to does not ask again for ten times as long.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicU64 as LocalU64;
 use std::time::Duration;
 
@@ -26,6 +27,11 @@ pub(crate) struct Announcement<'a> {
 /// Until when this process asks nobody, in nanoseconds of the monotonic clock.
 static QUIET_UNTIL: LocalU64 = LocalU64::new(0);
 
+thread_local! {
+    /// This thread's own announcement: it gives way to others, not to itself.
+    static OURS: Cell<u64> = const { Cell::new(0) };
+}
+
 impl Arena {
     /// Asks writers to give way; `None` if another reader does already, or this process has lately.
     pub(crate) fn announce(&self) -> Option<Announcement<'_>> {
@@ -36,13 +42,24 @@ impl Arena {
         }
         let word = now << 1 | 1;
         let free = self.header().announced.word.compare_exchange(0, word, AcqRel, Relaxed);
-        free.is_ok().then_some(Announcement { arena: self, word, began })
+        free.is_ok().then(|| {
+            OURS.set(word);
+            Announcement { arena: self, word, began }
+        })
+    }
+}
+
+impl Announcement<'_> {
+    /// Whether writers still give way to it.
+    pub(crate) fn stands(&self) -> bool {
+        self.arena.header().announced.word.load(Relaxed) == self.word
     }
 }
 
 impl Drop for Announcement<'_> {
     fn drop(&mut self) {
         let _ = self.arena.header().announced.word.compare_exchange(self.word, 0, AcqRel, Relaxed);
+        OURS.set(0);
         let now = futex::now();
         QUIET_UNTIL.store((now + (now - self.began) * 10).as_nanos() as u64, Relaxed);
     }
@@ -60,6 +77,9 @@ impl LaneHandle {
 
     #[cold]
     fn wait_for_reader(&mut self, arena: &Arena, word: u64) {
+        if word != 0 && word == OURS.get() {
+            return;
+        }
         let announced = &arena.header().announced.word;
         let end = futex::now() + LONGEST;
         while word != 0 && announced.load(Relaxed) == word {

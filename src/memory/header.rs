@@ -139,6 +139,11 @@ pub(crate) fn check(words: &Identity, path: Option<&Path>, length: u64, boot: [u
 }
 
 impl Arena {
+    /// What tells this segment from every other.
+    pub(crate) fn generation(&self) -> u64 {
+        self.header().identity[at::GENERATION].load(Relaxed)
+    }
+
     /// Stores the identity into a segment nobody else uses yet, the magic number last.
     pub(crate) fn write_identity(&self, words: &Identity) {
         let places = &self.header().identity;

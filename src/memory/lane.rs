@@ -65,7 +65,8 @@ impl LaneHandle {
         };
         for cell in 0..SPARES {
             let block = Cell(lane.cells[cell].load(Relaxed)).block();
-            if let Some(class) = arena.class_of(block) {
+            // No single change ever had a node in its hands.
+            if let Some(class) = arena.class_of(block).filter(|class| *class < arena.classes()) {
                 handle.spares[cell] = block;
                 handle.classes[cell] = class as u8;
             }
@@ -222,6 +223,12 @@ impl LaneHandle {
             return;
         }
         let class = arena.class_of(displaced).unwrap_or(usize::MAX) as u8;
+        if usize::from(class) >= arena.classes() {
+            // Damage: a node under the head of a record that has no nodes.
+            arena.give(self.index, cell, displaced);
+            self.spares[cell] = 0;
+            return;
+        }
         if class != self.classes[cell] {
             self.classes[cell] = class;
             self.give_back_all_but(arena, cell);

@@ -239,7 +239,7 @@ mod geometry {
         pub(crate) retired: Line,
         /// The clock: one fetch-add a numbered change.
         pub(crate) clock: Line,
-        /// Reserved for a long range that asks writers to yield: the end of its time.
+        /// A reader of many records asks writers to give way while this word, which nobody stored before, stands here.
         pub(crate) announced: Line,
         pub(crate) watch: [AtomicU32; WATCH_WORDS],
         pub(crate) counters: Counters,

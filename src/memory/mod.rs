@@ -91,7 +91,7 @@ pub(crate) mod commit;
 mod fingerprint;
 
 #[cfg(not(loom))]
-mod announce;
+pub(crate) mod announce;
 #[cfg(not(loom))]
 pub(crate) mod attachment;
 #[cfg(not(loom))]

@@ -409,7 +409,7 @@ pub(crate) fn same_value(record: u32, seen: &Seen) -> Next<'_> {
 /// The stamp at which the record's incarnation begins, or began.
 #[inline(always)]
 fn key(seen: &Seen) -> u64 {
-    if seen.head.block() == 0 { seen.head.stamp() + 1 } else { seen.meta.key }
+    if seen.head.block() == 0 { seen.head.next(0).stamp() } else { seen.meta.key }
 }
 
 /// The next value of a record, being written. Left alone, it means "do not write".

@@ -232,7 +232,8 @@ impl SegmentBuilder {
         self
     }
 
-    /// Every record can hold values of up to this many bytes (1 to 16 MiB), all at once.
+    /// Every record can hold values of up to this many bytes (1 to 16 MiB), all at once: a block for each record and key,
+    /// two for each lane, and 64 for commits under way.
     pub fn payload(mut self, bytes: usize) -> Self {
         self.classes = Some(Classes::Each(bytes));
         self
@@ -355,7 +356,8 @@ impl SegmentBuilder {
         let (keys, lanes) = (self.keys.unwrap_or(0), self.lanes.unwrap_or(256));
         let records = self.records.unwrap_or(if keys > 0 { 1 } else { 1024 });
         let values = records.saturating_add(keys);
-        let each = |bytes: usize| (bytes, values.saturating_add(lanes));
+        // Every value there can be, a spare for every lane, and what commits have in their hands meanwhile.
+        let each = |bytes: usize| (bytes, values.saturating_add(lanes.saturating_mul(2)).saturating_add(64));
         let some = |bytes: usize, part: u32| (bytes, (values / part).saturating_add(8));
         let classes = match &self.classes {
             // What has a name may have any length: few pay for the largest.
@@ -364,9 +366,15 @@ impl SegmentBuilder {
             Some(Classes::Each(bytes)) => vec![each(*bytes)],
             Some(Classes::Listed(classes)) => classes.clone(),
         };
-        let classes = classes.into_iter().map(|(bytes, n)| (u32::try_from(bytes).unwrap_or(u32::MAX), n)).collect();
+        let classes: Vec<(u32, u32)> =
+            classes.into_iter().map(|(bytes, n)| (u32::try_from(bytes).unwrap_or(u32::MAX), n)).collect();
         let participants = self.participants.unwrap_or(64);
         let nodes = nodes_for(keys, self.names.unwrap_or(32))?;
+        if let Some((smallest, _)) = classes.first().filter(|(smallest, _)| keys > 0 && *smallest < LEASE_BYTES) {
+            return Err(Error::Invalid(format!(
+                "a segment with keys needs payloads of at least {LEASE_BYTES} bytes for its leases; its smallest has {smallest}"
+            )));
+        }
         Geometry::of(Shape { records, keys, nodes, lanes, participants, classes }).map_err(Error::Invalid)
     }
 
@@ -393,6 +401,9 @@ impl SegmentBuilder {
         Ok(())
     }
 }
+
+/// Bytes of a lease's value: it must fit the spare that every lane keeps, or a full segment could not end one.
+const LEASE_BYTES: u32 = 32;
 
 /// Nodes of the directory for so many keys with names of so many bytes, and what is kept back for deletions.
 fn nodes_for(keys: u32, names: u32) -> Result<u32> {

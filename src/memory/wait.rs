@@ -4,7 +4,6 @@
 //! more, finishes what authors have left unfinished since the last slice, and recovers the dead: so a wake-up that never
 //! came, because its author was stopped or killed between the change and the wake, costs two slices at most.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,9 +117,11 @@ impl Attachment {
     /// [`Segment::wait_any`](super::Segment::wait_any).
     pub(crate) fn wait_any(self: &Arc<Self>, seen: &[(u32, Version)], deadline: &Deadline) -> Result<Option<u32>> {
         let mut groups = Groups::new(self);
+        let mut all: Vec<u32> = seen.iter().map(|(record, _)| record / GROUP).collect();
+        all.sort_unstable();
+        all.dedup();
         self.wait_for_groups(&mut groups, deadline, |groups, _| {
-            let records = seen.iter().map(|(record, _)| *record);
-            groups.arm(&self.arena, records);
+            groups.arm(&self.arena, all.iter().copied());
             groups.looked();
             for (index, version) in seen {
                 let now = self.arena.look(*index, None).map_err(|fault| self.explain(fault, *index))?;
@@ -203,38 +204,78 @@ impl Attachment {
 /// The groups of records that a watcher depends on, each with the count it had when the watcher last armed it.
 pub(crate) struct Groups {
     bit: u32,
-    counts: BTreeMap<u32, u64>,
+    /// Ascending by group.
+    counts: Vec<(u32, u64)>,
     /// Those of which something may have changed since the last look.
-    dirty: BTreeSet<u32>,
+    dirty: Bits,
     /// Those that were marked while the last look went on.
-    later: BTreeSet<u32>,
+    later: Bits,
+}
+
+/// A set of groups.
+#[derive(Default)]
+struct Bits {
+    words: Vec<u64>,
+    any: bool,
+}
+
+impl Bits {
+    fn insert(&mut self, group: u32) {
+        let word = group as usize / 64;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (group % 64);
+        self.any = true;
+    }
+
+    fn contains(&self, group: u32) -> bool {
+        self.words.get(group as usize / 64).is_some_and(|word| word >> (group % 64) & 1 != 0)
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.any) {
+            self.words.fill(0);
+        }
+    }
+
+    /// Takes over what is in the other, which is empty then.
+    fn append(&mut self, other: &mut Self) {
+        if other.any {
+            if self.words.len() < other.words.len() {
+                self.words.resize(other.words.len(), 0);
+            }
+            self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine |= theirs);
+            self.any = true;
+            other.clear();
+        }
+    }
 }
 
 impl Groups {
     pub(crate) fn new(home: &Attachment) -> Self {
         let bit = (home.me.0 ^ home.me.0 >> 48) as u32 % Group::WAKE_BITS;
-        Self { bit, counts: BTreeMap::new(), dirty: BTreeSet::new(), later: BTreeSet::new() }
+        Self { bit, counts: Vec::new(), dirty: Bits::default(), later: Bits::default() }
     }
 
-    /// Has whoever changes one of the records from now on mark its group: what is looked at after this and changes is found
-    /// marked. These are all the groups there are from now on; those marked since they were last armed are dirty.
-    pub(crate) fn arm(&mut self, arena: &Arena, records: impl Iterator<Item = u32>) {
-        self.arm_again(arena, records);
+    /// Has whoever changes a record of these groups (ascending) from now on mark its group: what is looked at after this and
+    /// changes is found marked. These are all the groups there are from now on; those marked since they were last armed are
+    /// dirty.
+    pub(crate) fn arm(&mut self, arena: &Arena, groups: impl Iterator<Item = u32>) {
+        self.arm_again(arena, groups);
         self.dirty.append(&mut self.later);
     }
 
     /// The same at the end of a look: what was marked while it went on is for the next one. Answers whether one of the
     /// groups is new.
-    pub(crate) fn arm_again(&mut self, arena: &Arena, records: impl Iterator<Item = u32>) -> bool {
-        let mut known = std::mem::take(&mut self.counts);
+    pub(crate) fn arm_again(&mut self, arena: &Arena, groups: impl Iterator<Item = u32>) -> bool {
+        let known = std::mem::take(&mut self.counts);
+        let mut known = known.iter().peekable();
         let mut new = false;
-        for record in records {
-            let group = record / GROUP;
-            if self.counts.contains_key(&group) {
-                continue;
-            }
-            let word = arena.group(record);
-            let before = known.remove(&group);
+        for group in groups {
+            while known.next_if(|(other, _)| *other < group).is_some() {}
+            let before = known.next_if(|(other, _)| *other == group).map(|(_, count)| *count);
+            let word = arena.group(group * GROUP);
             let mut now = Group(word.load(edge("watch.look", SeqCst)));
             // Still armed and unchanged: nothing to do, and no line to take from writers.
             if now.wake() >> self.bit & 1 == 0 || before != Some(now.count()) {
@@ -244,7 +285,7 @@ impl Groups {
                 self.later.insert(group);
             }
             new |= before.is_none();
-            self.counts.insert(group, now.count());
+            self.counts.push((group, now.count()));
         }
         // Edge `mark`: the bits before the looks at the heads that follow.
         fence(SeqCst);
@@ -253,27 +294,25 @@ impl Groups {
 
     /// Whether something may have happened to the record before the groups were last armed.
     pub(crate) fn is_dirty(&self, record: u32) -> bool {
-        self.dirty.contains(&(record / GROUP))
+        self.dirty.contains(record / GROUP)
     }
 
     /// Whether the record's group was marked while the last look went on.
     pub(crate) fn is_marked_since(&self, record: u32) -> bool {
-        self.later.contains(&(record / GROUP))
+        self.later.contains(record / GROUP)
     }
 
     /// All that was dirty has been looked at; what was marked meanwhile is dirty now.
     pub(crate) fn looked(&mut self) {
-        self.dirty = std::mem::take(&mut self.later);
+        self.dirty.clear();
+        self.dirty.append(&mut self.later);
     }
 
     fn are_unmarked(&self, arena: &Arena) -> bool {
-        if !self.dirty.is_empty() {
-            return false;
-        }
-        let same = |(group, count): (&u32, &u64)| {
+        let same = |(group, count): &(u32, u64)| {
             Group(arena.group(group * GROUP).load(edge("watch.look", SeqCst))).count() == *count
         };
-        self.counts.iter().all(same)
+        !self.dirty.any && self.counts.iter().all(same)
     }
 }
 
@@ -308,6 +347,8 @@ struct Sleeper<'a> {
     home: &'a Arc<Attachment>,
     deadline: &'a Deadline,
     slice: Duration,
+    /// When the slice ends, on the monotonic clock: waking in between does not put it off.
+    slice_end: Option<Duration>,
     registration: Option<Registration>,
     journals: Journals,
     began: Option<Instant>,
@@ -317,7 +358,7 @@ impl<'a> Sleeper<'a> {
     fn new(home: &'a Arc<Attachment>, deadline: &'a Deadline, pace: Pace) -> Self {
         let probing = pace != Pace::Steady && longest_slice() == WAIT_SLICE;
         let slice = if probing { FIRST_PROBE } else { longest_slice() };
-        Self { home, deadline, slice, registration: None, journals: Journals::default(), began: None }
+        Self { home, deadline, slice, slice_end: None, registration: None, journals: Journals::default(), began: None }
     }
 
     /// Whether the deadline has passed; an error if the wait was cancelled.
@@ -337,22 +378,24 @@ impl<'a> Sleeper<'a> {
     }
 
     /// Sleeps until the word changes, the slice or the deadline ends, or the host's clock reaches `until`; answers whether
-    /// it slept to the end.
+    /// the slice has ended.
     fn sleep(&mut self, word: &super::atomics::AtomicU32, expected: u32, until: Option<u64>) -> bool {
         self.began.get_or_insert_with(Instant::now);
-        let mut longest = self.slice;
+        let now = futex::now();
+        let slice_end = *self.slice_end.get_or_insert(now + self.slice);
+        let mut end = slice_end;
         if let Some(remaining) = self.deadline.remaining() {
-            longest = longest.min(remaining);
+            end = end.min(now + remaining);
         }
         if let Some(until) = until {
-            longest = longest.min(Duration::from_nanos(until.saturating_sub(self.home.host.now()).max(1)));
+            end = end.min(now + Duration::from_nanos(until.saturating_sub(self.home.host.now()).max(1)));
         }
-        let end = futex::now() + longest;
         futex::sleep(word, expected, end);
-        let ended = futex::now() >= end;
+        let ended = futex::now() >= slice_end;
         if ended {
             self.home.end_of_slice(&mut self.journals);
             self.slice = (self.slice * 2).min(longest_slice());
+            self.slice_end = None;
         }
         ended
     }

@@ -32,16 +32,17 @@ impl Board {
 
     /// The deed is done, as a change with this revision; 0 if it changed no value.
     pub fn acknowledge(&self, revision: u64) {
-        self.word(1).store(revision, SeqCst);
-        self.word(0).store(1, SeqCst);
+        // One store: who acknowledges may be stopped anywhere, and somebody else acknowledge something meanwhile.
+        self.word(0).store(revision + 1, SeqCst);
     }
 
+    /// What was acknowledged.
     pub fn revision(&self) -> u64 {
-        self.word(1).load(SeqCst)
+        self.word(0).load(SeqCst).checked_sub(1).expect("an acknowledgement")
     }
 
     pub fn is_acknowledged(&self) -> bool {
-        self.word(0).load(SeqCst) == 1
+        self.word(0).load(SeqCst) != 0
     }
 
     pub fn clear(&self) {

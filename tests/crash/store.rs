@@ -167,7 +167,9 @@ impl Stage for Store {
     fn all_is_recovered(&self) {
         self.keys.reap().expect("a recovery");
         self.nothing_is_amiss(1);
+        let left = self.under_heads();
         assert!(self.look().values().all(|entry| !entry.is_leased), "nothing lives by a dead one's lease");
+        assert_eq!(self.under_heads(), left, "nothing of that is left to whoever looks");
     }
 }
 

@@ -1,12 +1,17 @@
 //! Commits that others finish: the author is slow, or killed at any of its accesses, or somebody else's commit is in the
 //! way.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use loom::thread;
 
-use crate::explore::{Explorer, Killed};
+use crate::explore::{Explorer, Killed, explore};
+use crate::memory::atomics::Ordering::Acquire;
 use crate::memory::atomics::modelled::killed_after;
 use crate::memory::lane::LaneHandle;
 use crate::memory::look::Seen;
+use crate::memory::word::Head;
 use crate::stage::Stage;
 
 /// At the end, with lane 0 settled: its commit over both records took place as a whole or not at all, and its next owner
@@ -128,4 +133,104 @@ fn a_killed_commit_is_recovered_beside_an_update() {
 #[test]
 fn a_killed_commit_is_recovered_beside_another_commit() {
     recover_beside(commit);
+}
+
+/// Finishes the commit that holds the record, if one does, and does not look again.
+fn help_once(stage: &Stage, record: u32) {
+    let head = Head(stage.arena.record(record).head.load(Acquire));
+    if head.is_reference() {
+        stage.arena.help(record, head).expect("a commit that can be finished");
+    }
+}
+
+/// Two commits, and a helper of what it meets at the record the second begins with or the first ends with.
+fn help_between_two_commits(records: u32, commits: [&'static [u32]; 2], met: u32) {
+    explore(move || {
+        let (stage, lanes) = Stage::hollow_committing(records, 2, 2);
+        let authors: Vec<_> = lanes
+            .into_iter()
+            .zip(commits)
+            .map(|(mut lane, records)| {
+                lane.begin_commit();
+                let seen: Vec<_> = records.iter().map(|record| stage.prepare(&mut lane, *record)).collect();
+                let author = stage.clone();
+                thread::spawn(move || author.commit_prepared(&mut lane, &seen))
+            })
+            .collect();
+        let beside = stage.clone();
+        let helper = thread::spawn(move || help_once(&beside, met));
+        let done: Vec<_> = authors.into_iter().map(|author| author.join().unwrap()).collect();
+        helper.join().unwrap();
+        let won = done.iter().flatten().count();
+        assert_eq!(won, 1, "of two commits that were prepared on one state");
+        for record in 0..records {
+            stage.read(record);
+        }
+        for ((lane, records), done) in (0..).zip(commits).zip(done) {
+            assert_eq!(stage.committed(lane, records), Vec::from_iter(done));
+        }
+        stage.assert_one_place_each();
+    });
+}
+
+/// The helper comes to the first by way of its first record, and finds the second in its way at its last.
+#[test]
+fn a_helper_finishes_the_commit_that_is_in_the_way() {
+    help_between_two_commits(3, [&[0, 1], &[1, 2]], 0);
+}
+
+/// The helper comes to the first by way of its last record, so nothing can be in the first's way any more; by the time it
+/// looks, the second may hold the record before.
+#[test]
+fn a_helper_that_is_late_takes_no_later_commit_for_one_in_the_way() {
+    help_between_two_commits(2, [&[0, 1], &[0]], 1);
+}
+
+/// The lane's second commit writes into the descriptor that a helper of its first is reading.
+#[test]
+fn a_helper_that_is_late_does_nothing_to_the_next_commit() {
+    explore(|| {
+        let (stage, mut lanes) = Stage::hollow_committing_again(1, 1, 1);
+        let mut lane = lanes.remove(0);
+        let author = stage.clone();
+        let author = thread::spawn(move || {
+            for _ in 0..2 {
+                author.try_commit(&mut lane, &[0]).expect("nobody else writes");
+            }
+        });
+        let beside = stage.clone();
+        let helper = thread::spawn(move || help_once(&beside, 0));
+        helper.join().unwrap();
+        author.join().unwrap();
+        stage.assert_settled(0, 3);
+    });
+}
+
+/// Whatever the author left behind: the same state only once, however many of its accesses are looks.
+#[test]
+fn a_recovery_of_a_commit_killed_at_any_access_is_repeated_by_the_next() {
+    let left_behind = Arc::new(Mutex::new(HashMap::new()));
+    let explorer = Explorer::alone();
+    explorer.at_every_access(|accesses, killed| {
+        explorer.at_every_access(|of_the_first, first_killed| {
+            let (killed, left_behind) = (killed.clone(), left_behind.clone());
+            explorer.run(move || {
+                let (stage, mut lane0, seen, mut lane1) = prepared();
+                let acknowledged = commit_and_die(&stage, &mut lane0, &seen, accesses, &killed);
+                if *left_behind.lock().unwrap().entry(stage.imprint()).or_insert(accesses) != accesses {
+                    return;
+                }
+                let (recovery, first_killed) = (stage.clone(), first_killed.clone());
+                let recoverer = thread::spawn(move || {
+                    first_killed.note(killed_after(of_the_first, || recovery.arena.settle(0).unwrap()));
+                    recovery.arena.settle(0).unwrap();
+                });
+                let beside = stage.clone();
+                let beside = thread::spawn(move || read(&beside, &mut lane1));
+                recoverer.join().unwrap();
+                let others = beside.join().unwrap();
+                assert_all_or_nothing(&stage, others, acknowledged);
+            });
+        });
+    });
 }

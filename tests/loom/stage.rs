@@ -63,6 +63,12 @@ impl Stage {
         Self::stocked(Self::of(Arena::new(records, lanes, blocks, 0).with_commits(false)), records, places)
     }
 
+    /// The same as [`Stage::hollow_committing`] for lanes that commit more than once.
+    pub(crate) fn hollow_committing_again(records: u32, lanes: u32, places: u32) -> (Self, Vec<LaneHandle>) {
+        let blocks = records + lanes * (1 + places);
+        Self::stocked(Self::of(Arena::new(records, lanes, blocks, 0).with_commits(true)), records, places)
+    }
+
     fn stocked(empty: (Self, Vec<LaneHandle>), records: u32, places: u32) -> (Self, Vec<LaneHandle>) {
         let (stage, mut lanes) = Self::written(empty, records);
         for lane in &mut lanes {
@@ -228,11 +234,12 @@ impl Stage {
         );
     }
 
-    /// The head of a record that has been written, and the fate of the block it names.
-    pub(crate) fn head_and_fate(&self, record: u32) -> (Head, Fate) {
+    /// The head of a record, and the fate of the block it names; `None` if it names a commit.
+    pub(crate) fn head_and_fate(&self, record: u32) -> (Head, Option<Fate>) {
         let head = Head(self.arena.record(record).head.load(Acquire));
-        let block = self.arena.block(head.block()).expect("a record that has been written");
-        (head, Fate(block.head.fate.load(Acquire)))
+        let named =
+            (!head.is_reference()).then(|| self.arena.block(head.block()).expect("a record that has been written"));
+        (head, named.map(|block| Fate(block.head.fate.load(Acquire))))
     }
 
     /// That a revision somebody was given has been drawn, as far as they can tell from the clock.
@@ -258,6 +265,25 @@ impl Stage {
         }
         drop(history);
         self.assert_one_place_each();
+    }
+
+    /// All that a thread that stops can leave behind, as words: two that are equal go on in the same way.
+    pub(crate) fn imprint(&self) -> Vec<u64> {
+        let arena = &self.arena;
+        let mut words = vec![arena.clock().load(Relaxed)];
+        for record in 0..arena.records() {
+            let words_of = arena.record(record);
+            words.extend([words_of.head.load(Relaxed), words_of.event.load(Relaxed).into()]);
+        }
+        words.extend((1..=arena.blocks()).map(|block| arena.block(block).unwrap().head.fate.load(Relaxed)));
+        for lane in (0..arena.lanes()).filter_map(|lane| arena.lane(lane)) {
+            words.extend(
+                [&lane.op, &lane.number, &lane.descriptor.control, &lane.descriptor.revision]
+                    .map(|word| word.load(Relaxed)),
+            );
+            words.extend(lane.cells.iter().map(|cell| u64::from(cell.load(Relaxed))));
+        }
+        words
     }
 
     /// Every block is under one head, in one cell, or free.

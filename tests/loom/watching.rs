@@ -3,9 +3,10 @@
 
 use loom::thread;
 
-use crate::explore::explore_both;
+use crate::explore::{Explorer, explore_both};
 use crate::memory::atomics::Ordering::{Acquire, SeqCst};
 use crate::memory::atomics::loom_fence;
+use crate::memory::atomics::modelled::killed_after;
 use crate::memory::futex;
 use crate::memory::word::{Event, Group};
 use crate::mutant::edge;
@@ -60,6 +61,16 @@ fn watch(stage: &Stage, changes: u64) -> Vec<View> {
     }
 }
 
+/// At the end: that every view is what the records were.
+fn assert_exact(stage: &Stage, views: &[View]) {
+    for view in views {
+        for (record, version) in (0..).zip(&view.versions) {
+            let then = stage.version_at(record, view.revision);
+            assert_eq!(*version, then, "record {record} at revision {}", view.revision);
+        }
+    }
+}
+
 fn watcher_and_writers(records: u32, writers: u32, readers: u32) {
     explore_both(move || {
         let (stage, lanes) = Stage::hollow(records, writers);
@@ -88,12 +99,7 @@ fn watcher_and_writers(records: u32, writers: u32, readers: u32) {
         for reader in readers {
             reader.join().unwrap();
         }
-        for view in views {
-            for (record, version) in (0..).zip(&view.versions) {
-                let then = stage.version_at(record, view.revision);
-                assert_eq!(*version, then, "record {record} at revision {}", view.revision);
-            }
-        }
+        assert_exact(&stage, &views);
         stage.assert_one_place_each();
     });
 }
@@ -111,4 +117,55 @@ fn a_watchers_view_is_right_when_a_reader_finishes_the_change() {
 #[test]
 fn a_watchers_view_of_two_records_is_right_beside_two_writers() {
     watcher_and_writers(2, 2, 0);
+}
+
+/// Both records change at one moment, so no view has half of it.
+fn assert_never_split(views: &[View]) {
+    assert!(views.iter().all(|view| view.versions[0] == view.versions[1]), "half a commit");
+}
+
+#[test]
+fn a_watchers_view_never_has_half_a_commit() {
+    explore_both(|| {
+        let (stage, mut lanes) = Stage::hollow_committing(2, 1, 2);
+        let mut lane = lanes.remove(0);
+        let watching = stage.clone();
+        let watcher = thread::spawn(move || watch(&watching, 2));
+        let author = stage.clone();
+        let author = thread::spawn(move || author.try_commit(&mut lane, &[0, 1]).expect("nobody else writes"));
+        let views = watcher.join().unwrap();
+        author.join().unwrap();
+        assert_never_split(&views);
+        assert_exact(&stage, &views);
+        stage.assert_one_place_each();
+    });
+}
+
+/// The author dies at each of its accesses; whoever finishes its commit wakes the watcher.
+#[test]
+fn a_watcher_is_woken_by_who_finishes_a_dead_authors_commit() {
+    let explorer = Explorer::both();
+    explorer.at_every_access(|accesses, killed| {
+        explorer.run(move || {
+            let (stage, mut lanes) = Stage::hollow_committing(2, 2, 2);
+            let (mut heir, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
+            let watching = stage.clone();
+            let watcher = thread::spawn(move || watch(&watching, 2));
+            let (author, killed) = (stage.clone(), killed.clone());
+            let author =
+                thread::spawn(move || killed.note(killed_after(accesses, || author.try_commit(&mut lane, &[0, 1]))));
+            let other = stage.clone();
+            let helper = thread::spawn(move || {
+                author.join().unwrap();
+                other.arena.settle(0).unwrap();
+                if other.read(0).meta.version == 1 {
+                    other.try_commit(&mut heir, &[0, 1]).expect("nobody else writes");
+                }
+            });
+            let views = watcher.join().unwrap();
+            helper.join().unwrap();
+            assert_never_split(&views);
+            assert_exact(&stage, &views);
+        });
+    });
 }

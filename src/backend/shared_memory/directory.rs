@@ -110,6 +110,8 @@ pub(super) struct Directory {
     /// There was no group without a record in use when one was looked for, and no group has become so since.
     no_unused_group: AtomicBool,
     first: u32,
+    /// What tells the segment from every other.
+    generation: u64,
     keys: Range<u32>,
     nodes: Range<u32>,
 }
@@ -125,11 +127,16 @@ impl Directory {
         let words = (arena.records() - 1) / GROUP - root / GROUP + 1;
         let used = (0..words).map(|_| AtomicU64::new(0)).collect();
         let (cursor, no_unused_group) = (AtomicU32::new(keys.start), AtomicBool::new(false));
-        Self { used, cursor, no_unused_group, first: root, keys, nodes, segment }
+        let generation = arena.generation();
+        Self { used, cursor, no_unused_group, first: root, generation, keys, nodes, segment }
     }
 
     pub(super) fn segment(&self) -> &Segment {
         &self.segment
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     fn root(&self) -> u32 {
@@ -512,13 +519,34 @@ impl Directory {
                 }
             }
         }
-        // What this process believes may be out of date: the heads decide.
-        range.into_iter().find_map(take)
+        // What this process believes may be out of date: the heads decide, a group at a time, and are believed from now on.
+        for group in (0..words).map(|i| low + (cursor - low + i) % words) {
+            let mut used = 0;
+            for record in (group * GROUP..(group + 1) * GROUP).filter(|record| range.contains(record)) {
+                let mut head = Head(arena.record(record).head.load(Relaxed));
+                if head.is_reference() {
+                    // A commit that stands still, perhaps one that will not take place. Damage is for whoever uses it.
+                    let _ = arena.help(record, head);
+                    head = Head(arena.record(record).head.load(Relaxed));
+                }
+                used |= u64::from(!head.is_absent() || skip.contains(&record)) << (record % GROUP);
+            }
+            let outside = (0..GROUP).filter(|bit| !range.contains(&(group * GROUP + bit)));
+            let kept = outside.fold(0, |mask, bit| mask | 1 << bit) & self.word_of(group * GROUP).load(Relaxed);
+            self.word_of(group * GROUP).store(used | kept, Relaxed);
+            let free = (group * GROUP..(group + 1) * GROUP)
+                .find(|record| range.contains(record) && used >> (record % GROUP) & 1 == 0);
+            if let Some(found) = free.and_then(take) {
+                self.cursor.store(found.0, Relaxed);
+                return Some(found);
+            }
+        }
+        None
     }
 
     /// The word of beliefs about the group of a record.
     fn word_of(&self, record: u32) -> &AtomicU64 {
-        &self.used[(record / GROUP - self.first / GROUP) as usize]
+        &self.used[((record / GROUP).saturating_sub(self.first / GROUP)) as usize]
     }
 
     fn believe(&self, record: u32, used: bool) {

@@ -94,11 +94,11 @@ pub(super) enum Standing {
 
 impl Lease {
     fn of(place: Place) -> Self {
-        Self(place.stamp << 23 | u64::from(place.record))
+        Self(place.word())
     }
 
     pub(super) fn place(self) -> Place {
-        Place { record: (self.0 & 0x7f_ffff) as u32, stamp: self.0 >> 23 & STAMPS, leased: false }
+        Place::of_word(self.0).unwrap_or(Place { record: 0, stamp: 0, leased: false })
     }
 
     fn hidden_name(self) -> [u8; 10] {
@@ -166,7 +166,7 @@ impl SharedMemory {
     /// What a lease without a record was.
     fn past(&self, lease: Lease) -> Standing {
         let place = lease.place();
-        if !self.directory.is_key(place.record) || place.stamp == 0 {
+        if !self.directory.is_key(place.record) {
             return Standing::Unknown;
         }
         let seen = self.home().arena.look(place.record, None).map_or(0, |seen| seen.head.stamp());
@@ -307,17 +307,10 @@ impl SharedMemory {
         }
         if !planted("sweep nothing") {
             let mut dead: Vec<(Vec<u8>, Place, Lease)> = Vec::new();
+            let mut seen = Seen::NOTHING;
             self.directory.walk(b"", |name, place| {
-                if place.leased {
-                    let seen = self
-                        .home()
-                        .arena
-                        .look(place.record, None)
-                        .map_err(|fault| self.directory.explain(fault, place.record))?;
-                    let lease = Lease(seen.meta.lease);
-                    if seen.meta.key == place.stamp && over.contains(&lease) {
-                        dead.push((name.to_vec(), place, lease));
-                    }
+                if place.leased && self.look_at(place, &mut seen)? && over.contains(&Lease(seen.meta.lease)) {
+                    dead.push((name.to_vec(), place, Lease(seen.meta.lease)));
                 }
                 Ok(())
             })?;

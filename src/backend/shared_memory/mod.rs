@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use self::directory::{Directory, Path, STAMPS};
+use self::directory::{Directory, Path};
 use self::node::Place;
 use super::{Backend, Limits, Meta, Op, check_name, check_ops};
 use crate::clock::{Deadline, Lease, Revision, Version};
@@ -69,8 +69,9 @@ pub use watch::SharedWatch;
 /// Clones share the attachment.
 ///
 /// # When a process dies
-/// A commit has taken place as a whole or not at all. The leases it granted are over at once; whoever meets one of their
-/// entries, or waits, or calls [`SharedMemory::reap`], removes them.
+/// A commit has taken place as a whole or not at all. The leases it granted end as soon as somebody asks the kernel: a commit
+/// that one of their entries is in the way of, a waiter or watcher (within a wait slice), whoever finds the segment full, or
+/// [`SharedMemory::reap`]. A mere reader asks the clock only, and sees such an entry until then.
 #[derive(Clone)]
 pub struct SharedMemory {
     directory: Arc<Directory>,
@@ -82,30 +83,46 @@ pub struct Key(Arc<Handle>);
 
 struct Handle {
     name: Box<str>,
-    /// `stamp:40 | record:23` of the entry; 0: unknown.
+    /// The segment that `place` is of; in any other the key is looked up by its name, every time.
+    segment: u64,
+    /// The [`Place`] of the entry; 0: unknown.
     place: AtomicU64,
 }
 
 impl Key {
-    fn new(name: &str) -> Self {
-        Self(Arc::new(Handle { name: name.into(), place: AtomicU64::new(0) }))
+    fn new(name: &str, directory: &Directory) -> Self {
+        Self(Arc::new(Handle { name: name.into(), segment: directory.generation(), place: AtomicU64::new(0) }))
     }
 
     fn bytes(&self) -> &[u8] {
         self.0.name.as_bytes()
     }
 
-    fn place(&self) -> Option<Place> {
-        let word = self.0.place.load(Relaxed);
-        (word != 0).then_some(Place { record: (word & 0x7f_ffff) as u32, stamp: word >> 23 & STAMPS, leased: false })
+    fn place_in(&self, directory: &Directory) -> Option<Place> {
+        let here = self.0.segment == directory.generation() || planted("a place is good in any segment");
+        Place::of_word(self.0.place.load(Relaxed)).filter(|_| here)
     }
 
-    fn remember(&self, place: Place) {
-        self.0.place.store(place.stamp << 23 | u64::from(place.record), Relaxed);
+    fn remember(&self, place: Place, directory: &Directory) {
+        if self.0.segment == directory.generation() || planted("a place is good in any segment") {
+            self.0.place.store(place.word(), Relaxed);
+        }
     }
 
     fn forget(&self) {
         self.0.place.store(0, Relaxed);
+    }
+}
+
+impl Place {
+    /// `stamp:40 | record:23`, never 0: no entry is in record 0.
+    fn word(self) -> u64 {
+        Head::value(self.stamp, self.record).0
+    }
+
+    fn of_word(word: u64) -> Option<Self> {
+        let head = Head(word);
+        (word != 0).then_some(Self { record: head.block(), stamp: head.stamp(), leased: false })
     }
 }
 
@@ -177,16 +194,25 @@ impl SharedMemory {
         self.segment().inner.with_lane(|lane, _| work(lane))
     }
 
-    /// Does what may find the segment full; what the dead left there goes before anybody is told so.
+    /// Does what may find the segment full. Before anybody is told so, what the dead left there goes, and what others'
+    /// commits have in their hands has had time to come back.
     #[inline]
     fn with_room<R>(&self, work: impl Fn() -> Result<R>) -> Result<R> {
-        match work() {
-            Err(Error::Full { .. }) if self.any_over()? => {
-                self.with_lane(|lane| self.sweep(lane))?;
-                work()
+        let mut done = work();
+        for attempt in 0..ATTEMPTS_WHEN_FULL {
+            if !matches!(done, Err(Error::Full { .. })) {
+                break;
             }
-            done => done,
+            if attempt == 0 {
+                self.segment().inner.reap();
+                if self.any_over()? {
+                    self.with_lane(|lane| self.sweep(lane))?;
+                }
+            }
+            std::thread::yield_now();
+            done = work();
         }
+        done
     }
 
     /// Enters an error into the segment's table of distinct errors.
@@ -211,7 +237,7 @@ impl SharedMemory {
 
     /// What the handle says, if it is still true; `seen` is filled then.
     fn cached(&self, key: &Key, seen: &mut Seen) -> Result<Option<Place>> {
-        let Some(place) = key.place() else { return Ok(None) };
+        let Some(place) = key.place_in(&self.directory) else { return Ok(None) };
         if self.look_at_entry(place, seen)? {
             return Ok(Some(place));
         }
@@ -233,11 +259,16 @@ impl SharedMemory {
 
     /// Reads an entry; where it is, or the leaf's revision and place if it is absent.
     fn find(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Seen) -> Result<Presence> {
+        self.find_with(key, into, seen, true)
+    }
+
+    /// The same; what is found dead is removed only where the caller has no lane in use.
+    fn find_with(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Seen, remove: bool) -> Result<Presence> {
         let mut path = Path::default();
         let mut patience = Patience::new();
-        loop {
+        for _ in 0..ROUNDS {
             self.segment().inner.check()?;
-            let mut place = key.place();
+            let mut place = key.place_in(&self.directory);
             if let Some(known) = place
                 && !self.read_at(known, into, seen)?
             {
@@ -266,12 +297,12 @@ impl SharedMemory {
                             .map_err(|fault| self.directory.explain(fault, record))?;
                         continue;
                     }
-                    key.remember(place);
+                    key.remember(place, &self.directory);
                     place
                 }
             };
             let lease = Lease(seen.meta.lease);
-            if lease.0 != 0 && self.is_over(lease)? {
+            if remove && lease.0 != 0 && self.is_over(lease)? {
                 // Ended for good before its first entry goes: nobody may renew it once somebody saw an absence.
                 self.with_lane(|lane| match self.standing(lane, lease, lease::Probe::Clock)? {
                     lease::Standing::Alive(_) => Ok(()),
@@ -281,6 +312,7 @@ impl SharedMemory {
             }
             return Ok(Presence::Present(place));
         }
+        Err(Error::Outrun { record: 0, rounds: ROUNDS })
     }
 
     /// A look on behalf of somebody who waits for a change after `known`, which an absence seen now moves on.
@@ -336,7 +368,9 @@ enum Waiting {
 }
 
 /// More rounds than honest others cause an operation to take.
-const ROUNDS: u64 = 1 << 20;
+const ROUNDS: u64 = 1 << 16;
+/// How often an operation that found the segment full is tried again.
+const ATTEMPTS_WHEN_FULL: u32 = 8;
 
 /// What a lookup found.
 enum Presence {
@@ -374,7 +408,7 @@ impl Backend for SharedMemory {
 
     fn key(&self, name: &str) -> Result<Key> {
         self.noted(check_name(name, &Self::LIMITS))?;
-        Ok(Key::new(name))
+        Ok(Key::new(name, &self.directory))
     }
 
     fn read(&self, key: &Key, into: &mut Vec<u8>) -> Result<(Option<Meta>, Revision)> {

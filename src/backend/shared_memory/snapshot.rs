@@ -12,9 +12,11 @@
 //! * else something in between was missed: it is copied again, and there is another R.
 //!
 //! So a key may change once while its neighbours are looked at without costing a round; only keys that change twice within
-//! a round do. (The first design took R only from heads that had not moved at all; with two writers at work among 10,000
-//! keys that moment never came without asking them to wait.) If three rounds in a row have failed, the reader announces
-//! itself and writers give way for a bounded time: see `Arena::announce`.
+//! a round do. Those are copied last before the next R is read and looked at first after it, so that their neighbours do not
+//! matter to them. (The first design took R only from heads that had not moved at all; with two writers at work among 10,000
+//! keys that moment never came without asking them to wait.) If three rounds in a row have failed, a picture of up to 32
+//! records becomes a commit that only checks them, which is lock-free; the reader of a larger one announces itself, and
+//! writers give way for a bounded time: see `Arena::announce`.
 
 use std::collections::HashMap;
 
@@ -25,7 +27,10 @@ use super::{Key, SharedMemory, meta_of};
 use crate::backend::Meta;
 use crate::clock::{Lease, Revision, Version};
 use crate::error::{Error, Result};
+use crate::memory::announce::Announcement;
 use crate::memory::atomics::Ordering::{Acquire, SeqCst};
+use crate::memory::lane::Published;
+use crate::memory::layout::GROUP;
 use crate::memory::look::Seen;
 use crate::memory::word::Head;
 use crate::mutant::planted;
@@ -34,6 +39,8 @@ use crate::mutant::planted;
 const PATIENCE: u32 = 3;
 /// Rounds before it gives up: with writers giving way, one or two are enough.
 const ROUNDS: u32 = 10_000;
+/// Records of a picture that are checked by a commit.
+const CHECKED: usize = 32;
 
 /// A copy of one entry.
 pub(super) struct EntryCopy {
@@ -45,6 +52,10 @@ pub(super) struct EntryCopy {
     pub(super) meta: Meta,
     /// Whether there is a copy yet.
     known: bool,
+    /// It changed too often in the last round.
+    hot: bool,
+    /// The revision at which the copy is known to be exact.
+    exact_at: u64,
     /// Creation and modification that a watcher was told of.
     pub(super) told: Option<(Revision, Revision)>,
 }
@@ -80,13 +91,18 @@ pub(super) struct Picture {
     pub(super) leaves: Vec<LeafCopy>,
     /// Told entries whose leaf no longer has them, until somebody reports them.
     pub(super) gone: Vec<EntryCopy>,
+    /// Entries while the leaves are read anew.
+    loose: HashMap<(u32, u64), EntryCopy>,
+    /// The groups of all its records, ascending.
+    groups: Vec<u32>,
     /// The leaves are not known, or not to be relied on.
     stale: bool,
 }
 
 impl Picture {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.as_bytes().into(), leaves: Vec::new(), gone: Vec::new(), stale: true }
+        let (leaves, gone, loose, groups) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
+        Self { prefix: prefix.as_bytes().into(), leaves, gone, loose, groups, stale: true }
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &EntryCopy> {
@@ -97,10 +113,16 @@ impl Picture {
         self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries)
     }
 
-    /// Every record the picture depends on.
-    pub(super) fn records(&self) -> impl Iterator<Item = u32> {
-        let entries = |leaf: &LeafCopy| leaf.entries.iter().map(|entry| entry.place.record).collect::<Vec<_>>();
-        self.leaves.iter().flat_map(move |leaf| std::iter::once(leaf.record).chain(entries(leaf)))
+    /// The groups of every record the picture depends on.
+    pub(super) fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    fn find_groups(&mut self) {
+        let leaves = self.leaves.iter().map(|leaf| leaf.record / GROUP);
+        self.groups = leaves.chain(self.entries().map(|entry| entry.place.record / GROUP)).collect();
+        self.groups.sort_unstable();
+        self.groups.dedup();
     }
 
     /// Reads again what may have changed; `false` if leaves changed under it so that it must be repeated.
@@ -112,12 +134,16 @@ impl Picture {
             self.walk(store)?;
         }
         self.refresh_entries(store, choice)?;
+        if !self.stale {
+            self.refresh_hot(store)?;
+        }
         Ok(!self.stale)
     }
 
     fn refresh_leaves(&mut self, store: &SharedMemory, choice: &impl Choice) -> Result<()> {
         let mut bytes = Vec::new();
         let mut seen = Seen::NOTHING;
+        let mut changed = false;
         for leaf in self.leaves.iter_mut().filter(|leaf| choice.holds(leaf.record)) {
             if store.head(leaf.record) == leaf.head {
                 continue;
@@ -126,7 +152,7 @@ impl Picture {
                 .arena()
                 .look_into(leaf.record, Some(&mut bytes), &mut seen)
                 .map_err(|fault| store.directory.explain(fault, leaf.record))?;
-            let (old, new) = (Node::parse(&leaf.bytes), Node::parse(&bytes));
+            let (old, new) = (Node::parse(&leaf.bytes), Node::parse(&bytes).filter(Node::is_checked));
             let same = match (old, new) {
                 (Some(old), Some(new)) => {
                     seen.meta.kind == super::directory::NODE
@@ -146,18 +172,22 @@ impl Picture {
             for entry in leaf.entries.drain(..) {
                 old.insert((entry.place.record, entry.place.stamp), entry);
             }
-            leaf.entries = entries_of(&leaf.bytes, &self.prefix, &mut old);
+            leaf.entries = entries_of(store, &leaf.bytes, &self.prefix, &mut old)?;
             self.gone.extend(old.into_values().filter(|entry| entry.told.is_some()));
+            changed = true;
+        }
+        if changed {
+            self.find_groups();
         }
         Ok(())
     }
 
     /// Reads all leaves of the prefix, in order; copies of entries that are still there are kept.
     fn walk(&mut self, store: &SharedMemory) -> Result<()> {
-        let mut old = HashMap::new();
+        // Kept here, so that an error on the way loses nothing that was told.
         for leaf in self.leaves.drain(..) {
             for entry in leaf.entries {
-                old.insert((entry.place.record, entry.place.stamp), entry);
+                self.loose.insert((entry.place.record, entry.place.stamp), entry);
             }
         }
         let mut path = Path::default();
@@ -168,7 +198,8 @@ impl Picture {
             }
             store.directory.descend(&from, &mut path)?;
             let leaf = path.leaf();
-            let entries = entries_of(&leaf.bytes, &self.prefix, &mut old);
+            store.directory.sound(leaf)?;
+            let entries = entries_of(store, &leaf.bytes, &self.prefix, &mut self.loose)?;
             self.leaves.push(LeafCopy {
                 record: leaf.record,
                 head: leaf.seen.head,
@@ -182,16 +213,40 @@ impl Picture {
             let Some(next) = next else { break };
             from = next.to_vec();
         }
-        self.gone.extend(old.into_values().filter(|entry| entry.told.is_some()));
+        self.gone.extend(self.loose.drain().map(|(_, entry)| entry).filter(|entry| entry.told.is_some()));
+        self.find_groups();
         self.stale = false;
         Ok(())
     }
 
     fn refresh_entries(&mut self, store: &SharedMemory, choice: &impl Choice) -> Result<()> {
-        for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries) {
-            let same =
-                entry.known && (!choice.holds(entry.place.record) || store.head(entry.place.record) == entry.head);
-            if (!same || store.has_ended(entry)?) && !entry.copy(store)? {
+        let mut bytes = 0;
+        for leaf in &mut self.leaves {
+            for entry in &mut leaf.entries {
+                let record = entry.place.record;
+                let same = entry.known && (!choice.holds(record) || store.head(record) == entry.head);
+                if (!same || store.has_ended(entry)?) && !entry.copy(store)? {
+                    // An entry and its leaf change in one commit.
+                    if store.head(leaf.record) == leaf.head {
+                        let what = "an entry that the directory does not mean";
+                        return Err(store.directory.damaged(what, leaf.record, record.into()));
+                    }
+                    self.stale = true;
+                }
+                bytes += entry.value.len() as u64;
+            }
+        }
+        if bytes > store.segment().size() {
+            let what = "a directory with more values than the segment has room for";
+            return Err(store.directory.damaged(what, 0, bytes));
+        }
+        Ok(())
+    }
+
+    /// Copies the entries once more that changed too often in the last round, right before R is read.
+    fn refresh_hot(&mut self, store: &SharedMemory) -> Result<()> {
+        for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries).filter(|entry| entry.hot) {
+            if store.head(entry.place.record) != entry.head && !entry.copy(store)? {
                 self.stale = true;
             }
         }
@@ -206,6 +261,12 @@ impl Picture {
         }
         let mut exact = true;
         let mut seen = Seen::NOTHING;
+        // Those that change most are looked at first.
+        for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries).filter(|entry| entry.hot) {
+            if choice.holds(entry.place.record) && entry.is_exact_at(store, revision)? {
+                entry.exact_at = revision;
+            }
+        }
         for leaf in self.leaves.iter_mut().filter(|leaf| choice.holds(leaf.record)) {
             if store.head(leaf.record) == leaf.head {
                 continue;
@@ -223,21 +284,10 @@ impl Picture {
             exact &= !seen.head.is_absent() && follows(&seen, leaf.head, revision);
         }
         for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries) {
-            let record = entry.place.record;
-            if !choice.holds(record) || store.head(record) == entry.head {
-                continue;
+            if choice.holds(entry.place.record) && entry.exact_at != revision && !entry.is_exact_at(store, revision)? {
+                entry.hot = true;
+                exact = false;
             }
-            store.arena().look_into(record, None, &mut seen).map_err(|fault| store.directory.explain(fault, record))?;
-            if !seen.head.is_absent() && seen.meta.key == entry.place.stamp && seen.modified() == entry.meta.modified.0
-            {
-                entry.head = seen.head;
-                continue;
-            }
-            if follows(&seen, entry.head, revision) {
-                continue;
-            }
-            // Copied anew: if its revision is not past R, it is the one that was there at R.
-            exact &= entry.copy(store)? && entry.meta.modified.0 <= revision;
         }
         Ok(exact && !self.stale)
     }
@@ -255,26 +305,64 @@ fn may_have(high: &[u8], prefix: &[u8]) -> bool {
 }
 
 /// The entries of a leaf with the prefix; known ones are taken out of `old`.
-fn entries_of(bytes: &[u8], prefix: &[u8], old: &mut HashMap<(u32, u64), EntryCopy>) -> Vec<EntryCopy> {
-    let Some(node) = Node::parse(bytes) else { return Vec::new() };
-    let low = lower_bound(prefix);
+fn entries_of(
+    store: &SharedMemory,
+    bytes: &[u8],
+    prefix: &[u8],
+    old: &mut HashMap<(u32, u64), EntryCopy>,
+) -> Result<Vec<EntryCopy>> {
+    let Some(node) = Node::parse(bytes) else { return Ok(Vec::new()) };
+    // Hidden names are nobody's, whatever the prefix.
+    let low = lower_bound(prefix).max(lower_bound(b""));
     let of_prefix = node.entries().filter(|(name, _)| *name >= low && name.starts_with(prefix));
     of_prefix
         .map(|(name, place)| {
-            let known = old.remove(&(place.record, place.stamp));
-            known.filter(|entry| entry.key.bytes() == name).unwrap_or_else(|| EntryCopy::unknown(name, place))
+            if !store.directory.is_key(place.record) {
+                let what = "an entry in a record that no key has";
+                return Err(store.directory.damaged(what, place.record, place.stamp));
+            }
+            let known = old.remove(&(place.record, place.stamp)).filter(|entry| entry.key.bytes() == name);
+            Ok(known.unwrap_or_else(|| EntryCopy::unknown(store, name, place)))
         })
         .collect()
 }
 
 impl EntryCopy {
-    fn unknown(name: &[u8], place: Place) -> Self {
+    fn unknown(store: &SharedMemory, name: &[u8], place: Place) -> Self {
         // Others' bytes may be no UTF-8.
-        let key = Key::new(&String::from_utf8_lossy(name));
-        key.remember(place);
+        let key = Key::new(&String::from_utf8_lossy(name), &store.directory);
+        key.remember(place, &store.directory);
         let (created, modified, version) = (Revision(0), Revision(0), Version(0));
         let meta = Meta { created, modified, version, lease: None };
-        Self { key, place, head: Head::default(), value: Vec::new(), meta, known: false, told: None }
+        Self {
+            key,
+            place,
+            head: Head::default(),
+            value: Vec::new(),
+            meta,
+            known: false,
+            hot: false,
+            exact_at: 0,
+            told: None,
+        }
+    }
+
+    /// Whether the copy is what was there at `revision`; copies it anew where that helps.
+    fn is_exact_at(&mut self, store: &SharedMemory, revision: u64) -> Result<bool> {
+        let record = self.place.record;
+        if store.head(record) == self.head {
+            return Ok(true);
+        }
+        let mut seen = Seen::NOTHING;
+        store.arena().look_into(record, None, &mut seen).map_err(|fault| store.directory.explain(fault, record))?;
+        let same_value = seen.meta.key == self.place.stamp && seen.modified() == self.meta.modified.0;
+        if !seen.head.is_absent() && same_value {
+            // A commit that only checked it has put the same block back.
+            self.head = seen.head;
+            return Ok(true);
+        }
+        // Copied anew, and its revision is not past R: then it is the one that was there at R.
+        Ok(follows(&seen, self.head, revision) || self.copy(store)? && self.meta.modified.0 <= revision)
     }
 
     /// Copies the entry as it is now; `false` if it is not there any more.
@@ -311,22 +399,52 @@ impl SharedMemory {
 
     /// Reads R and the picture until both agree; everybody's changes up to R are in it, none after.
     pub(super) fn agree(&self, picture: &mut Picture, choice: &impl Choice) -> Result<Revision> {
-        let mut announcement = None;
+        let mut announcement: Option<Announcement<'_>> = None;
         for round in 0..ROUNDS {
             self.segment().inner.check()?;
+            // Writers give way for a limited time only.
+            if announcement.as_ref().is_some_and(|announcement| !announcement.stands()) {
+                announcement = None;
+            }
             if round >= PATIENCE && announcement.is_none() {
                 announcement = self.arena().announce();
             }
             if !picture.refresh(self, choice)? {
                 continue;
             }
+            if round >= PATIENCE
+                && let Some(revision) = self.check_all(picture)?
+            {
+                return Ok(revision);
+            }
             let revision = self.arena().clock().load(Acquire);
             if picture.is_exact_at(self, revision, choice)? {
-                drop(announcement);
                 return Ok(Revision(revision));
             }
         }
         Err(Error::Outrun { record: 0, rounds: ROUNDS.into() })
+    }
+
+    /// A commit that checks every head of a small picture: where it takes place, the picture is exact.
+    fn check_all(&self, picture: &Picture) -> Result<Option<Revision>> {
+        let records = picture.leaves.len() + picture.entries().count();
+        if records > CHECKED || planted("range: never ask") {
+            return Ok(None);
+        }
+        let done = self.with_lane(|lane| {
+            lane.begin_commit();
+            picture.leaves.iter().for_each(|leaf| lane.stage_check(leaf.record, leaf.head));
+            picture.entries().for_each(|entry| lane.stage_check(entry.place.record, entry.head));
+            let done = lane.commit(self.arena());
+            lane.end_commit(self.arena());
+            done.map_err(|fault| self.directory.explain(fault, 0))
+        });
+        match done {
+            Ok(Published::Won(revision)) => Ok(Some(Revision(revision))),
+            // Without a lane, or inside an update of this thread, it goes on without.
+            Ok(Published::Lost) | Err(Error::Full { .. } | Error::Busy) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// [`Backend::range`].

@@ -66,7 +66,7 @@ impl<'s> SharedWatch<'s> {
         let home = &store.segment().inner;
         home.check()?;
         let newest = store.segment().revision();
-        if from.0 > newest.0 + 1 {
+        if from.0 > newest.0.saturating_add(1) {
             return Err(Error::FutureRevision { asked: from, newest });
         }
         let mut groups = Groups::new(home);
@@ -88,14 +88,14 @@ impl<'s> SharedWatch<'s> {
     fn look(&mut self, groups: &mut Groups, extent: Extent) -> Result<Revision> {
         let store = self.store;
         for _ in 0..ROUNDS {
-            groups.arm(store.arena(), self.picture.records());
+            groups.arm(store.arena(), self.picture.groups().iter().copied());
             let revision = match extent {
                 Extent::All => store.agree(&mut self.picture, &All)?,
                 Extent::Dirty => store.agree(&mut self.picture, &Dirty(groups))?,
             };
             // A leaf that was read may have brought records of groups that are not armed; and what was marked since may be
             // a change up to R.
-            let new = groups.arm_again(store.arena(), self.picture.records());
+            let new = groups.arm_again(store.arena(), self.picture.groups().iter().copied());
             if !new && self.picture.is_exact_at(store, revision.0, &MarkedSince(groups))? {
                 groups.looked();
                 return Ok(revision);
@@ -152,8 +152,12 @@ impl Watch for SharedWatch<'_> {
         let mut groups = std::mem::replace(&mut self.groups, Groups::new(&store.segment().inner));
         let found = store.segment().inner.wait_for_groups(&mut groups, deadline, |groups, slice_ended| {
             if slice_ended && store.any_over()? {
-                // Nobody else may ever look: what the dead left goes, and so we learn of it.
-                store.with_lane(|lane| store.sweep(lane))?;
+                // Nobody else may ever look: what the dead left goes, and so we learn of it. A thread without a lane leaves
+                // that to others.
+                match store.with_lane(|lane| store.sweep(lane)) {
+                    Ok(_) | Err(Error::Full { .. } | Error::Busy) => {}
+                    Err(error) => return Err(error),
+                }
             }
             self.pass(groups)
         });

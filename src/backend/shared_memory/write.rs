@@ -10,7 +10,7 @@
 use super::directory::{Path, Visited};
 use super::lease::{Probe, Standing};
 use super::node::{self, Edit, Place};
-use super::{Key, ROUNDS, SharedMemory, meta_of};
+use super::{Key, Presence, ROUNDS, SharedMemory, meta_of};
 use crate::backend::{Act, Meta, Op};
 use crate::clock::{Lease, Revision};
 use crate::error::{Error, Result};
@@ -78,7 +78,14 @@ impl SharedMemory {
             if !matches!(attempt, Ok(Attempt::Committed(_))) {
                 draft.taken.iter().for_each(|record| self.directory.forget(*record));
             }
-            match attempt? {
+            let attempt = match attempt {
+                // A condition that is false comes first, wherever in the commit it stands.
+                Err(error @ Error::Full { .. }) => {
+                    return if self.is_false(ops)? { Ok(Outcome::Conflict) } else { Err(error) };
+                }
+                attempt => attempt?,
+            };
+            match attempt {
                 Attempt::Committed(revision) => {
                     self.tidy(lane, &draft);
                     return Ok(Outcome::Committed(revision));
@@ -91,6 +98,21 @@ impl SharedMemory {
             }
         }
         Err(Error::Outrun { record: 0, rounds: ROUNDS })
+    }
+
+    /// Whether a condition does not hold now.
+    fn is_false(&self, ops: &[Op<'_, Key>]) -> Result<bool> {
+        let (mut value, mut seen) = (Vec::new(), Seen::NOTHING);
+        for op in ops {
+            let meta = match self.find_with(op.key, &mut value, &mut seen, false)? {
+                Presence::Present(_) => Some(meta_of(&seen)),
+                Presence::Absent { .. } => None,
+            };
+            if !op.when.holds(meta.as_ref()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn attempt<'a>(
@@ -242,7 +264,7 @@ impl SharedMemory {
                 if !self.look_at_entry(place, seen)? {
                     return Ok(Found::Moved { record, head });
                 }
-                op.key.remember(place);
+                op.key.remember(place, &self.directory);
                 place
             }
         };
@@ -348,9 +370,9 @@ impl SharedMemory {
             for (name, place) in &leaf.edits {
                 if let Some(op) = ops.iter().find(|op| op.key.bytes() == *name) {
                     match place {
-                        Some(place) => op.key.remember(*place),
+                        Some(place) => op.key.remember(*place, &self.directory),
                         None => {
-                            if let Some(place) = op.key.place() {
+                            if let Some(place) = op.key.place_in(&self.directory) {
                                 self.directory.forget(place.record);
                             }
                             op.key.forget();

@@ -305,14 +305,14 @@ fn wakes_after_changes(scene: &Scene<'_>, chains: &Chains, found: &mut Recoverie
             judge(scene, recovery, what, found);
         }
     }
-    most_waits_are_woken(found);
+    most_are_woken(Next::Wake, found);
 }
 
 /// One wait in two that lasts most of a slice is not the scheduler's doing: the wake-ups are missing, and the slices
 /// end the waits.
-fn most_waits_are_woken(found: &mut Recoveries) {
+pub fn most_are_woken(next: Next, found: &mut Recoveries) {
     const ENOUGH: usize = 16;
-    let waits = found.recoveries.iter().filter(|one| one.next == Next::Wake);
+    let waits = found.recoveries.iter().filter(|one| one.next == next);
     let mut took: Vec<u64> = waits.map(|one| one.took).collect();
     if took.len() < ENOUGH {
         return;

@@ -227,10 +227,6 @@ impl WorkloadSummary {
             }
         }
     }
-
-    pub fn violations(&self) -> u64 {
-        self.promises.values().map(|meant| meant.found.violations).sum()
-    }
 }
 
 /// Why a phase is not as it must be.

@@ -12,6 +12,7 @@ use super::house::{House, Place, ledger};
 use super::work::Payment;
 use super::{ACCOUNTS, LEDGERS, OPENING, TOTAL, Which};
 use crate::check::chain::{self, Chains};
+use crate::check::numbers::Numbers;
 use crate::check::recovery::{self, Recoveries};
 use crate::check::{Final, Findings, Promise, Scene, order, reads};
 use crate::history::{Entry, Kind, Outcome};
@@ -139,7 +140,7 @@ fn balances_follow(scene: &Scene<'_>, chains: &Chains, which: Which, sheet: &Bal
 
 /// Every look sums to the same, and shows as many transfers as have a revision up to its own.
 fn looks_show_one_moment(scene: &Scene<'_>, chains: &Chains, which: Which, findings: &mut Findings) {
-    let numbers = Numbers::of(scene, chains, which);
+    let numbers = Numbers::of(scene, chains, &which.ledgers());
     let looks = scene.history.all().filter(|(_, entry)| is_look(entry, which) && entry.outcome == Outcome::Done);
     for (author, look) in looks {
         let (total, revision, shown) = (look.version, look.revision, look.count);
@@ -152,47 +153,6 @@ fn looks_show_one_moment(scene: &Scene<'_>, chains: &Chains, which: Which, findi
                 "{which:?}: the look {author:?} at revision {revision} shows {shown} transfers, not {least} to {most}"
             )
         });
-    }
-}
-
-/// Revisions of the transfers that took effect: told, or between two that were.
-struct Numbers {
-    told: Vec<u64>,
-    /// After which revisions those in doubt may have come, and by which ones they have.
-    earliest: Vec<u64>,
-    latest: Vec<u64>,
-}
-
-impl Numbers {
-    fn of(scene: &Scene<'_>, chains: &Chains, which: Which) -> Self {
-        let mut numbers = Self { told: Vec::new(), earliest: Vec::new(), latest: Vec::new() };
-        for ledger in which.ledgers() {
-            let mut before = 0;
-            let mut waiting = 0;
-            for transfer in effects(scene, chains, ledger) {
-                if transfer.outcome == Outcome::Done {
-                    numbers.told.push(transfer.revision);
-                    numbers.latest.extend(std::iter::repeat_n(transfer.revision, waiting));
-                    (before, waiting) = (transfer.revision, 0);
-                } else {
-                    numbers.earliest.push(before);
-                    waiting += 1;
-                }
-            }
-            numbers.latest.extend(std::iter::repeat_n(u64::MAX, waiting));
-        }
-        numbers.told.sort_unstable();
-        numbers.earliest.sort_unstable();
-        numbers.latest.sort_unstable();
-        numbers
-    }
-
-    /// How many have a revision up to this one, at least and at most.
-    fn up_to(&self, revision: u64) -> (u64, u64) {
-        let told = self.told.partition_point(|one| *one <= revision);
-        let certain = self.latest.partition_point(|one| *one <= revision);
-        let possible = self.earliest.partition_point(|one| *one < revision);
-        ((told + certain) as u64, (told + possible) as u64)
     }
 }
 

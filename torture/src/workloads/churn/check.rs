@@ -167,8 +167,9 @@ impl Register {
     }
 
     fn enter_deletions(&mut self, scene: &Scene<'_>) {
-        let mut deletions: Vec<(Author, &Entry)> =
-            scene.history.all().filter(|(_, entry)| entry.kind == Kind::Delete).collect();
+        // Who was killed before it wrote down what it was to delete had not begun to.
+        let begun = |entry: &Entry| entry.kind == Kind::Delete && entry.previous != Author::NOBODY;
+        let mut deletions: Vec<(Author, &Entry)> = scene.history.all().filter(|(_, entry)| begun(entry)).collect();
         deletions.sort_unstable_by_key(|(_, entry)| entry.begin);
         for (by, entry) in deletions {
             let names = entry.extra..entry.extra + u64::from(entry.record);

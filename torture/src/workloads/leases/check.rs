@@ -106,10 +106,9 @@ fn answers_are_explained(scene: &Scene<'_>, findings: &mut Findings) {
         let explained = match entry.outcome {
             Outcome::Done | Outcome::InDoubt => true,
             Outcome::Declined => matches!(entry.kind, Kind::Take | Kind::Sight),
-            Outcome::LeaseLost => matches!(
-                entry.kind,
-                Kind::Lend | Kind::Take | Kind::Guarded | Kind::Leave | Kind::Revoke | Kind::Lodge
-            ),
+            Outcome::LeaseLost => {
+                matches!(entry.kind, Kind::Lend | Kind::Take | Kind::Guarded | Kind::Leave | Kind::Revoke | Kind::Lodge)
+            }
             _ => false,
         };
         findings.expect(explained, || format!("{:?} by {author:?} was told {:?}", entry.kind, entry.outcome));
@@ -160,7 +159,8 @@ fn nothing_too_early(scene: &Scene<'_>, register: &Register, findings: &mut Find
             });
         }
     }
-    let of_a_lease = |entry: &Entry| matches!(entry.kind, Kind::Lend | Kind::Lodge) && entry.outcome == Outcome::LeaseLost;
+    let of_a_lease =
+        |entry: &Entry| matches!(entry.kind, Kind::Lend | Kind::Lodge) && entry.outcome == Outcome::LeaseLost;
     for (author, entry) in scene.history.all().filter(|(_, entry)| of_a_lease(entry)) {
         let until = register.lasts_until(entry.extra);
         findings.expect(entry.end >= until, || {
@@ -197,7 +197,8 @@ fn nothing_too_late(scene: &Scene<'_>, register: &Register, findings: &mut Findi
 fn tokens_grow_along_the_data(scene: &Scene<'_>, chains: &Chains, findings: &mut Findings) {
     for (name, authors) in chains.authors.iter().enumerate() {
         let mut highest = 0;
-        for token in authors.iter().flatten().filter_map(|author| scene.history.entry(*author)).map(|entry| entry.extra) {
+        for token in authors.iter().flatten().filter_map(|author| scene.history.entry(*author)).map(|entry| entry.extra)
+        {
             findings.expect(token >= highest, || {
                 format!("name {name}: a write of token {token} came after one of token {highest}")
             });
@@ -223,7 +224,8 @@ fn names_are_free_in_time(scene: &Scene<'_>, register: &Register, found: &mut Re
                 continue;
             }
             // Somebody who was killed while waiting may have had it in between.
-            let between = register.killed_while_asking(one.name).filter(|killed| *killed < next.taken).max().unwrap_or(0);
+            let between =
+                register.killed_while_asking(one.name).filter(|killed| *killed < next.taken).max().unwrap_or(0);
             let from = over.max(next.begin).max(between);
             if from < next.taken && !recovery::was_stopped(scene, next.slot, from, next.taken) {
                 let recovery = Recovery { at: from, took: next.taken - from, next: kind };

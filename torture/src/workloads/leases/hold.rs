@@ -10,6 +10,8 @@ use crate::hand::{Broken, Hand};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 
+/// How often a holder writes at most before it parts with a name.
+const WRITES: u64 = 64;
 /// How long a looker rests between two rounds.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(300);
 
@@ -125,8 +127,8 @@ impl Holder<'_, '_> {
     }
 
     fn hold(&mut self, name: usize, token: Revision, lease: Lease) -> Result<(), Error> {
-        for _ in 0..1 + self.hand.random.below(4) {
-            if self.hand.random.one_in(4) {
+        for _ in 0..1 + self.hand.random.below(WRITES) {
+            if self.hand.random.one_in(8) {
                 self.prolong(lease);
             }
             self.linger();
@@ -207,7 +209,7 @@ impl Holder<'_, '_> {
     /// Most holders are quick; some take long.
     fn linger(&mut self) {
         let ms = Duration::from_millis;
-        match self.hand.random.below(8) {
+        match self.hand.random.below(64) {
             0 => std::thread::sleep(self.hand.random.between(ms(2), ms(12))),
             1..=4 => std::thread::sleep(self.hand.random.between(Duration::ZERO, ms(1))),
             _ => {}
@@ -240,4 +242,3 @@ pub fn look_who_holds(store: &SharedMemory, terms: Terms, hand: &mut Hand<'_>) -
     }
     Ok(())
 }
-

@@ -1,50 +1,182 @@
-use super::{Cast, Examined, Scenario};
-use crate::{
-    check::{Promise, Scene},
-    hand::Hand,
-    torment::Torment,
-    torment::{Lives, Slot},
-};
+//! Pairs that are always written together, and watchers who must never see one half without the other.
+//!
+//! *Writers* put both halves of a pair by one commit, each with the pair's next count; other pairs come and go, both halves
+//! at once; and now and then a quiet entry is put of which only sleepers want to know. *Followers* keep a view of all pairs:
+//! a range and the watch from there on, or a watch from the beginning. *Sleepers* do the same for the quiet entries, and
+//! sleep most of the time. They are killed and stopped as everybody else; at the end a last word is put, and whoever sees
+//! it compares its view with what is there.
+//!
+//! ```text
+//! writer ── commit { pair/07/left: n + 1, pair/07/right: n + 1 } if both are as read
+//! follower ─ range("pair/") at R ─► watch("pair/", R + 1) ─► batch … batch … ─► last word: view = range
+//! ```
+
+mod check;
+mod follow;
+mod view;
+mod write;
+
+use std::path::Path;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use slotguard::{Error, Segment};
-use std::{path::Path, time::Duration};
+use slotguard::backend::{Backend, Op, SharedMemory};
+use slotguard::{Error, Outcome, Segment};
+
+use super::{Cast, Examined, Scenario};
+use crate::check::{Promise, Scene};
+use crate::hand::Hand;
+use crate::plan::share_entries;
+use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use crate::value;
+
+/// Pairs that are always there once they have been put.
+const PAIRS: u32 = 12;
+/// Pairs that come and go.
+const BLINKS: u32 = 4;
+/// Entries of which only sleepers want to know; numbered behind the pairs.
+const QUIET: u32 = 2;
+
+const HALVES: [&str; 2] = ["left", "right"];
+
+/// What somebody follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Prefix {
+    Pairs,
+    Quiet,
+}
+
+impl Prefix {
+    const ALL: [Self; 2] = [Self::Pairs, Self::Quiet];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Pairs => "pair/",
+            Self::Quiet => "quiet/",
+        }
+    }
+
+    /// The numbers of the entries whose counts a view adds up.
+    fn numbers(self) -> Vec<u32> {
+        match self {
+            Self::Pairs => (0..PAIRS).collect(),
+            Self::Quiet => (PAIRS..PAIRS + QUIET).collect(),
+        }
+    }
+
+    /// The name of the last word.
+    fn last_word(self) -> String {
+        format!("{}~", self.text())
+    }
+}
+
+/// The names of what has this number: two halves, or one quiet entry.
+fn names(number: u32) -> Vec<String> {
+    match number.checked_sub(PAIRS) {
+        None => HALVES.map(|half| format!("pair/{number:02}/{half}")).into(),
+        Some(quiet) => vec![format!("quiet/{quiet}")],
+    }
+}
+
+/// Writers, watchers, and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub torment: Torment,
+    roles: Vec<Vec<Role>>,
 }
+
+/// What a thread writes or follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
-    A,
+    Writer,
+    /// Puts a quiet entry now and then.
+    Whisperer,
+    Follower(Prefix),
 }
-pub fn act(_: Role, _: &mut Hand<'_>) -> Result<(), Error> {
-    Ok(())
-}
-impl Plan {
-    pub fn of(seed: u64, _round: u64, length: Duration) -> Self {
-        Self {
-            torment: Torment {
-                length,
-                slots: vec![Slot { capacity: 9, ..Slot::of(Lives::Steady, &[Role::A]) }],
-                lease: Duration::from_millis(9),
-                seed,
-            },
-        }
+
+/// The whole life of a thread.
+pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
+    let store = SharedMemory::new(hand.segment.clone())?;
+    match role {
+        Role::Writer => write::write_pairs(&store, hand),
+        Role::Whisperer => write::whisper(&store, hand),
+        Role::Follower(prefix) => follow::follow(&store, prefix, hand),
     }
 }
+
+impl Plan {
+    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+        use Role::{Follower, Whisperer, Writer};
+        let mut random = Random::of(seed, &[7, round]);
+        let (follower, sleeper) = (Follower(Prefix::Pairs), Follower(Prefix::Quiet));
+        let plan: [(Lives, Vec<Role>); 8] = [
+            (Lives::Brisk, vec![Writer]),
+            (Lives::Brisk, vec![Writer]),
+            (Lives::Long, vec![Writer, Whisperer]),
+            (Lives::Steady, vec![Writer, Whisperer]),
+            (Lives::Brisk, vec![follower]),
+            (Lives::Long, vec![follower, sleeper]),
+            (Lives::Steady, vec![follower]),
+            (Lives::Steady, vec![sleeper]),
+        ];
+        let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
+        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
+        share_entries(&mut slots, length, |_| 1);
+        let lease = Duration::from_millis(60);
+        let torment = Torment { length, slots, lease, seed: random.next() };
+        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
+    }
+
+    /// How many threads follow this prefix at any time.
+    fn followers(&self, prefix: Prefix) -> usize {
+        self.roles.iter().flatten().filter(|role| **role == Role::Follower(prefix)).count()
+    }
+}
+
 impl Scenario for Plan {
     fn torment(&self) -> &Torment {
         &self.torment
     }
+
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
-        Segment::builder().payload(payload).create(path)
+        // Room enough for the quiet entries to lie apart, so that pairs wake nobody who sleeps.
+        let builder = Segment::builder().records(1).keys(512).names(16);
+        builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
-    fn cast(&self, _: u32) -> Cast {
-        Cast::Watch(vec![Role::A])
+
+    fn cast(&self, slot: u32) -> Cast {
+        Cast::Watch(self.roles[slot as usize].clone())
     }
-    fn examine(&self, _: &Segment, _: &Scene<'_>) -> Result<Examined, Error> {
-        Ok(Examined::default())
+
+    fn goes_on(&self, slot: u32) -> bool {
+        self.roles[slot as usize].iter().any(|role| matches!(role, Role::Follower(_)))
     }
-    fn words(&self, _: Promise) -> Option<&'static str> {
-        None
+
+    fn close(&self, segment: &Segment) -> Result<(), Error> {
+        let store = SharedMemory::new(segment.clone())?;
+        let keys: Vec<_> = Prefix::ALL.iter().map(|prefix| store.key(&prefix.last_word())).collect::<Result<_, _>>()?;
+        let ops: Vec<_> = keys.iter().map(|key| Op::put(key, b"the last word")).collect();
+        match store.commit(&ops)? {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Conflict => Err(Error::Invalid("a commit without conditions lost".to_owned())),
+        }
+    }
+
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+        let store = SharedMemory::new(segment.clone())?;
+        let left = check::left(&store)?;
+        Ok(check::check(scene, &left, |prefix| self.followers(prefix)))
+    }
+
+    fn words(&self, promise: Promise) -> Option<&'static str> {
+        Some(match promise {
+            Promise::P1 => "a pair put is in its history once, with every count from 1 on",
+            Promise::P3 => "every value a watcher is told of is whole",
+            Promise::P4 => "a sleeping watcher is told in time, a killed one leaves nothing",
+            Promise::P5 => "no batch tells of half a commit; each view is the store at its moment",
+            Promise::P6 => "a watch never runs backwards, and its moments respect real time",
+            Promise::P7 => return None,
+        })
     }
 }
