@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-#[allow(dead_code, reason = "each test file uses a part")]
 #[path = "support/alone.rs"]
 mod alone;
 #[path = "support/memory.rs"]

@@ -13,7 +13,7 @@ use crate::support::{self, Run, figures::time};
 /// The name of the row.
 pub const ROW: &str = "create + delete, one name after another";
 /// How many names come and go, unless the run was shortened.
-const NAMES: u32 = 1_000_000;
+pub const NAMES: u32 = 1_000_000;
 /// For how many there is room, and how many are there at any time.
 const ROOM: u32 = 10_000;
 const ALIVE: u32 = 1_000;

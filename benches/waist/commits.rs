@@ -2,7 +2,7 @@
 //! the same names.
 //!
 //! Ours have as many blocks as they can use, so that a lane keeps what its next commit needs; *default room* has those that
-//! a segment is given if nothing is said, and takes them from the pool and gives them back each time.
+//! a segment is given if nothing is said, of which a lane keeps few: larger commits take the rest from the pool each time.
 //!
 //! *If unchanged* reads every entry first and writes only if nobody has written meanwhile, as one must where others may.
 

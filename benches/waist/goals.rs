@@ -61,7 +61,7 @@ fn commits_alone(run: &Run) -> Vec<Goal> {
 }
 
 fn growth(run: &Run) -> Vec<Goal> {
-    let names = run.figures.median(&format!("{}: names", churn::ROW)).map_or(0, |names| names as u32);
+    let names = run.figures.median(&format!("{}: names", churn::ROW)).map_or(churn::NAMES, |names| names as u32);
     let measured = run.figures.ratio(&churn::part(10), &churn::part(1));
     let mut goals = vec![at_most(format!("create + delete of {names} names: last tenth : first"), FLAT, measured)];
     let row = |entries: u32| format!("{}/{}", lookup::title(entries), lookup::BY_HANDLE);

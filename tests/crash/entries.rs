@@ -1,7 +1,6 @@
 //! The operations on named entries and leases, each as a child acts it out, and what the survivor must find of it.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
 use slotguard::backend::{Backend, Op};
 use slotguard::{Outcome, Revision};
@@ -9,6 +8,7 @@ use slotguard::{Outcome, Revision};
 use super::plot::Plot;
 use super::puppet::Cue;
 use super::scene::{LONG, Stage};
+use super::shape::Shape;
 use super::store::{Entries, Entry, Store, committed, name, put, put_under, value};
 use super::sweep::{Fate, Order};
 
@@ -20,25 +20,6 @@ pub struct Named {
     pub effect: fn(&mut Entries),
     pub shape: Shape,
 }
-
-/// What the directory is like beforehand.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
-    /// A few entries in one leaf.
-    Small,
-    /// The creation of the next name gives the root children.
-    AboutToGrow,
-    /// The root has children already, and the creation of the next name splits one.
-    AboutToSplit,
-    /// There are three leaves, and deleting the last name leaves two.
-    AboutToMerge,
-    /// There are two, and deleting the last name leaves the root alone.
-    AboutToShrink,
-}
-
-/// Names in play where there are few; some of them are there beforehand.
-const FEW: u32 = 6;
-const THERE: [u32; 3] = [1, 3, 5];
 
 const PLAIN: Named = Named { name: "", part: |_, _| (), effect: |_| (), shape: Shape::Small };
 
@@ -232,73 +213,6 @@ fn is_as(expected: &Entries, found: &Entries, before: Revision) -> Option<Revisi
     same.then_some(number)
 }
 
-impl Shape {
-    /// How many names are there, the first ones, if it is not small.
-    ///
-    /// Found out once by creating or deleting one after another and counting nodes.
-    pub fn there(self) -> u32 {
-        static THERE: [OnceLock<u32>; 5] = [const { OnceLock::new() }; 5];
-        *THERE[self as usize].get_or_init(|| {
-            let folder = tempfile::Builder::new().prefix("slotguard-crash-").tempdir_in("/dev/shm").expect("a folder");
-            let store = Store::new(folder.path(), 64);
-            let begin = match self {
-                Self::Small => return THERE_FEW,
-                Self::AboutToGrow => 0,
-                Self::AboutToSplit => Self::AboutToGrow.there() + 1,
-                Self::AboutToMerge => Self::AboutToSplit.there() + 1,
-                Self::AboutToShrink => Self::AboutToGrow.there() + 1,
-            };
-            (0..begin).for_each(|number| store.put(&name(number)));
-            let before = store.nodes();
-            let is_growing = matches!(self, Self::AboutToGrow | Self::AboutToSplit);
-            let wanted = match self {
-                Self::AboutToGrow => before + 2,
-                Self::AboutToSplit => before + 1,
-                Self::AboutToMerge => before - 1,
-                _ => before - 2,
-            };
-            let mut there = begin;
-            loop {
-                let last = there;
-                if is_growing {
-                    store.put(&name(there));
-                    there += 1;
-                } else {
-                    there -= 1;
-                    store.delete(&name(there));
-                }
-                match store.nodes() {
-                    nodes if nodes == wanted => return last,
-                    nodes => assert_eq!(nodes, before, "{self:?}: with {there} names"),
-                }
-            }
-        })
-    }
-
-    /// All names in play; the last may be yet to be created.
-    pub fn names(self) -> Vec<String> {
-        let numbers = match self {
-            Self::Small => FEW,
-            Self::AboutToGrow | Self::AboutToSplit => self.there() + 1,
-            Self::AboutToMerge | Self::AboutToShrink => self.there(),
-        };
-        (0..numbers).map(name).collect()
-    }
-
-    /// How many more nodes there are afterwards.
-    fn growth(self) -> i64 {
-        match self {
-            Self::Small => 0,
-            Self::AboutToGrow => 2,
-            Self::AboutToSplit => 1,
-            Self::AboutToMerge => -1,
-            Self::AboutToShrink => -2,
-        }
-    }
-}
-
-const THERE_FEW: u32 = THERE.len() as u32;
-
 impl Named {
     /// Leases live where the operation is about one.
     fn is_about_leases(&self) -> bool {
@@ -338,22 +252,7 @@ impl Plot for Named {
     }
 
     fn scene(&self, folder: &Path) -> Store {
-        let names = self.shape.names();
-        let most = match self.shape {
-            Shape::AboutToMerge => Shape::AboutToSplit.there() + 1,
-            Shape::AboutToShrink => Shape::AboutToGrow.there() + 1,
-            _ => names.len() as u32,
-        };
-        // Some room for leases and for others' names.
-        let store = Store::new(folder, most + 4);
-        let there = if self.shape == Shape::Small { THERE.to_vec() } else { (0..self.shape.there()).collect() };
-        there.into_iter().for_each(|number| store.put(&name(number)));
-        match self.shape {
-            Shape::AboutToMerge => reached_from(&store, self.shape, Shape::AboutToSplit),
-            Shape::AboutToShrink => reached_from(&store, self.shape, Shape::AboutToGrow),
-            _ => {}
-        }
-        store
+        self.shape.store(folder)
     }
 
     fn play(&self, store: &Store, cue: &Cue<'_>) {
@@ -411,26 +310,7 @@ impl Plot for Named {
         let found = store.look();
         assert!(self.is_in(&before, &found).is_some(), "{}: {found:?}", self.name);
         if !self.is_about_leases() {
-            let nodes = store.nodes() as i64;
-            let was = self.scene_nodes();
-            assert_eq!(nodes - was, self.shape.growth(), "{}: nodes more than before", self.name);
+            assert_eq!(store.nodes(), self.shape.nodes_afterwards(), "{}: nodes besides the root", self.name);
         }
     }
-}
-
-impl Named {
-    /// The nodes besides the root that there are beforehand.
-    fn scene_nodes(&self) -> i64 {
-        match self.shape {
-            Shape::Small | Shape::AboutToGrow => 0,
-            Shape::AboutToSplit | Shape::AboutToShrink => 2,
-            Shape::AboutToMerge => 3,
-        }
-    }
-}
-
-/// Creates the names that made the directory grow, and deletes them again.
-fn reached_from(store: &Store, to: Shape, from: Shape) {
-    (to.there()..=from.there()).for_each(|number| store.put(&name(number)));
-    (to.there()..=from.there()).rev().for_each(|number| store.delete(&name(number)));
 }

@@ -2,7 +2,9 @@
 //!
 //! | module              | what it shows                                                                               |
 //! |---------------------|---------------------------------------------------------------------------------------------|
-//! | `every_instruction` | each operation killed after each of its instructions                                        |
+//! | `every_instruction` | each operation on a record killed after each of its instructions                            |
+//! | `commits`           | commits over several records killed or stopped likewise, also where they meet               |
+//! | `keys`              | operations on named entries and leases killed or stopped likewise                           |
 //! | `recovery`          | recovery itself killed, or stopped, after each of its instructions                          |
 //! | `stopped`           | a writer stopped after each of its instructions while others go on                          |
 //! | `asleep`            | waiters whose waker is killed between the change and the wake                               |
@@ -13,9 +15,11 @@
 //! A sweep lets a child act once under single-stepping (`walk`) and notes after which instructions others could see a
 //! difference (`watch`): in the segment's bytes or in the locks the kernel holds for its rows. Then it kills a child after
 //! each of these, and after as many of the others as CRASH_KILLS allows: every one in a release build (`ci/crash`), a
-//! sample at random in a debug build. Each time a survivor says what it finds (`sweep`, `scene`). Breakpoints bring a
-//! child quickly to where it is to be killed (`puppet`); a child that went another way on the way there, since the time
-//! or an address was another, is killed where it is and counted as strayed.
+//! sample at random in a debug build. Where there are more than that, the rounds of a loop that others cannot tell apart
+//! count twice at most, and of what is copied word by word a sample is tried. Each time a survivor says what it finds
+//! (`plot`, `sweep`, `scene`, `store`). Breakpoints bring a child quickly to where it is to be killed (`puppet`); a child
+//! that went another way on the way there, since the time or an address was another, is killed where it is and counted as
+//! strayed.
 //!
 //! CRASH_SEED repeats the random part of a run, CRASH_WATCHDOG sets after how many seconds a test counts as hung.
 
@@ -36,6 +40,7 @@ mod recovery;
 mod scale;
 mod scene;
 mod several;
+mod shape;
 mod stopped;
 mod store;
 mod sweep;

@@ -23,8 +23,14 @@ pub struct Several {
     pub blocks: u32,
 }
 
-pub const TWO: Several =
-    Several { name: "commit of 2 records", writes: &[0, 2], check: 1, sizes: Sizes::Same, tries_again: true, blocks: 40 };
+pub const TWO: Several = Several {
+    name: "commit of 2 records",
+    writes: &[0, 2],
+    check: 1,
+    sizes: Sizes::Same,
+    tries_again: true,
+    blocks: 40,
+};
 pub const EIGHT: Several = Several {
     name: "commit of 8 records",
     writes: &[0, 1, 2, 4, 5, 6, 7, 8],
@@ -34,10 +40,8 @@ pub const EIGHT: Several = Several {
     blocks: 140,
 };
 /// Two that get into each other's way: one is met by the other at record 3 and at record 4, with record 0 in its hands.
-pub const ODD: Several =
-    Several { name: "commit of records 1, 3, 4", writes: &[1, 3, 4], check: 5, ..TWO };
-pub const EVEN: Several =
-    Several { name: "commit of records 0, 3, 4", writes: &[0, 3, 4], check: 2, ..TWO };
+pub const ODD: Several = Several { name: "commit of records 1, 3, 4", writes: &[1, 3, 4], check: 5, ..TWO };
+pub const EVEN: Several = Several { name: "commit of records 0, 3, 4", writes: &[0, 3, 4], check: 2, ..TWO };
 /// One that is given up at the first conflict.
 pub const ODD_ONCE: Several = Several { name: "attempt at records 1, 3, 4", tries_again: false, ..ODD };
 

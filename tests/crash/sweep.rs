@@ -110,7 +110,7 @@ pub fn walk_beside<P: Plot, G>(folder: &Path, plot: P, guest: impl Fn(&P::Scene)
     let scene = plot.scene(folder);
     let puppet = plot.author(&scene);
     let _guest = guest(&scene);
-    let mut watch = Watch::on(scene.path(), &pages);
+    let mut watch = Watch::on(scene.path(), pages);
     Walk::of(puppet, |asked| watch.look(asked))
 }
 

@@ -39,14 +39,14 @@ const FIRST: usize = 16 * PAGE;
 impl Watch {
     pub fn new(path: &Path) -> Self {
         let length = std::fs::metadata(path).expect("the segment").len();
-        Self::on(path, &[0..length as usize])
+        Self::on(path, std::iter::once(0..length as usize))
     }
 
     /// Looks at these bytes only.
-    pub fn on(path: &Path, parts: &[Range<usize>]) -> Self {
+    pub fn on(path: &Path, parts: impl IntoIterator<Item = Range<usize>>) -> Self {
         let file = OpenOptions::new().read(true).write(true).open(path).expect("the segment");
         let map = MmapOptions::new().map_raw(&file).expect("the segment mapped");
-        let parts = parts.iter().map(|part| (part.start, vec![0; part.len()])).collect();
+        let parts = parts.into_iter().map(|part| (part.start, vec![0; part.len()])).collect();
         let mut watch = Self { parts, map, held: Vec::new(), last: None, file };
         watch.look(true);
         watch
@@ -59,7 +59,7 @@ impl Watch {
             if !is_now(&self.map, *start, bytes) {
                 let now = read(&self.file, *start, bytes.len());
                 let at = now.iter().zip(&*bytes).position(|(new, old)| new != old);
-                first = first.or(at.map(|at| *start + at & !7));
+                first = first.or(at.map(|at| (*start + at) & !7));
                 *bytes = now;
             }
         }

@@ -147,16 +147,18 @@ fn help_once(stage: &Stage, record: u32) {
 fn help_between_two_commits(records: u32, commits: [&'static [u32]; 2], met: u32) {
     explore(move || {
         let (stage, lanes) = Stage::hollow_committing(records, 2, 2);
-        let authors: Vec<_> = lanes
-            .into_iter()
-            .zip(commits)
-            .map(|(mut lane, records)| {
-                lane.begin_commit();
-                let seen: Vec<_> = records.iter().map(|record| stage.prepare(&mut lane, *record)).collect();
-                let author = stage.clone();
-                thread::spawn(move || author.commit_prepared(&mut lane, &seen))
-            })
-            .collect();
+        let prepare = |(mut lane, records): (LaneHandle, &[u32])| {
+            lane.begin_commit();
+            let seen: Vec<_> = records.iter().map(|record| stage.prepare(&mut lane, *record)).collect();
+            (lane, seen)
+        };
+        // All of them before anybody runs.
+        let prepared: Vec<_> = lanes.into_iter().zip(commits).map(prepare).collect();
+        let commit = |(mut lane, seen): (LaneHandle, Vec<Seen>)| {
+            let author = stage.clone();
+            thread::spawn(move || author.commit_prepared(&mut lane, &seen))
+        };
+        let authors: Vec<_> = prepared.into_iter().map(commit).collect();
         let beside = stage.clone();
         let helper = thread::spawn(move || help_once(&beside, met));
         let done: Vec<_> = authors.into_iter().map(|author| author.join().unwrap()).collect();

@@ -428,7 +428,7 @@ impl SharedMemory {
     /// A commit that checks every head of a small picture: where it takes place, the picture is exact.
     fn check_all(&self, picture: &Picture) -> Result<Option<Revision>> {
         let records = picture.leaves.len() + picture.entries().count();
-        if records > CHECKED || planted("range: never ask") {
+        if records > CHECKED {
             return Ok(None);
         }
         let done = self.with_lane(|lane| {
