@@ -235,7 +235,9 @@ fn what_is_no_commit_is_refused_with_an_error_of_its_own() {
 #[test]
 fn commits_of_as_many_threads_as_there_are_lanes_find_room_in_a_segment_full_of_values() {
     let segment = Segment::builder().records(64).payload(8).lanes(8).anonymous().unwrap();
-    (0..64).for_each(|record| drop(segment.record(record).unwrap().update(|_, draft| draft.write(b"x")).unwrap()));
+    for record in 0..64 {
+        segment.record(record).unwrap().update(|_, draft| draft.write(b"x")).unwrap();
+    }
     thread::scope(|scope| {
         for worker in 0..7u32 {
             let segment = &segment;

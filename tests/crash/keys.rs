@@ -2,17 +2,18 @@
 //! or as after, takes every name, and has lost no room; and whatever lived by a dead one's lease goes.
 
 use slotguard::backend::{Backend, Event, Watch};
-use slotguard::{Deadline, Revision};
+use slotguard::{Deadline, Revision, WAIT_SLICE};
 
 use super::alone::{alone, stay_on_one_processor};
 use super::asleep::{Wait, Waker, published, wakers_get_no_further};
 use super::entries::{self, Named};
+use super::plot::Plot;
 use super::puppet::Puppet;
 use super::scale::kills;
 use super::scene::Stage;
 use super::stopped::stop;
 use super::store::{Entries, Store, name};
-use super::sweep::{sweep_along, walk};
+use super::sweep::{Spot, sweep_along, walk};
 
 /// The survivor changes the neighbours of what a stopped one is about, in the same leaf and in others, and needs nothing
 /// from it; it goes on and does what it was about, once.
@@ -180,4 +181,39 @@ fn a_watcher_of_a_prefix_whose_committer_is_killed_is_told() {
 #[test]
 fn a_watcher_of_a_prefix_whose_committer_is_stopped_is_told() {
     awaited(Waker::Stopped, watch_for_key);
+}
+
+/// A watcher that asks for less than a slice at a time has none that comes to its end, and must be told all the same. The
+/// committer was killed between the decision and the mark: readers see the entry, and no group of records says so.
+#[test]
+fn a_watcher_that_asks_for_less_than_a_slice_at_a_time_is_told() {
+    alone(|folder| {
+        stay_on_one_processor();
+        let plot = entries::CREATE;
+        let walk = walk(folder, plot);
+        // From where readers see it although nobody has recovered the author.
+        let wait = Wait { plot, waker: Waker::Stopped, wait: watch_for_key, from: published };
+        let from = published(folder, &wait, &walk);
+        for &point in walk.changes.iter().filter(|point| **point >= from) {
+            let _spot = Spot::new(format!("killed after {point} of {} instructions", walk.last()));
+            let store = plot.scene(folder);
+            let mut author = plot.author(&store);
+            let newest = store.segment().revision();
+            let mut watch = store.keys.watch("w/", Revision(newest.0 + 1)).expect("a watch");
+            walk.lead(&mut author, point);
+            author.kill();
+            let mut is_told = false;
+            // Far more than two slices in all.
+            for _ in 0..100 {
+                let visit = &mut |event: Event<'_, _>| is_told |= matches!(event, Event::Put { .. });
+                watch.next(&Deadline::after(WAIT_SLICE / 10), visit).expect("a look");
+                if is_told {
+                    break;
+                }
+            }
+            assert!(is_told, "the watcher is told of what readers see");
+            drop(watch);
+            store.all_is_recovered();
+        }
+    });
 }

@@ -24,7 +24,7 @@ pub(crate) fn explore_both(model: impl Fn() + Send + Sync + 'static) {
 
 /// Explores a large model under the more precise of the two readings only.
 pub(crate) fn explore_accesses(model: impl Fn() + Send + Sync + 'static) {
-    Explorer::new(&[Sequential::Accesses]).run(model);
+    Explorer::accesses().run(model);
 }
 
 /// Counts the executions of one test's models, and says how many there were.
@@ -44,6 +44,11 @@ impl Explorer {
         Self::new(&[Sequential::Nothing])
     }
 
+    /// Under the more precise of the two readings, as [`explore_accesses`].
+    pub(crate) fn accesses() -> Self {
+        Self::new(&[Sequential::Accesses])
+    }
+
     /// For both readings, as [`explore_both`].
     pub(crate) fn both() -> Self {
         Self::new(&[Sequential::Accesses, Sequential::Fences])
@@ -58,10 +63,7 @@ impl Explorer {
             builder.max_branches = 20_000;
             let (executions, model) = (self.executions.clone(), model.clone());
             builder.check(move || {
-                let n = executions.fetch_add(1, Relaxed);
-                if n % 20000 == 0 {
-                    eprintln!("DBG n {n}");
-                }
+                executions.fetch_add(1, Relaxed);
                 model();
             });
         }
@@ -72,7 +74,6 @@ impl Explorer {
     pub(crate) fn at_every_access(&self, explore: impl Fn(u32, Killed)) {
         for accesses in 0.. {
             let killed = Killed::default();
-            eprintln!("DBG kill at {accesses} n {}", self.executions.load(Relaxed));
             explore(accesses, killed.clone());
             if !killed.0.load(Relaxed) {
                 return;

@@ -208,27 +208,65 @@ fn a_helper_that_is_late_does_nothing_to_the_next_commit() {
     });
 }
 
-/// Whatever the author left behind: the same state only once, however many of its accesses are looks.
+/// Who left a state behind, at which access. Many accesses are looks, and leave behind what others did.
+#[derive(Clone, Default)]
+struct LeftBehind(Arc<Mutex<HashMap<Vec<u64>, [u32; 2]>>>);
+
+impl LeftBehind {
+    /// Whether nobody who died elsewhere has left the same.
+    fn is_new(&self, stage: &Stage, died_at: [u32; 2]) -> bool {
+        *self.0.lock().unwrap().entry(stage.imprint()).or_insert(died_at) == died_at
+    }
+}
+
+/// The author is killed, then whoever recovers its lane, beside a reader; the next starts over.
 #[test]
 fn a_recovery_of_a_commit_killed_at_any_access_is_repeated_by_the_next() {
-    let left_behind = Arc::new(Mutex::new(HashMap::new()));
     let explorer = Explorer::alone();
+    let left_behind = LeftBehind::default();
     explorer.at_every_access(|accesses, killed| {
         explorer.at_every_access(|of_the_first, first_killed| {
             let (killed, left_behind) = (killed.clone(), left_behind.clone());
             explorer.run(move || {
                 let (stage, mut lane0, seen, mut lane1) = prepared();
                 let acknowledged = commit_and_die(&stage, &mut lane0, &seen, accesses, &killed);
-                if *left_behind.lock().unwrap().entry(stage.imprint()).or_insert(accesses) != accesses {
+                if !left_behind.is_new(&stage, [accesses, 0]) {
                     return;
                 }
                 let (recovery, first_killed) = (stage.clone(), first_killed.clone());
                 let recoverer = thread::spawn(move || {
                     first_killed.note(killed_after(of_the_first, || recovery.arena.settle(0).unwrap()));
-                    recovery.arena.settle(0).unwrap();
                 });
                 let beside = stage.clone();
                 let beside = thread::spawn(move || read(&beside, &mut lane1));
+                recoverer.join().unwrap();
+                let others = beside.join().unwrap();
+                stage.arena.settle(0).unwrap();
+                assert_all_or_nothing(&stage, others, acknowledged);
+            });
+        });
+    });
+}
+
+/// The same with nobody about while the first recovers, and others while the next does.
+#[test]
+fn a_recovery_of_a_commit_begun_by_one_is_ended_by_the_next_beside_a_commit() {
+    let explorer = Explorer::alone();
+    let left_behind = LeftBehind::default();
+    explorer.at_every_access(|accesses, killed| {
+        explorer.at_every_access(|of_the_first, first_killed| {
+            let (killed, left_behind) = (killed.clone(), left_behind.clone());
+            explorer.run(move || {
+                let (stage, mut lane0, seen, mut lane1) = prepared();
+                let acknowledged = commit_and_die(&stage, &mut lane0, &seen, accesses, &killed);
+                first_killed.note(killed_after(of_the_first, || stage.arena.settle(0).unwrap()));
+                if !left_behind.is_new(&stage, [accesses, of_the_first]) {
+                    return;
+                }
+                let recovery = stage.clone();
+                let recoverer = thread::spawn(move || recovery.arena.settle(0).unwrap());
+                let beside = stage.clone();
+                let beside = thread::spawn(move || commit(&beside, &mut lane1));
                 recoverer.join().unwrap();
                 let others = beside.join().unwrap();
                 assert_all_or_nothing(&stage, others, acknowledged);

@@ -234,12 +234,11 @@ impl Stage {
         );
     }
 
-    /// The head of a record, and the fate of the block it names; `None` if it names a commit.
-    pub(crate) fn head_and_fate(&self, record: u32) -> (Head, Option<Fate>) {
+    /// The head of a record that has been written, and the fate of the block it names.
+    pub(crate) fn head_and_fate(&self, record: u32) -> (Head, Fate) {
         let head = Head(self.arena.record(record).head.load(Acquire));
-        let named =
-            (!head.is_reference()).then(|| self.arena.block(head.block()).expect("a record that has been written"));
-        (head, named.map(|block| Fate(block.head.fate.load(Acquire))))
+        let block = self.arena.block(head.block()).expect("a record that has been written");
+        (head, Fate(block.head.fate.load(Acquire)))
     }
 
     /// That a revision somebody was given has been drawn, as far as they can tell from the clock.

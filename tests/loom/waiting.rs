@@ -3,6 +3,7 @@
 use loom::thread;
 
 use crate::explore::{Explorer, explore_both};
+use crate::memory::atomics::Ordering::Acquire;
 use crate::memory::atomics::modelled::killed_after;
 use crate::memory::futex;
 use crate::memory::lane::LaneHandle;
@@ -92,24 +93,25 @@ fn a_waiter_is_woken_by_a_commit() {
 
 /// The author dies at each of its accesses. Whoever finishes the change wakes the waiter: a reader, if it has no number
 /// yet; the recovery of the lane, if it has.
-fn a_waiter_and_a_dead_author(stage: fn() -> (Stage, Vec<LaneHandle>), change: fn(&Stage, &mut LaneHandle)) {
+#[test]
+fn a_waiter_is_woken_by_who_finishes_a_dead_authors_change() {
     let explorer = Explorer::both();
     explorer.at_every_access(|accesses, killed| {
         explorer.run(move || {
-            let (stage, mut lanes) = stage();
+            let (stage, mut lanes) = Stage::hollow(1, 2);
             let before = stage.read(0).head;
             let waiting = stage.clone();
             let waiter = thread::spawn(move || wait_for_a_change(&waiting, before));
             let (mut heir, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
             let (author, killed) = (stage.clone(), killed.clone());
-            let author = thread::spawn(move || killed.note(killed_after(accesses, || change(&author, &mut lane))));
+            let author = thread::spawn(move || killed.note(killed_after(accesses, || author.update(&mut lane, 0))));
             let other = stage.clone();
             let helper = thread::spawn(move || {
                 author.join().unwrap();
                 let (head, fate) = other.head_and_fate(0);
                 if head == before {
-                    change(&other, &mut heir);
-                } else if fate.is_none_or(|fate| fate.revision().is_none()) {
+                    other.update(&mut heir, 0);
+                } else if fate.revision().is_none() {
                     other.read(0);
                 } else {
                     other.arena.settle(0).unwrap();
@@ -121,22 +123,36 @@ fn a_waiter_and_a_dead_author(stage: fn() -> (Stage, Vec<LaneHandle>), change: f
     });
 }
 
-#[test]
-fn a_waiter_is_woken_by_who_finishes_a_dead_authors_change() {
-    a_waiter_and_a_dead_author(
-        || Stage::hollow(1, 2),
-        |stage, lane| {
-            stage.update(lane, 0);
-        },
-    );
-}
-
+/// The same with a commit: a reader finishes it as long as it holds the record.
 #[test]
 fn a_waiter_is_woken_by_who_finishes_a_dead_authors_commit() {
-    a_waiter_and_a_dead_author(
-        || Stage::hollow_committing(1, 2, 1),
-        |stage, lane| {
-            stage.commit(lane, &[0]);
-        },
-    );
+    let explorer = Explorer::accesses();
+    explorer.at_every_access(|accesses, killed| {
+        explorer.run(move || {
+            let (stage, mut lanes) = Stage::hollow_committing(1, 2, 1);
+            let (mut heir, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
+            lane.begin_commit();
+            let seen = stage.prepare(&mut lane, 0);
+            let waiting = stage.clone();
+            let waiter = thread::spawn(move || wait_for_a_change(&waiting, seen.head));
+            let (author, killed) = (stage.clone(), killed.clone());
+            let author = thread::spawn(move || {
+                killed.note(killed_after(accesses, || author.commit_prepared(&mut lane, &[seen])));
+            });
+            let other = stage.clone();
+            let helper = thread::spawn(move || {
+                author.join().unwrap();
+                let head = Head(other.arena.record(0).head.load(Acquire));
+                if head == seen.head {
+                    other.update(&mut heir, 0);
+                } else if head.is_reference() {
+                    other.read(0);
+                } else {
+                    other.arena.settle(0).unwrap();
+                }
+            });
+            waiter.join().unwrap();
+            helper.join().unwrap();
+        });
+    });
 }

@@ -19,8 +19,11 @@ pub const ROUND: Duration = Duration::from_secs(60);
 /// Entries all writers of one round may write together: 64 bytes each.
 const ROUND_ENTRIES: u64 = 4_000_000;
 const ENTRIES_A_SECOND: u64 = 200_000;
-/// Each workload on several records or on names lasts this part of the sustained phase, but never less than a second.
+/// Each workload on several records or on names lasts this part of the sustained phase, but never less than
+/// [`SHORTEST`].
 const SHARE: u32 = 4;
+/// Long enough for everything that must happen to happen.
+const SHORTEST: Duration = Duration::from_secs(2);
 
 /// What one phase shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +177,7 @@ pub fn phases(options: &Options) -> Vec<Phase> {
     if !options.mode.includes(Mode::Ours) {
         return phases;
     }
-    let whole = (Duration::from_secs(options.seconds) / SHARE).max(Duration::from_secs(1));
+    let whole = (Duration::from_secs(options.seconds) / SHARE).max(SHORTEST);
     let seed = options.seed;
     for workload in &options.workloads {
         phases.extend(match workload {

@@ -49,14 +49,26 @@ fn a_short_run_passes_says_so_and_leaves_its_files() {
     assert_eq!(summary["seed"], 17);
     assert_eq!(summary["operations"]["acknowledged"], summary["operations"]["found"]);
     assert_eq!(summary["operations"]["lost"], 0);
-    for promise in ["P1", "P3", "P4", "P6", "P7"] {
+    for promise in ["P1", "P3", "P4", "P5", "P6", "P7"] {
         assert_eq!(summary["promises"][promise]["violations"], 0, "{promise}");
         assert!(summary["promises"][promise]["checked"].as_u64() > Some(0), "{promise}");
     }
     assert!(summary["kills"].as_u64() > Some(0) && summary["stops"].as_u64() > Some(0));
     assert!(summary["phases"][0]["lost"].as_u64() > Some(0), "the naive control lost nothing");
 
+    let workloads = summary["workloads"].as_array().expect("workloads");
+    let names: Vec<&str> = workloads.iter().filter_map(|one| one["workload"].as_str()).collect();
+    assert_eq!(names, ["bank", "churn", "leases", "watch"]);
+    for one in workloads {
+        assert!(one["kills"].as_u64() > Some(0) && one["stops"].as_u64() > Some(0), "{one}");
+        assert!(one["figures"].as_array().is_some_and(|figures| figures.len() > 5), "{one}");
+        let promises = one["promises"].as_object().expect("promises");
+        assert!(promises.values().all(|meant| meant["checked"].as_u64() > Some(0)), "{one}");
+    }
+    assert!(words.contains("distinct names") && words.contains("slowest take-over after a kill"), "{words}");
+
     let page = fs::read_to_string(folder.join("report.html")).expect("a page");
+    assert!(names.iter().all(|name| page.contains(&format!("<h2>{name}</h2>"))), "a section is missing");
     assert_eq!(page.matches("<svg").count(), 5);
     assert!(page.contains("prefers-color-scheme:dark") && page.contains("--seed 17 --seconds 1"));
     assert!(!page.contains("http") && !page.contains("src="), "the page loads something from elsewhere");
@@ -70,6 +82,18 @@ fn with_json_the_summary_alone_is_on_the_standard_output() {
     assert_eq!(summary["verdict"], "PASS");
     assert_eq!(summary["phases"][0]["lost"], 0);
     assert!(errors.starts_with("seed: ") && errors.ends_with("verdict: PASS\n"), "{errors}");
+}
+
+#[test]
+fn a_workload_that_is_picked_is_run_alone_and_its_command_repeats_it() {
+    let (output, words, errors) =
+        run("picked", &["--workload", "leases", "--workload", "bank", "--seconds", "1", "--seed", "3"]);
+    assert!(output.status.success(), "{words}{errors}");
+    let replay = "replay: cargo run --release -p torture -- --seed 3 --seconds 1 --workload bank,leases\n";
+    assert!(words.starts_with(&format!("seed: 3\n{replay}")), "{words}");
+    let phases: Vec<&str> = words.lines().filter(|line| line.contains(", kills and stops  ")).collect();
+    assert_eq!(phases.len(), 2, "{words}");
+    assert!(!words.contains("naive") && !words.contains("sustained"), "{words}");
 }
 
 #[test]

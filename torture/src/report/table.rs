@@ -93,7 +93,8 @@ fn counts(summary: &Summary, text: &mut String) {
         if let Some(counted) = &phase.counted {
             let _ = writeln!(
                 text,
-                "left after {} kills: {} of {} blocks in their place, {} missing, {} doubled; {} lanes, {} rows, {} files",
+                "{}: after {} kills {} of {} blocks in their place, {} missing, {} doubled; {} lanes, {} rows, {} files left",
+                phase.name,
                 thousands(phase.kills),
                 counted.placed,
                 counted.blocks,
@@ -107,7 +108,7 @@ fn counts(summary: &Summary, text: &mut String) {
         if let Some(engine) = &phase.engine {
             let _ = writeln!(
                 text,
-                "the segment says: {} dead recovered, {} changes finished for others, {} races lost, {} late writes fenced",
+                "  its segment says: {} dead recovered, {} changes finished for others, {} races lost, {} late writes fenced",
                 thousands(engine.recoveries),
                 thousands(engine.helped),
                 thousands(engine.conflicts),
