@@ -369,7 +369,7 @@ impl SegmentBuilder {
         let classes: Vec<(u32, u32)> =
             classes.into_iter().map(|(bytes, n)| (u32::try_from(bytes).unwrap_or(u32::MAX), n)).collect();
         let participants = self.participants.unwrap_or(64);
-        let nodes = nodes_for(keys, self.names.unwrap_or(32))?;
+        let nodes = nodes_for(keys, self.names.unwrap_or(32), lanes)?;
         if let Some((smallest, _)) = classes.first().filter(|(smallest, _)| keys > 0 && *smallest < LEASE_BYTES) {
             return Err(Error::Invalid(format!(
                 "a segment with keys needs payloads of at least {LEASE_BYTES} bytes for its leases; its smallest has {smallest}"
@@ -405,14 +405,17 @@ impl SegmentBuilder {
 /// Bytes of a lease's value: it must fit the spare that every lane keeps, or a full segment could not end one.
 const LEASE_BYTES: u32 = 32;
 
-/// Nodes of the directory for so many keys with names of so many bytes, and what is kept back for deletions.
-fn nodes_for(keys: u32, names: u32) -> Result<u32> {
+/// Nodes of the directory for so many keys with names of so many bytes, what commits of so many lanes have in their hands,
+/// and what is kept back for deletions.
+fn nodes_for(keys: u32, names: u32, lanes: u32) -> Result<u32> {
     if !(1..=255).contains(&names) {
         return Err(Error::Invalid(format!("names must have 1 to 255 bytes on average, not {names}")));
     }
     let bytes = u64::from(keys) * u64::from(names + 16) * 3;
     let nodes = u32::try_from(bytes.div_ceil(u64::from(NODE_BYTES))).unwrap_or(u32::MAX);
-    Ok(if keys == 0 { 0 } else { nodes.saturating_add(NODE_RESERVE + 8) })
+    // Commits under way have nodes in their hands, and those of stopped processes keep them.
+    let in_hands = lanes.saturating_mul(2).min(256);
+    Ok(if keys == 0 { 0 } else { nodes.saturating_add(NODE_RESERVE + 8 + in_hands) })
 }
 
 /// Writes the header of a file nobody else can see; the rest of an empty segment is zeros.
