@@ -15,6 +15,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     // This test is part of it; running it from here would never end.
     ("ci/test", &["bash", "-n", "ci/test"]),
     ("cargo bench --bench throughput", &["cargo", "bench", "--bench", "throughput", "--", "--test"]),
+    ("cargo bench --bench waist", &["cargo", "bench", "--bench", "waist", "--", "--test"]),
     (
         "cargo run --release -p cap_guard",
         &["cargo", "run", "--release", "-p", "cap_guard", "--", "--processes", "4", "--updates", "20"],

@@ -2,6 +2,7 @@
 //! several are in each other's way.
 
 use std::cell::Cell;
+use std::path::Path;
 
 use slotguard::Deadline;
 
@@ -149,11 +150,7 @@ impl Two {
         }
         match way {
             Way::Meet => {}
-            Way::Spoil | Way::SpoilAndWait => {
-                let last = *first.writes.last().expect("a record");
-                scene.sizes.bump(scene.segment.record(last).expect("a record")).expect("an update");
-                own[last as usize] += 1;
-            }
+            Way::Spoil | Way::SpoilAndWait => Self::spoil(first, scene, &mut own),
             Way::FirstGoesOn => Self::finish(scene, &mut author, &mut told_first),
         }
         let mut found = first.look(scene);
@@ -196,6 +193,25 @@ impl Two {
         without
     }
 
+    /// Whether the first one has been met at some of its records by then, and can still be made to fail at its last.
+    fn is_half_there(self, folder: &Path, path: &Walk, stop: usize) -> bool {
+        let scene = self.first.scene(folder);
+        let mut author = self.first.author(&scene);
+        let (before, helped) = (self.first.look(&scene), scene.segment.stats().helped);
+        path.lead(&mut author, stop);
+        let mut own = NOTHING;
+        Self::spoil(self.first, &scene, &mut own);
+        let found = self.first.look(&scene);
+        scene.segment.stats().helped > helped && self.first.is_in(&before, &found, &own).is_none()
+    }
+
+    /// Changes the commit's last record, and counts that.
+    fn spoil(commit: Several, scene: &Scene, own: &mut [u64; 10]) {
+        let last = *commit.writes.last().expect("a record");
+        scene.sizes.bump(scene.segment.record(last).expect("a record")).expect("an update");
+        own[last as usize] += 1;
+    }
+
     /// One is stopped on its way through a commit, the other is killed or stopped on its way through one that meets it and
     /// helps it, and a third goes on.
     fn meet_anywhere(self) {
@@ -204,8 +220,13 @@ impl Two {
             stay_on_one_processor();
             let mut dice = Dice::new();
             let path = walk(folder, first);
-            let stops: Vec<usize> =
-                dice.some_of(0..path.changes.len(), kills().div_ceil(50)).map(|i| path.changes[i]).collect();
+            let all: Vec<usize> = match self.ways {
+                [Way::SpoilAndWait] => {
+                    path.changes.iter().copied().filter(|stop| self.is_half_there(folder, &path, *stop)).collect()
+                }
+                _ => path.changes.clone(),
+            };
+            let stops: Vec<usize> = dice.some_of(0..all.len(), kills().div_ceil(50)).map(|i| all[i]).collect();
             let (mut turns, mut without, mut longest) = (0, 0, 0);
             for &stop in &stops {
                 // The second first, so that it meets nobody on the way to its cue.
