@@ -332,6 +332,13 @@ impl Arena {
         for cell in 0..CELLS {
             self.settle_cell(index, lane, cell);
         }
+        // What a commit had gathered goes back: a lane may lie idle for long, and a commit has many.
+        for cell in SPARES..CELLS {
+            let block = Cell(lane.cells[cell].load(Relaxed)).block();
+            if block != 0 && !planted("recovery keeps what a commit gathered") {
+                self.give(index, cell, block);
+            }
+        }
         Ok(finished)
     }
 

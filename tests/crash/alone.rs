@@ -63,6 +63,11 @@ pub fn alone(body: impl FnOnce(&Path)) {
     assert!(ran, "{test} was not found in its own process");
 }
 
+/// In the inner process: the test's folder, for what goes with it.
+pub fn folder() -> PathBuf {
+    std::env::var_os(FOLDER).expect("a test in a process of its own").into()
+}
+
 /// Keeps this process and its later children on one processor: a child that is stepped through is woken half a million
 /// times, and waking a process is several times dearer on another processor.
 pub fn stay_on_one_processor() {

@@ -93,6 +93,29 @@ fn a_commit_beside_an_update_of_one_of_its_records_loses_neither() {
     });
 }
 
+/// The author may be late at numbering blocks that have gone on: the first update displaces one, the second fills it.
+#[test]
+fn an_author_that_is_late_numbers_no_block_of_a_later_update() {
+    explore(|| {
+        let (stage, mut lanes) = Stage::hollow_committing(1, 2, 1);
+        let (mut other, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
+        lane.begin_commit();
+        let seen = stage.prepare(&mut lane, 0);
+        let author = stage.clone();
+        let author = thread::spawn(move || author.commit_prepared(&mut lane, &[seen]));
+        let beside = stage.clone();
+        let writer = thread::spawn(move || {
+            for _ in 0..2 {
+                beside.update(&mut other, 0);
+            }
+        });
+        let revision = author.join().unwrap();
+        writer.join().unwrap();
+        stage.assert_settled(0, 3 + u64::from(revision.is_some()));
+        assert_eq!(stage.committed(0, &[0]), Vec::from_iter(revision));
+    });
+}
+
 /// One of its records has changed since the commit was prepared. Readers that help it may come late: the records that
 /// were put back are not those it expected any more.
 #[test]

@@ -189,23 +189,37 @@ fn a_helper_that_is_late_takes_no_later_commit_for_one_in_the_way() {
 }
 
 /// The lane's second commit writes into the descriptor that a helper of its first is reading.
-#[test]
-fn a_helper_that_is_late_does_nothing_to_the_next_commit() {
-    explore(|| {
+fn help_late(again: fn(&Stage, &mut LaneHandle), versions: u64) {
+    explore(move || {
         let (stage, mut lanes) = Stage::hollow_committing_again(1, 1, 1);
         let mut lane = lanes.remove(0);
         let author = stage.clone();
         let author = thread::spawn(move || {
-            for _ in 0..2 {
-                author.try_commit(&mut lane, &[0]).expect("nobody else writes");
-            }
+            author.try_commit(&mut lane, &[0]).expect("nobody else writes");
+            again(&author, &mut lane);
         });
         let beside = stage.clone();
         let helper = thread::spawn(move || help_once(&beside, 0));
         helper.join().unwrap();
         author.join().unwrap();
-        stage.assert_settled(0, 3);
+        stage.assert_settled(0, versions);
     });
+}
+
+#[test]
+fn a_helper_that_is_late_does_nothing_to_the_next_commit() {
+    help_late(|stage, lane| drop(stage.try_commit(lane, &[0]).expect("nobody else writes")), 3);
+}
+
+/// A commit that fills no block makes nothing known about its lane but by its descriptor.
+#[test]
+fn a_helper_that_is_late_does_nothing_to_a_check() {
+    let check = |stage: &Stage, lane: &mut LaneHandle| {
+        lane.begin_commit();
+        lane.stage_check(0, stage.read(0).head);
+        stage.commit_prepared(lane, &[]).expect("nobody else writes");
+    };
+    help_late(check, 2);
 }
 
 /// Who left a state behind, at which access. Many accesses are looks, and leave behind what others did.

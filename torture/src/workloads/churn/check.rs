@@ -168,7 +168,7 @@ impl Register {
 
     fn enter_deletions(&mut self, scene: &Scene<'_>) {
         // Who was killed before it wrote down what it was to delete had not begun to.
-        let begun = |entry: &Entry| entry.kind == Kind::Delete && entry.previous != Author::NOBODY;
+        let begun = |entry: &Entry| entry.kind == Kind::Delete && entry.previous != Author::NOBODY && entry.count != 0;
         let mut deletions: Vec<(Author, &Entry)> = scene.history.all().filter(|(_, entry)| begun(entry)).collect();
         deletions.sort_unstable_by_key(|(_, entry)| entry.begin);
         for (by, entry) in deletions {
@@ -316,7 +316,7 @@ impl Register {
         let left: u64 = self.all.iter().map(|one| one.left).sum();
         let mut figures = vec![
             Figure::needed("distinct names", by_name.len() as u64),
-            Figure::needed("creations acknowledged, of one to four names each", count(Kind::Create, Outcome::Done)),
+            Figure::needed("creations acknowledged, of one name or several", count(Kind::Create, Outcome::Done)),
             Figure::needed("creations that lost to another", count(Kind::Create, Outcome::Conflict)),
             Figure::needed("deletions acknowledged", count(Kind::Delete, Outcome::Done)),
             Figure::count("names created once more", again as u64),

@@ -1,9 +1,10 @@
 //! Names that come and go for ever: far more of them than the segment has room for, and not one place is ever lost.
 //!
 //! All workers want the same names at the same time: the number of the next one is in a word all share, whoever creates
-//! it moves the word on. A worker creates one to four names by one commit if all are absent, keeps them for a while,
-//! reads them, writes them anew, and deletes them by one commit if they are still the ones it created. A worker that was
-//! killed leaves its names behind; its next life finds them by a range, since each value names its author.
+//! it moves the word on. A worker creates a few names by one commit if all are absent, now and then as many as one commit
+//! takes; it keeps them for a while, reads them, writes them anew, and deletes them by one commit if they are still the
+//! ones it created. A worker that was killed leaves its names behind; its next life finds them by a range, since each
+//! value names its author.
 //!
 //! ```text
 //! churn/3/0000004711 … 4713 ─ create if absent (raced) ─► kept ─► delete if created at ─► wanted again, by anybody
@@ -32,8 +33,10 @@ pub use work::act;
 const KEYS: u32 = 1_024;
 /// Names a thread keeps at most; all threads together fill most of the segment.
 const KEEP: u64 = 100;
-/// Names created by one commit, at most.
+/// Names most commits create, at most.
 const BATCH: u64 = 4;
+/// Names a few commits create, at most: as many as one commit takes.
+const LARGE_BATCH: u64 = slotguard::MAX_OPS as u64;
 /// Folders the names are spread over.
 const FOLDERS: u64 = 16;
 

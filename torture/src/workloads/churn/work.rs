@@ -6,7 +6,7 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Outcome as Answer, Revision};
 
-use super::{BATCH, KEEP, PREFIX, Role, name, ticket};
+use super::{BATCH, KEEP, LARGE_BATCH, PREFIX, Role, name, ticket};
 use crate::hand::{Broken, Hand};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Author, Evidence};
@@ -112,7 +112,7 @@ impl Owner<'_, '_> {
 
     fn step(&mut self) -> Result<(), Error> {
         let kept: u64 = self.own.iter().map(|owned| owned.names).sum();
-        let deletes = kept + BATCH > KEEP || kept > KEEP / 4 && self.hand.random.one_in(2);
+        let deletes = kept + LARGE_BATCH > KEEP || kept > KEEP / 4 && self.hand.random.one_in(2);
         match self.hand.random.below(16) {
             0 => self.read_anybodys(),
             1 => self.read_own(),
@@ -125,7 +125,8 @@ impl Owner<'_, '_> {
             }
             _ => {
                 let first = self.hand.history().frontier();
-                let names = 1 + self.hand.random.below(BATCH);
+                let most = if self.hand.random.one_in(32) { LARGE_BATCH } else { BATCH };
+                let names = 1 + self.hand.random.below(most);
                 let won = self.create(first, names)?;
                 // Who won may have been killed before this.
                 self.hand.history().advance_frontier(first, first + if won { names } else { 1 });
