@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::alone::folder;
 use super::store::{Store, name};
 
 /// What the directory is like beforehand.
@@ -31,8 +32,8 @@ impl Shape {
     pub fn there(self) -> u32 {
         static THERE: [OnceLock<u32>; 5] = [const { OnceLock::new() }; 5];
         *THERE[self as usize].get_or_init(|| {
-            let folder = tempfile::Builder::new().prefix("slotguard-crash-").tempdir_in("/dev/shm").expect("a folder");
-            let store = Store::new(folder.path(), 64);
+            let scratch = tempfile::tempdir_in(folder()).expect("a folder");
+            let store = Store::new(scratch.path(), 64);
             let begin = match self {
                 Self::Small => return THERE.len() as u32,
                 Self::AboutToGrow => 0,

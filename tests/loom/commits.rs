@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use crate::explore::explore;
+use crate::explore::{explore, explore_one_preemption};
 use crate::memory::atomics::Ordering::Relaxed;
 use crate::ranges::{assert_exact, range};
 use crate::stage::Stage;
@@ -58,7 +58,7 @@ fn a_reader_beside_a_commit_sees_all_of_it_or_nothing() {
 /// The second commit writes into the block and the descriptor of the first, at which the reader may still be.
 #[test]
 fn a_reader_beside_a_lane_that_commits_again_sees_whole_values() {
-    explore(|| {
+    explore_one_preemption(|| {
         let (stage, mut lanes) = Stage::committing(1, 1, 1);
         let mut lane = lanes.remove(0);
         let author = stage.clone();

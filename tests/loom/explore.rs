@@ -16,6 +16,13 @@ pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
     Explorer::alone().run(model);
 }
 
+/// Explores a model that is too large for more with one preemption.
+pub(crate) fn explore_one_preemption(model: impl Fn() + Send + Sync + 'static) {
+    let mut explorer = Explorer::alone();
+    explorer.preemptions = Some(1);
+    explorer.run(model);
+}
+
 /// Explores a model in which somebody stores and then looks, so that `SeqCst` matters: once with the pairs held together
 /// by fences, once by the accesses alone. Each finds what the other hides.
 pub(crate) fn explore_both(model: impl Fn() + Send + Sync + 'static) {
@@ -30,13 +37,15 @@ pub(crate) fn explore_accesses(model: impl Fn() + Send + Sync + 'static) {
 /// Counts the executions of one test's models, and says how many there were.
 pub(crate) struct Explorer {
     modes: &'static [Sequential],
+    /// Fewer than for other models.
+    preemptions: Option<usize>,
     executions: Arc<AtomicU64>,
     began: Instant,
 }
 
 impl Explorer {
     fn new(modes: &'static [Sequential]) -> Self {
-        Self { modes, executions: Arc::default(), began: Instant::now() }
+        Self { modes, preemptions: None, executions: Arc::default(), began: Instant::now() }
     }
 
     /// Without an order of `SeqCst` accesses, as [`explore`].
@@ -60,6 +69,7 @@ impl Explorer {
             choose(*mode);
             let mut builder = Builder::new();
             builder.preemption_bound.get_or_insert(PREEMPTIONS);
+            builder.preemption_bound = self.preemptions.or(builder.preemption_bound);
             builder.max_branches = 20_000;
             let (executions, model) = (self.executions.clone(), model.clone());
             builder.check(move || {

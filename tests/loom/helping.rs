@@ -208,7 +208,10 @@ fn help_late(again: fn(&Stage, &mut LaneHandle), versions: u64) {
 
 #[test]
 fn a_helper_that_is_late_does_nothing_to_the_next_commit() {
-    help_late(|stage, lane| drop(stage.try_commit(lane, &[0]).expect("nobody else writes")), 3);
+    let change = |stage: &Stage, lane: &mut LaneHandle| {
+        stage.try_commit(lane, &[0]).expect("nobody else writes");
+    };
+    help_late(change, 3);
 }
 
 /// A commit that fills no block makes nothing known about its lane but by its descriptor.

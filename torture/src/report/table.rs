@@ -47,7 +47,7 @@ fn workload(one: &WorkloadSummary, text: &mut String) {
     for (promise, meant) in &one.promises {
         let _ = writeln!(
             text,
-            "  {promise:?}  {:<70} checked {:>10}   violations {}",
+            "  {promise:?}  {:<88} checked {:>10}   violations {}",
             meant.words,
             thousands(meant.found.checked),
             thousands(meant.found.violations)
