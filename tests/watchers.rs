@@ -10,15 +10,22 @@ mod board;
 #[path = "crash/puppet.rs"]
 mod puppet;
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::fs::{self, DirEntry};
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 
+use rustix::process::{Pid, Signal};
 use slotguard::backend::{Backend, Op, SharedMemory, Watch};
 use slotguard::{Cancel, Deadline, Error, Revision, Segment};
 
 use alone::alone;
-use board::Board;
+use board::{Board, OWN};
 use puppet::Puppet;
+
+/// How many watchers have begun.
+const BEGUN: usize = OWN;
+/// Set when they may end.
+const OVER: usize = OWN + 1;
 
 /// How many watchers sleep.
 const WATCHERS: usize = 1_000;
@@ -60,11 +67,53 @@ fn instructions(child: &mut Puppet, board: &Board) -> usize {
     count
 }
 
-/// Whether this thread of ours sleeps on a futex.
-fn is_asleep(thread: &std::fs::DirEntry) -> bool {
+/// A child with that many watchers, nearly all of them asleep. They are told that it is [`OVER`], and of nothing else.
+fn sleepers(board: &Board, segment: &Segment) -> Puppet {
+    let child = Puppet::free(board, |cue| {
+        let store = SharedMemory::new(segment.reopen().unwrap()).unwrap();
+        let stop = Cancel::new();
+        thread::scope(|scope| {
+            for _ in 0..WATCHERS {
+                scope.spawn(|| {
+                    let from = Revision(store.segment().revision().0 + 1);
+                    let mut watch = store.watch("other/", from).unwrap();
+                    cue.board.word(BEGUN).fetch_add(1, SeqCst);
+                    let deadline = Deadline::never().or_cancelled(&stop);
+                    let woken = watch.next(&deadline, &mut |_| panic!("nothing happens under other/"));
+                    assert!(matches!(woken, Err(Error::Cancelled)), "{woken:?}");
+                });
+            }
+            while cue.board.word(OVER).load(SeqCst) == 0 {
+                thread::yield_now();
+            }
+            stop.cancel();
+        });
+    });
+    let asleep = || threads(&child).filter(is_asleep).count();
+    // Between two slices each is awake for a moment.
+    child.until(|| board.word(BEGUN).load(SeqCst) == WATCHERS as u64 && asleep() >= WATCHERS * 9 / 10);
+    child
+}
+
+fn threads(child: &Puppet) -> impl Iterator<Item = DirEntry> {
+    fs::read_dir(format!("/proc/{}/task", child.pid())).unwrap().map(Result::unwrap)
+}
+
+/// Whether the thread sleeps on a futex.
+fn is_asleep(thread: &DirEntry) -> bool {
     let futex = libc::SYS_futex.to_string();
-    let call = std::fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
+    let call = fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
     call.split(' ').next() == Some(&futex)
+}
+
+fn is_stopped(thread: &DirEntry) -> bool {
+    let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+    state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+}
+
+fn signal(child: &Puppet, signal: Signal) {
+    let pid = Pid::from_raw(child.pid() as i32).expect("a child's number");
+    rustix::process::kill_process(pid, signal).expect("a child of ours");
 }
 
 #[test]
@@ -86,35 +135,19 @@ fn a_thousand_watchers_asleep_cost_writers_of_other_prefixes_no_instruction() {
         let without = instructions(&mut writer, &board);
         assert!(without > 300, "{without} instructions for two commits");
 
-        let (stop, begun) = (Cancel::new(), AtomicUsize::new(0));
-        let store = SharedMemory::new(segment.clone()).unwrap();
-        let with = thread::scope(|scope| {
-            for _ in 0..WATCHERS {
-                scope.spawn(|| {
-                    let from = Revision(store.segment().revision().0 + 1);
-                    let mut watch = store.watch("other/", from).unwrap();
-                    begun.fetch_add(1, SeqCst);
-                    let deadline = Deadline::never().or_cancelled(&stop);
-                    let woken = watch.next(&deadline, &mut |_| panic!("nothing happens under other/"));
-                    assert!(matches!(woken, Err(Error::Cancelled)), "{woken:?}");
-                });
-            }
-            let asleep = || {
-                let threads = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
-                threads.filter(is_asleep).count()
-            };
-            // Between two slices each is awake for a moment.
-            while begun.load(SeqCst) < WATCHERS || asleep() < WATCHERS * 9 / 10 {
-                thread::yield_now();
-            }
-            let with = instructions(&mut writer, &board);
-            stop.cancel();
-            with
-        });
+        let mut sleepers = sleepers(&board, &segment);
+        // A writer that moves one instruction at a time looks stopped, and who wakes between two slices would help it.
+        signal(&sleepers, Signal::STOP);
+        sleepers.until(|| threads(&sleepers).all(|thread| is_stopped(&thread)));
+        let with = instructions(&mut writer, &board);
+        signal(&sleepers, Signal::CONT);
+        board.word(OVER).store(1, SeqCst);
+        sleepers.join();
         println!("two commits: {without} instructions with no watcher, {with} with {WATCHERS} asleep");
         assert_eq!(with, without, "instructions of two commits with {WATCHERS} watchers asleep, and with none");
 
         // And those of the same prefix are told.
+        let store = SharedMemory::new(segment).unwrap();
         let mut watch = store.watch("mine/", Revision(store.segment().revision().0 + 1)).unwrap();
         put(&store, "mine/a");
         assert!(watch.next(&Deadline::now(), &mut |_| {}).unwrap().is_some());

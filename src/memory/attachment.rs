@@ -20,6 +20,7 @@ use super::host::{self, HostClock};
 use super::lane::LaneHandle;
 use super::liveness::{Locks, Recovered};
 use super::look::Seen;
+use super::wait::ShortRounds;
 use super::word::{Life, Owner};
 use crate::error::{Error, Resource, Result, Usage};
 use crate::mutant::planted;
@@ -41,6 +42,7 @@ pub(crate) struct Attachment {
     pub(crate) host: HostClock,
     /// Turns to spin before sleeping; adapts to how soon changes come.
     pub(crate) spin: AtomicU32,
+    pub(crate) short_rounds: ShortRounds,
     /// Unlike any other attachment of this process, ever.
     id: u64,
     /// The process generation the attachment was made in.
@@ -137,6 +139,7 @@ impl Attachment {
                 locks,
                 host,
                 spin: AtomicU32::new(128),
+                short_rounds: ShortRounds::default(),
                 id: NEXT.fetch_add(1, Relaxed),
                 generation: fork::generation(),
                 recovering: Mutex::new(()),

@@ -2,9 +2,11 @@
 //!
 //! A waiter looks, spins for a moment, says that it waits, looks again and sleeps. At the end of a slice it looks once
 //! more, finishes what authors have left unfinished since the last slice, and recovers the dead: so a wake-up that never
-//! came, because its author was stopped or killed between the change and the wake, costs two slices at most.
+//! came, because its author was stopped or killed between the change and the wake, costs two slices at most. A process whose
+//! waits all end before a slice does (a loop of short ones, or of mere looks) makes such a *round* once a slice as well.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64 as LocalU64;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::arena::Arena;
@@ -81,9 +83,12 @@ impl Attachment {
                 Look::Wait { head, until } => (head, until),
             };
             if sleeper.is_over()? {
+                if self.short_round() {
+                    continue;
+                }
                 return Ok(None);
             }
-            if self.spin_while(|| slot.head.load(Relaxed) == head.0) {
+            if self.spin_while(|| slot.head.load(Relaxed) == head.0) || self.short_round() {
                 continue;
             }
             sleeper.listen(move |home| home.bump(index));
@@ -145,7 +150,7 @@ impl Attachment {
         let bit = groups.bit;
         let watch = self.arena.watch_word(bit);
         let mut sleeper = Sleeper::new(self, deadline, Pace::Steady);
-        let mut slice_ended = false;
+        let mut slice_ended = self.short_round();
         loop {
             self.check()?;
             if let Some(found) = look(groups, std::mem::take(&mut slice_ended))? {
@@ -350,6 +355,7 @@ struct Sleeper<'a> {
     /// When the slice ends, on the monotonic clock: waking in between does not put it off.
     slice_end: Option<Duration>,
     registration: Option<Registration>,
+    /// Those of the last slice.
     journals: Journals,
     began: Option<Instant>,
 }
@@ -358,7 +364,7 @@ impl<'a> Sleeper<'a> {
     fn new(home: &'a Arc<Attachment>, deadline: &'a Deadline, pace: Pace) -> Self {
         let probing = pace != Pace::Steady && longest_slice() == WAIT_SLICE;
         let slice = if probing { FIRST_PROBE } else { longest_slice() };
-        Self { home, deadline, slice, slice_end: None, registration: None, journals: Journals::default(), began: None }
+        Self { home, deadline, slice, slice_end: None, registration: None, journals: Vec::new(), began: None }
     }
 
     /// Whether the deadline has passed; an error if the wait was cancelled.
@@ -393,7 +399,7 @@ impl<'a> Sleeper<'a> {
         futex::sleep(word, expected, end);
         let ended = futex::now() >= slice_end;
         if ended {
-            self.home.end_of_slice(&mut self.journals);
+            self.home.round(&mut self.journals);
             self.slice = (self.slice * 2).min(longest_slice());
             self.slice_end = None;
         }
@@ -409,14 +415,37 @@ impl Drop for Sleeper<'_> {
     }
 }
 
-/// The journals that were set when a waiter's last slice ended.
+/// The journals that were set at the last round: lane, operation, what it expected (or the control word of its commit).
+type Journals = Vec<(u32, u64, u64)>;
+
+/// The last round that this process made whether or not a slice had ended.
 #[derive(Default)]
-struct Journals(Vec<(u32, u64, u64)>);
+pub(crate) struct ShortRounds {
+    /// When: nanoseconds of the monotonic clock, 0 before the first.
+    last: LocalU64,
+    journals: Mutex<Journals>,
+}
 
 impl Attachment {
-    /// What a waiter does for others between two slices: it finishes and announces every change whose author has not
-    /// moved since the last slice, and recovers the dead.
-    fn end_of_slice(&self, last: &mut Journals) {
+    /// A round, if the process has made none of these for a slice: waits may all end before their first slice does.
+    fn short_round(&self) -> bool {
+        let now = futex::now().as_nanos() as u64;
+        let since = now.saturating_sub(self.short_rounds.last.load(Relaxed));
+        if since < longest_slice().as_nanos() as u64 || planted("no round of short waits") {
+            return false;
+        }
+        // Another thread of ours is at it: what it does is as good.
+        let Ok(mut journals) = self.short_rounds.journals.try_lock() else {
+            return false;
+        };
+        self.short_rounds.last.store(now, Relaxed);
+        self.round(&mut journals);
+        true
+    }
+
+    /// What a waiter does for others at the end of a slice: it finishes and announces every change whose author has not
+    /// moved since the last round, and recovers the dead.
+    fn round(&self, last: &mut Journals) {
         if planted("no look at the end of a slice") {
             return;
         }
@@ -427,7 +456,7 @@ impl Attachment {
             let control = Control(lane.descriptor.control.load(Acquire));
             if control.phase() != Phase::Free {
                 let journal = (index, Op::NONE.0, control.0);
-                if last.0.contains(&journal) {
+                if last.contains(&journal) {
                     // Damage met here is the business of whoever looks at the records.
                     let _ = arena.drive_to_end(None, Head::reference(index, control.sequence()));
                 }
@@ -438,12 +467,12 @@ impl Attachment {
                 continue;
             }
             let journal = (index, op.0, lane.expected.load(Relaxed));
-            if last.0.contains(&journal) {
+            if last.contains(&journal) {
                 self.finish_for_stopped(index, op, Head(journal.2));
             }
             now.push(journal);
         }
-        last.0 = now;
+        *last = now;
         self.reap();
     }
 
