@@ -81,6 +81,8 @@ pub mod conformance;
 mod error;
 pub mod memory;
 mod mutant;
+#[cfg(not(loom))]
+pub mod recipe;
 
 pub use clock::{Cancel, Causality, ClockOverflow, Deadline, Lease, Revision, Token, VectorClock, Version};
 pub use error::{Error, ErrorKind, Holder, LeaseEnd, Mismatch, NameFault, Resource, Result, Usage};

@@ -159,6 +159,11 @@ impl<B: Backend> Session<B> {
         self.heart.token
     }
 
+    /// The store it is a session of.
+    pub fn store(&self) -> &Arc<B> {
+        &self.heart.store
+    }
+
     /// The entry.
     pub fn key(&self) -> &B::Key {
         &self.heart.key
