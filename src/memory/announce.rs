@@ -2,15 +2,16 @@
 //!
 //! The reader stores a word that nobody has stored before; whoever is about to publish a change and finds one waits until it
 //! is gone, but not longer than [`LONGEST`], and never again for the same word: a reader that was killed or stopped costs
-//! every writer that once. A reader that has just been given way to does not ask again for ten times as long.
+//! every writer that once. Where a reader has just been given way to, nobody asks again for ten times as long; a quiet time
+//! that no reader can have left there is damage, and nobody heeds it.
 
 use std::cell::Cell;
-use std::sync::atomic::AtomicU64 as LocalU64;
 use std::time::Duration;
 
 use super::arena::Arena;
 use super::atomics::Ordering::{AcqRel, Relaxed};
 use super::futex;
+use super::host::HostClock;
 use super::lane::LaneHandle;
 
 /// The longest a writer gives way.
@@ -19,12 +20,13 @@ pub(crate) const LONGEST: Duration = Duration::from_millis(50);
 /// Writers give way until this is dropped.
 pub(crate) struct Announcement<'a> {
     arena: &'a Arena,
+    host: HostClock,
     word: u64,
-    began: Duration,
+    began: u64,
 }
 
-/// Until when this process asks nobody, in nanoseconds of the monotonic clock.
-static QUIET_UNTIL: LocalU64 = LocalU64::new(0);
+/// How many times as long as a reader was given way to nobody asks again.
+const QUIET: u64 = 10;
 
 thread_local! {
     /// This thread's own announcement: it gives way to others, not to itself.
@@ -32,18 +34,18 @@ thread_local! {
 }
 
 impl Arena {
-    /// Asks writers to give way; `None` if another reader does already, or this process has lately.
-    pub(crate) fn announce(&self) -> Option<Announcement<'_>> {
-        let began = futex::now();
-        let now = began.as_nanos() as u64;
-        if now < QUIET_UNTIL.load(Relaxed) {
+    /// Asks writers to give way; `None` if another reader does already, or one has lately.
+    pub(crate) fn announce(&self, host: HostClock) -> Option<Announcement<'_>> {
+        let began = host.now();
+        let quiet = self.header().announced.quiet_until.load(Relaxed).saturating_sub(began);
+        if (1..=QUIET * 2 * LONGEST.as_nanos() as u64).contains(&quiet) {
             return None;
         }
-        let word = now << 1 | 1;
+        let word = began << 1 | 1;
         let free = self.header().announced.word.compare_exchange(0, word, AcqRel, Relaxed);
         free.is_ok().then(|| {
             OURS.set(word);
-            Announcement { arena: self, word, began }
+            Announcement { arena: self, host, word, began }
         })
     }
 }
@@ -57,10 +59,13 @@ impl Announcement<'_> {
 
 impl Drop for Announcement<'_> {
     fn drop(&mut self) {
-        let _ = self.arena.header().announced.word.compare_exchange(self.word, 0, AcqRel, Relaxed);
+        let announced = &self.arena.header().announced;
+        let now = self.host.now();
+        // A reader that was stopped was not given way to for longer than this.
+        let given = now.saturating_sub(self.began).min(2 * LONGEST.as_nanos() as u64);
+        announced.quiet_until.store(now.saturating_add(given * QUIET), Relaxed);
+        let _ = announced.word.compare_exchange(self.word, 0, AcqRel, Relaxed);
         OURS.set(0);
-        let now = futex::now();
-        QUIET_UNTIL.store((now + (now - self.began) * 10).as_nanos() as u64, Relaxed);
     }
 }
 

@@ -198,6 +198,16 @@ pub(crate) struct Line {
     pub(crate) word: AtomicU64,
 }
 
+/// The line of a reader who asks writers to give way.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Announced {
+    /// While this word, which nobody stored before, stands here, writers give way.
+    pub(crate) word: AtomicU64,
+    /// Until when nobody asks again, in nanoseconds of the host's monotonic clock.
+    pub(crate) quiet_until: AtomicU64,
+}
+
 /// One distinct error: how often, when first and last.
 #[repr(C, align(64))]
 #[derive(Default)]
@@ -239,8 +249,7 @@ mod geometry {
         pub(crate) retired: Line,
         /// The clock: one fetch-add a numbered change.
         pub(crate) clock: Line,
-        /// A reader of many records asks writers to give way while this word, which nobody stored before, stands here.
-        pub(crate) announced: Line,
+        pub(crate) announced: Announced,
         pub(crate) watch: [AtomicU32; WATCH_WORDS],
         pub(crate) counters: Counters,
     }

@@ -385,9 +385,14 @@ impl SegmentBuilder {
             Classes::Each(bytes) => *bytes,
             Classes::Listed(classes) => classes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0),
         };
+        let nodes = match (self.keys.or(self.names.map(|_| shape.keys)), self.names) {
+            (Some(keys), Some(names)) => Some(nodes_for(keys, names, self.lanes.unwrap_or(shape.lanes))?),
+            _ => None,
+        };
         let asked = [
             ("records", self.records.map(u64::from), shape.records.into()),
             ("keys", self.keys.map(u64::from), shape.keys.into()),
+            ("nodes for names", nodes.map(u64::from), shape.nodes.into()),
             ("lanes", self.lanes.map(u64::from), shape.lanes.into()),
             ("participants", self.participants.map(u64::from), shape.participants.into()),
             ("payload bytes", self.classes.as_ref().map(|c| largest(c) as u64), segment.max_payload() as u64),

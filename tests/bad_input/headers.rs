@@ -43,6 +43,24 @@ fn a_segment_smaller_than_asked_is_refused_with_both_numbers() {
     small().open(&path).expect("as large as asked");
 }
 
+#[test]
+fn a_segment_made_for_shorter_names_is_refused_with_both_numbers() {
+    let folder = folder();
+    let path = folder.path().join("short");
+    let named = |names: u32| Segment::builder().keys(1_000).names(names).payload(64);
+    let segment = named(8).create(&path).unwrap();
+    for builder in [named(255), Segment::builder().names(255)] {
+        let Mismatch::Smaller { what, found, asked } =
+            mismatch(refused(builder.open(&path), ErrorKind::Incompatible, &["nodes for names", "ask for less"]))
+        else {
+            panic!("another mismatch");
+        };
+        assert!(what == "nodes for names" && found < asked, "{found} {what}, {asked} asked for");
+    }
+    assert_eq!(segment.members().unwrap().len(), 1, "who was refused is not attached");
+    named(8).open(&path).expect("as large as asked");
+}
+
 /// Makes a segment, lets `change` patch its file, and has it refused by every way in.
 #[track_caller]
 fn patched(change: impl FnOnce(&Bytes), kind: ErrorKind, names: &[&str]) -> Error {

@@ -412,7 +412,7 @@ impl SharedMemory {
                 announcement = None;
             }
             if round >= PATIENCE && announcement.is_none() {
-                announcement = self.arena().announce();
+                announcement = self.arena().announce(self.segment().inner.host);
             }
             if !picture.refresh(self, choice)? {
                 continue;
