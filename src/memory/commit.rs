@@ -156,7 +156,7 @@ impl Arena {
             // SeqCst: this is the swap that edges `sleep` and `mark` speak of. Acquire on failure: edge `publish`, who
             // meets a foreign reference sees its descriptor.
             let head = &self.record(record).head;
-            match head.compare_exchange(entry.expected.0, reference.0, edge("install.release", SeqCst), Acquire) {
+            match head.compare_exchange(entry.expected.0, reference.0, SeqCst, Acquire) {
                 Ok(_) => {}
                 Err(found) if found == reference.0 => {}
                 Err(found) if Head(found).is_reference() => {

@@ -239,6 +239,9 @@ impl Plot for Several {
         self.change(scene);
         self.writes.iter().for_each(|index| own[*index as usize] += 1);
         scene.all_is_recovered();
+        // The survivor keeps what it changes these records with; of the dead one's there may be a spare of each class.
+        let kept = scene.segment.audit().expect("an audit").in_cells;
+        assert!(kept <= self.writes.len() as u64 + 3, "{kept} blocks are kept for nobody");
         let last = self.look(scene);
         assert_eq!(self.is_in(&before, &last, &own).is_some(), done.is_some(), "recovery changes nothing others saw");
         // The blocks that were the dead one's last are used again.

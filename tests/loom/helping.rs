@@ -11,7 +11,7 @@ use crate::memory::atomics::Ordering::Acquire;
 use crate::memory::atomics::modelled::killed_after;
 use crate::memory::lane::LaneHandle;
 use crate::memory::look::Seen;
-use crate::memory::word::Head;
+use crate::memory::word::{Control, Head, Phase};
 use crate::stage::Stage;
 
 /// At the end, with lane 0 settled: its commit over both records took place as a whole or not at all, and its next owner
@@ -186,6 +186,29 @@ fn a_helper_finishes_the_commit_that_is_in_the_way() {
 #[test]
 fn a_helper_that_is_late_takes_no_later_commit_for_one_in_the_way() {
     help_between_two_commits(2, [&[0, 1], &[0]], 1);
+}
+
+/// Whoever looks after others comes by way of the descriptor, before any head names it.
+#[test]
+fn who_finds_a_commit_by_its_descriptor_sees_what_is_in_it() {
+    explore(|| {
+        let (stage, mut lanes) = Stage::hollow_committing_again(1, 1, 1);
+        let mut lane = lanes.remove(0);
+        let author = stage.clone();
+        let author = thread::spawn(move || author.try_commit(&mut lane, &[0]).expect("nobody else writes"));
+        let beside = stage.clone();
+        let helper = thread::spawn(move || {
+            let lane = beside.arena.lane(0).expect("lane 0");
+            let control = Control(lane.descriptor.control.load(Acquire));
+            if control.phase() == Phase::Undecided {
+                let reference = Head::reference(0, control.sequence());
+                beside.arena.drive_to_end(None, reference).expect("a commit that can be finished");
+            }
+        });
+        helper.join().unwrap();
+        author.join().unwrap();
+        stage.assert_settled(0, 2);
+    });
 }
 
 /// The lane's second commit writes into the descriptor that a helper of its first is reading.
