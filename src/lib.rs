@@ -41,6 +41,7 @@
 //! | all entries of a prefix at one moment; every change of them | [`backend::Backend::range`], [`backend::Backend::watch`] |
 //! | such a prefix as a map in memory, with listeners | [`backend::View`] |
 //! | an entry that is gone when its process is | [`backend::Session`], [`backend::Backend::grant`] |
+//! | locks, leaders, slots, jobs, rate limits, state machines, messages: the question and its recipe | [`recipe`] |
 //! | test what stands on all that, with a clock of one's own | [`backend::Model`] |
 //! | who is attached, who is dead, what is wrong | [`Segment::members`], [`Segment::reap`], [`Segment::stats`], [`Segment::audit`] |
 //!
@@ -65,7 +66,7 @@
 //! # Where to read on
 //! [`memory`] draws the engine: what a change is made of, what each kind of death leaves behind, and the edges between
 //! threads. [`backend`] is the contract of named entries, kept by [`backend::SharedMemory`] and [`backend::Model`];
-//! [`conformance`] puts any backend to it. [`clock`] holds the plain values of time and order.
+//! [`conformance`] puts any backend to it. [`recipe`] is what is built on the contract. [`clock`] holds the plain values of time and order.
 #![deny(unsafe_code)]
 // Under loom only the protocol is compiled, and what uses it is the model tests.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]

@@ -16,6 +16,9 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("ci/test", &["bash", "-n", "ci/test"]),
     ("cargo bench --bench throughput", &["cargo", "bench", "--bench", "throughput", "--", "--test"]),
     ("cargo bench --bench waist", &["cargo", "bench", "--bench", "waist", "--", "--test"]),
+    ("cargo run --example cron_leader", &["cargo", "run", "--example", "cron_leader"]),
+    ("cargo run --example rate_limiter", &["cargo", "run", "--example", "rate_limiter"]),
+    ("cargo run --example circuit_breaker", &["cargo", "run", "--example", "circuit_breaker"]),
     (
         "cargo run --release -p cap_guard",
         &["cargo", "run", "--release", "-p", "cap_guard", "--", "--processes", "4", "--updates", "20"],
@@ -104,7 +107,8 @@ fn every_test_the_readme_cites_exists() {
     rust_files(&root().join("tests"), &mut tests);
     // Each promise of the contract is a test of every backend.
     rust_files(&root().join("src/conformance"), &mut tests);
-    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let text = ["README.md", "src/recipe/mod.rs"].map(|path| fs::read_to_string(root().join(path)).unwrap()).join("\n");
+    let text = text.replace("//! ```\n", "");
     let cited: Vec<&str> = text
         .split('`')
         .skip(1)
@@ -113,6 +117,6 @@ fn every_test_the_readme_cites_exists() {
         .collect();
     assert!(cited.len() > 8, "{cited:?}");
     for name in cited {
-        assert!(tests.contains(&format!("fn {name}(")), "the README cites {name}, which is no test");
+        assert!(tests.contains(&format!("fn {name}(")), "{name} is cited and is no test");
     }
 }

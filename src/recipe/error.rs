@@ -1,5 +1,13 @@
 //! What can go wrong in recipes, beyond what can go wrong in the store.
 
+use std::any::Any;
+use std::time::Duration;
+
+use crate::clock::Token;
+
+/// What a program's own action, operation or rollback says when it fails.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// The result of a recipe's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -10,4 +18,642 @@ pub enum Error {
     /// The store's own.
     #[error(transparent)]
     Store(#[from] crate::Error),
+
+    // lock, semaphore, barrier, latch, counter, rate_limiter
+    /// Others are ahead of us in the line for a lock or a permit.
+    #[error("{0}; wait longer, ask them to give it up, or take it from them by their token")]
+    InUse(Box<crate::recipe::InUse>),
+    /// What was acquired is not ours any more: its lease ended, or somebody took it away.
+    #[error("{what} {name:?} is not held with token {token} any more: {}; acquire it anew and read again before writing", first_in_line(holder))]
+    NotHolder {
+        /// `lock` or `semaphore`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The token with which we had it.
+        token: Token,
+        /// Who is first in line now.
+        holder: Option<Box<crate::recipe::Ticket>>,
+    },
+    /// The last holder of a lock ended without releasing it, and the delay after that is not over.
+    #[error("lock {name:?}: the holder with token {token} ended without releasing it; wait for {left:.1?} more")]
+    Delayed {
+        /// The lock.
+        name: String,
+        /// The token of the holder that ended.
+        token: Token,
+        /// What is left of the delay.
+        left: Duration,
+    },
+    /// A thread that reads wants to write as well.
+    #[error("lock {name:?} is held by this thread for reading, token {token}; release that before acquiring it")]
+    Upgrade {
+        /// The lock.
+        name: String,
+        /// The token with which it reads.
+        token: Token,
+    },
+    /// No locks were named.
+    #[error("no locks to acquire; name at least one")]
+    NoLocks,
+    /// Locks of several sessions cannot be acquired at once.
+    #[error("lock {name:?} is of another session than the first; make all of them with one session")]
+    OtherSession {
+        /// The lock.
+        name: String,
+    },
+    /// So many cannot be.
+    #[error("{what} {name:?} cannot be for {asked}: {why}")]
+    BadCount {
+        /// `semaphore`, `barrier`, …
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What was asked for.
+        asked: u64,
+        /// What is possible.
+        why: &'static str,
+    },
+    /// Others use what has this name for another number.
+    #[error("{what} {name:?} is used for {found} and this is for {asked}; use the same number everywhere, or another name")]
+    OtherCount {
+        /// `semaphore`, `barrier`, …
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What was asked for.
+        asked: u64,
+        /// What others use it for.
+        found: u64,
+    },
+    /// Not all came before the deadline.
+    #[error("{what} {name:?}: {there} of {parties} are there; wait longer, or look for those that are missing")]
+    NotAllThere {
+        /// `barrier` or `double barrier`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// How many are there, this process included.
+        there: u64,
+        /// How many are expected.
+        parties: u64,
+    },
+    /// Not all left before the deadline. This process has.
+    #[error("double barrier {name:?}: {inside} are inside, among them {}; wait for them, or look what keeps them", of)]
+    NotAllGone {
+        /// Its name.
+        name: String,
+        /// How many are inside.
+        inside: u64,
+        /// One of them.
+        of: Box<crate::recipe::Ticket>,
+    },
+    /// A latch was not opened before the deadline.
+    #[error("latch {name:?}: {left} are left to count down; wait longer")]
+    NotOpen {
+        /// The latch.
+        name: String,
+        /// How many.
+        left: u64,
+    },
+    /// A counter would leave the numbers it has.
+    #[error("counter {name:?} is {value} and cannot hold {by} more; its numbers are those of an i64")]
+    CounterOverflow {
+        /// The counter.
+        name: String,
+        /// Its value.
+        value: i64,
+        /// What was to be added.
+        by: i64,
+    },
+    /// A rate limiter's time is of a clock that ours cannot be compared with.
+    #[error("rate limiter {name:?} counts on the clock of another boot, machine, or time namespace; use Clock::Wall everywhere, or reset it")]
+    OtherClock {
+        /// The limiter.
+        name: String,
+    },
+
+    // guard, election
+    /// The entry of a guarded thing holds something else.
+    #[error("{name:?} holds {length} bytes that no guard wrote; use a name that nobody else uses")]
+    NotARecord {
+        /// Its name.
+        name: String,
+        /// How many bytes it holds.
+        length: usize,
+    },
+    /// Nobody leads with this term.
+    #[error("election {name:?}: nobody leads in term {term} any more; look who does now")]
+    NotLeader {
+        /// The election.
+        name: String,
+        /// The term.
+        term: Token,
+    },
+
+    // assignment
+    /// A node without a name.
+    #[error("a node needs a name of at least one character")]
+    EmptyNode,
+
+    /// So many slots cannot be.
+    #[error("an assignment cannot have {asked} slots; give it 1 to 65535")]
+    NoSlots {
+        /// How many were asked for.
+        asked: u16,
+    },
+
+    /// There is no such slot.
+    #[error("there is no slot {slot}; slots are numbered 1 to {slots}")]
+    NoSuchSlot {
+        /// The slot asked for.
+        slot: u16,
+        /// How many there are.
+        slots: u16,
+    },
+
+    /// All slots were taken, at one moment during the call.
+    #[error("all {slots} slots are taken; release a node that is gone for good, or clean up the stale ones")]
+    SlotsFull {
+        /// How many there are.
+        slots: u16,
+    },
+
+    /// The node has no slot.
+    #[error("node {node:?} has no slot; join gives it one")]
+    UnknownNode {
+        /// The node.
+        node: String,
+    },
+
+    /// The slot is not the node's any more: somebody released it.
+    #[error("node {node:?} has lost slot {slot}, generation {generation}: {}; join again and go on with the new generation", now_of(now))]
+    Evicted {
+        /// The node.
+        node: String,
+        /// The slot it had.
+        slot: u16,
+        /// The generation in which it had it.
+        generation: Token,
+        /// Who has the slot now, and in which generation.
+        now: Option<(String, Token)>,
+    },
+
+    /// The assignment of that name was made with other settings.
+    #[error("assignment {name:?} was made for {found}, and this is {asked}; use the same everywhere, or another name")]
+    OtherSettings {
+        /// The assignment.
+        name: String,
+        /// What was asked for.
+        asked: String,
+        /// What it has.
+        found: String,
+    },
+
+    /// An entry of a recipe holds what the recipe never wrote. Nothing is repaired or wiped.
+    #[error("entry {entry:?} is damaged: {what}; find out who wrote it, then delete or restore it")]
+    Damaged {
+        /// The entry's name.
+        entry: String,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// What is said of nodes and what is said of slots do not agree. Nothing is repaired or wiped.
+    #[error("the assignment contradicts itself: {}; find out who wrote it, then mend it by hand", listed(findings))]
+    Inconsistent {
+        /// In what.
+        findings: Vec<crate::recipe::assignment::Finding>,
+    },
+
+    /// What is to be imported is not what is there. Nodes that were imported before it stay: import again once it is
+    /// solved.
+    #[error("cannot import {node:?} to slot {slot}: {why}; release one of them, then import again")]
+    ImportConflict {
+        /// The node.
+        node: String,
+        /// The slot it has in the table.
+        slot: u16,
+        /// What is in the way.
+        why: String,
+    },
+
+    /// There is no table at the path.
+    #[error("there is no table at {path}; make one with Device::create, if none has been lost", path = path.display())]
+    NoTable {
+        /// The path.
+        path: std::path::PathBuf,
+    },
+
+    /// There is something at the path already.
+    #[error("{path} exists already; open it, or choose another path", path = path.display())]
+    TableExists {
+        /// The path.
+        path: std::path::PathBuf,
+    },
+
+    /// A table of fewer bytes than its checksum has.
+    #[error("a table of {length} bytes is none: its checksum alone has 4; restore it from a copy")]
+    TableTooShort {
+        /// How many bytes there are.
+        length: usize,
+    },
+
+    /// A table's bytes have been changed.
+    #[error("the table is damaged: its checksum says {expected:#010x}, its bytes give {found:#010x}; restore it from a copy")]
+    TableChecksum {
+        /// What it says.
+        expected: u32,
+        /// What its bytes give.
+        found: u32,
+    },
+
+    /// A table whose JSON is none, or not that of a table.
+    #[error("the table makes no sense: {why}; restore it from a copy")]
+    TableMalformed {
+        /// What is wrong.
+        why: String,
+    },
+
+    /// Something else than a table.
+    #[error("this is no table: it begins with {found:?} instead of \"SBDNMAP1\"")]
+    TableMagic {
+        /// What it begins with.
+        found: String,
+    },
+
+    /// A table of version 0, which none has.
+    #[error("the table has version 0, and the first is 1; restore it from a copy")]
+    TableVersion,
+
+    /// A table of another cluster.
+    #[error("the table is of cluster {found:?}, and this is {expected:?}; use that cluster's name, or another table")]
+    TableCluster {
+        /// The cluster it is expected to be of.
+        expected: String,
+        /// The cluster it is of.
+        found: String,
+    },
+
+    // delivery
+    /// A message of somebody who is no member.
+    #[error("a message of {sender}, which is no member; add it first, with the count it has reached")]
+    UnknownSender {
+        /// Its number.
+        sender: u32,
+    },
+
+    /// A message whose clock cannot be that of its sender.
+    #[error("message {clock} of {sender} has a clock of another shape: {why}; have all members know each other")]
+    OtherShape {
+        /// Who sent it.
+        sender: u32,
+        /// Its clock.
+        clock: crate::clock::VectorClock,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// So many messages wait for others already. The message was not taken: bring it again.
+    #[error("{most} messages wait for others, so message {sequence} of {sender} was not taken: {}; bring what they wait for", listed(waiting_for))]
+    BufferFull {
+        /// How many may wait.
+        most: usize,
+        /// Who sent it.
+        sender: u32,
+        /// Which of its messages it is.
+        sequence: u64,
+        /// What those that wait are waiting for.
+        waiting_for: Vec<crate::recipe::delivery::Gap>,
+    },
+
+    /// A bound of nothing.
+    #[error("no message may wait or be under way; give a bound of at least 1")]
+    NoRoom,
+
+    /// A participant can send no more under its number.
+    #[error(transparent)]
+    Count(#[from] crate::clock::ClockOverflow),
+
+    /// Another session is the member of this number.
+    #[error("member {member} of {name:?} is {owner}; take another number, or wait until that session ends")]
+    MemberTaken {
+        /// What it is a member of.
+        name: String,
+        /// Its number.
+        member: u32,
+        /// Who it is.
+        owner: crate::recipe::Owner,
+    },
+
+    /// We are not the member any more: the session ended.
+    #[error("we are not member {member} of {name:?} any more (the session of token {token} ended); join again, and see whether that resumes")]
+    MemberLost {
+        /// What we were a member of.
+        name: String,
+        /// Our number.
+        member: u32,
+        /// The token of our membership.
+        token: Token,
+    },
+
+    /// As many messages are under way as may be. The message was not sent.
+    #[error("{most} messages of {sender} are not acknowledged by all, so no other was sent: {}; let these receive, or end their sessions", listed(behind))]
+    Unacknowledged {
+        /// Who sends.
+        sender: u32,
+        /// How many may be under way.
+        most: u64,
+        /// Who has not acknowledged the oldest of them.
+        behind: Vec<crate::recipe::delivery::Behind>,
+    },
+
+    /// Not all have acknowledged a message before the deadline. It will be delivered to them all the same.
+    #[error("message {sequence} is not acknowledged by all: {}; wait longer, or look what keeps them", listed(behind))]
+    NotAcknowledged {
+        /// Which message.
+        sequence: u64,
+        /// Who has not.
+        behind: Vec<crate::recipe::delivery::Behind>,
+    },
+
+    /// A message was acknowledged already, so what was to be done for it was not done again.
+    #[error("message {sequence} of {sender} was acknowledged before; nothing was done, go on with the next")]
+    AlreadyAcknowledged {
+        /// Who sent it.
+        sender: u32,
+        /// Which of its messages it is.
+        sequence: u64,
+    },
+
+    /// There is no such message.
+    #[error("there is no message {sequence} of {sender}: {why}")]
+    NoSuchMessage {
+        /// Who would have sent it.
+        sender: u32,
+        /// Which of its messages it would be.
+        sequence: u64,
+        /// What became of it.
+        why: &'static str,
+    },
+
+    // state_machine
+    /// There is no rule that leads from the present state to the one asked for.
+    #[error("machine {machine:?} cannot go from {from} to {to}; {}", ways(from, possible))]
+    NoTransition {
+        /// The machine.
+        machine: String,
+        /// The state it is in.
+        from: &'static str,
+        /// The state asked for.
+        to: &'static str,
+        /// Where it can go from here.
+        possible: Vec<&'static str>,
+    },
+    /// A machine holds a state or record that this program does not know.
+    #[error(
+        "machine {machine:?} holds {found:?}, and the states known here are {}; use the build that wrote it, or another name",
+        known.join(", ")
+    )]
+    UnknownState {
+        /// The machine.
+        machine: String,
+        /// What is stored.
+        found: String,
+        /// The states of this program.
+        known: Vec<&'static str>,
+    },
+    /// Two rules lead from one state to the same other.
+    #[error("two rules lead from {from} to {to}; make them one, whose guard or action tells the cases apart")]
+    RuleTwice {
+        /// From.
+        from: &'static str,
+        /// To.
+        to: &'static str,
+    },
+    /// A transition's action failed. The state is unchanged; what else the action did, only its rollback can have undone.
+    #[error("machine {machine:?}: the action from {from} to {to} failed: {source}{}", and_undone(rollback))]
+    ActionFailed {
+        /// The machine.
+        machine: String,
+        /// The state it is in still.
+        from: &'static str,
+        /// The state it was to go to.
+        to: &'static str,
+        /// What the action said.
+        source: Failure,
+        /// What the rollback said, if it failed as well.
+        rollback: Option<Failure>,
+    },
+    /// Somebody forced or reset the state while a transition's action ran. The action ran, and then the rollback.
+    #[error(
+        "machine {machine:?}: the state was forced while the action from {from} to {to} ran{}; read the state and decide anew",
+        and_undone(rollback)
+    )]
+    Overruled {
+        /// The machine.
+        machine: String,
+        /// The state it was in.
+        from: &'static str,
+        /// The state it was to go to.
+        to: &'static str,
+        /// What the rollback said, if it failed.
+        rollback: Option<Failure>,
+    },
+    /// The session ended while a transition's action ran. Whoever comes next runs the rollback, or has.
+    #[error(
+        "machine {machine:?}: the session ended during the transition from {from} to {to}, which others undo; open a new session and read the state"
+    )]
+    TransitionLost {
+        /// The machine.
+        machine: String,
+        /// The state it was in.
+        from: &'static str,
+        /// The state it was to go to.
+        to: &'static str,
+    },
+    /// What somebody left in the middle of a transition could not be undone. It will not be tried again.
+    #[error(
+        "machine {machine:?}: a process ended during the transition from {from} to {to}, and the rollback failed: {source}; put outside things right by hand"
+    )]
+    RollbackFailed {
+        /// The machine.
+        machine: String,
+        /// The state it is in.
+        from: &'static str,
+        /// The state it was to go to.
+        to: &'static str,
+        /// What the rollback said.
+        source: Failure,
+    },
+    /// Somebody sent away all who waited for a transition.
+    #[error("machine {machine:?}: the wait for a transition to {to} was cleared; read the state and decide anew")]
+    Cleared {
+        /// The machine.
+        machine: String,
+        /// The state waited for.
+        to: &'static str,
+    },
+    /// Changes were made faster than they were read.
+    #[error("machine {machine:?}: {missed} changes are not kept any more; change {next} is the next, look at the state")]
+    Missed {
+        /// The machine.
+        machine: String,
+        /// How many.
+        missed: u64,
+        /// The number of the oldest that is kept.
+        next: u64,
+    },
+    /// A reason is too long to keep.
+    #[error("a reason of {length} bytes is longer than {limit}; shorten it")]
+    LongReason {
+        /// Its bytes.
+        length: usize,
+        /// Most bytes.
+        limit: usize,
+    },
+
+    // executor
+    /// An operation or job of this id is known already.
+    #[error("{id:?} is {state} already; give every operation an id of its own")]
+    IdTwice {
+        /// The id.
+        id: String,
+        /// What became of the first.
+        state: &'static str,
+    },
+    /// No operation or job can have this id.
+    #[error("{id:?} is no id: it has 1 to {limit} bytes, without spaces, commas, slashes and control characters")]
+    BadId {
+        /// The id, its first 64 characters.
+        id: String,
+        /// Most bytes.
+        limit: usize,
+    },
+    /// There is no such operation or job, or it has been forgotten.
+    #[error("there is no {id:?}, or its end is too long ago to be remembered")]
+    UnknownId {
+        /// The id.
+        id: String,
+    },
+    /// An operation is to run after one that nobody has submitted.
+    #[error("{id:?} depends on {dependency:?}, which is not known; submit that first, or both in one batch")]
+    UnknownDependency {
+        /// The operation.
+        id: String,
+        /// What it depends on.
+        dependency: String,
+    },
+    /// Operations depend on one another in a circle.
+    #[error("operations wait for one another in a circle: {}; leave one of these dependencies out", path.join(" -> "))]
+    DependencyCycle {
+        /// The circle, each depending on the next; the first is named again at the end.
+        path: Vec<String>,
+    },
+    /// A job depends on more others than one commit can check.
+    #[error("{id:?} depends on {count} others, at most {limit} are possible; let one job stand for several")]
+    TooManyDependencies {
+        /// The job.
+        id: String,
+        /// How many it depends on.
+        count: usize,
+        /// How many it may.
+        limit: usize,
+    },
+    /// What an operation was to run after has failed, so it did not run.
+    #[error("{id:?} did not run because {dependency:?} failed")]
+    DependencyFailed {
+        /// The operation.
+        id: String,
+        /// The one that failed, of those it depends on.
+        dependency: String,
+    },
+    /// As many wait as may.
+    #[error("{limit} wait already, which is the limit; submit again when some have run, or raise the limit")]
+    QueueFull {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// An operation did not return in time. Its result, should there be one, is dropped.
+    #[error("{id:?} did not return within {after:.1?}; it has been told to stop")]
+    OperationTimedOut {
+        /// The operation.
+        id: String,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// An operation failed.
+    #[error("{id:?} failed: {source}{}", and_undone(rollback))]
+    OperationFailed {
+        /// The operation.
+        id: String,
+        /// What it said.
+        source: Failure,
+        /// What the rollback said, if it failed as well.
+        rollback: Option<Failure>,
+    },
+    /// An operation panicked.
+    #[error("{id:?} panicked: {message}{}", and_undone(rollback))]
+    OperationPanicked {
+        /// The operation.
+        id: String,
+        /// What the panic said.
+        message: String,
+        /// What the rollback said, if it failed.
+        rollback: Option<Failure>,
+    },
+    /// An operation was cancelled.
+    #[error("{id:?} was cancelled")]
+    OperationCancelled {
+        /// The operation.
+        id: String,
+    },
+    /// The executor takes nothing more, and runs nothing that has not begun.
+    #[error("the executor is shut down")]
+    ShutDown,
+    /// A job's claim ended: the session did, or somebody took the job away.
+    #[error("the claim on job {id:?} with token {token} is lost; nothing of it was written, and the job runs again")]
+    ClaimLost {
+        /// The job.
+        id: String,
+        /// The token of the lost claim.
+        token: Token,
+    },
+    /// What is stored of a job makes no sense.
+    #[error("job {id:?} is stored as {found:?}, which no program of ours wrote; nothing was changed")]
+    BadJob {
+        /// The job.
+        id: String,
+        /// How it begins.
+        found: String,
+    },
+}
+
+fn ways(from: &str, possible: &[&str]) -> String {
+    if possible.is_empty() { format!("from {from} it can go nowhere") } else { format!("possible are {}", possible.join(", ")) }
+}
+
+fn and_undone(rollback: &Option<Failure>) -> String {
+    rollback.as_ref().map_or_else(String::new, |failed| format!("; the rollback failed as well: {failed}"))
+}
+
+/// What a panic said.
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+fn now_of(now: &Option<(String, Token)>) -> String {
+    match now {
+        Some((node, token)) => format!("it is now that of {node:?}, generation {token}"),
+        None => "it is free now".to_owned(),
+    }
+}
+
+fn listed<T: ToString>(things: &[T]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn first_in_line(holder: &Option<Box<crate::recipe::Ticket>>) -> String {
+    holder.as_ref().map_or_else(|| "nobody has it".to_owned(), |ticket| format!("first is {ticket}"))
 }

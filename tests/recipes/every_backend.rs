@@ -16,7 +16,7 @@ macro_rules! on_every_backend {
             $(#[test]
             fn $test() {
                 let segment = $crate::in_segment::InSegment::new();
-                slotguard::conformance::guarded(stringify!($test), || super::$test(&segment));
+                slotguard::conformance::guarded(stringify!($test), move || super::$test(&segment));
             })*
         }
     };

@@ -1,6 +1,25 @@
 //! The recipes' promises, on every backend. A test that answers to a case of the acceptance list carries its id.
 
+#[path = "../support/alone.rs"]
+mod alone;
 #[path = "../conformance/shared_memory.rs"]
 mod in_segment;
+#[path = "../support/weather.rs"]
+mod weather;
 
+mod assignment;
+mod delivery;
+mod barrier;
+mod counter;
+mod double_barrier;
+mod election;
 mod every_backend;
+mod executor;
+mod guard;
+mod jobs;
+mod latch;
+mod lock;
+mod member;
+mod rate_limiter;
+mod semaphore;
+mod state_machine;

@@ -9,6 +9,7 @@ use crate::Result;
 use crate::audit::judge;
 use crate::crew::{self, Plan};
 use crate::customer::{Access, Row};
+use crate::guard::CapGuard;
 use crate::modes::Mode;
 use crate::report::Line;
 use crate::worker::CUSTOMER;
@@ -29,9 +30,8 @@ pub fn run(plan: &Plan) -> Result<Line> {
     let mut findings = judge(plan.mode, &before, &after, &lines, &log);
     match plan.mode {
         Mode::Guard => {
+            let state = CapGuard::open(&plan.shared, plan.lease)?.caps(CUSTOMER)?.read()?.value;
             let segment = Segment::open(&plan.shared)?;
-            let mut state = Vec::new();
-            segment.record(CUSTOMER)?.read(&mut state)?;
             let mut expect = |holds: bool, words: &str| {
                 if !holds {
                     findings.violations.push(words.to_owned());

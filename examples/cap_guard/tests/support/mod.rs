@@ -19,7 +19,6 @@ use cap_guard::guard::CapGuard;
 use cap_guard::modes::Mode;
 use cap_guard::run::fresh_row;
 use cap_guard::worker::{ADD, Assignment, CUSTOMER, Event};
-use slotguard::Segment;
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cap_guard");
@@ -137,10 +136,8 @@ impl Stage {
 
     /// What the record in shared memory holds.
     pub fn record(&self) -> Vec<u8> {
-        let segment = Segment::open(&self.shared).unwrap();
-        let mut state = Vec::new();
-        segment.record(CUSTOMER).unwrap().read(&mut state).unwrap();
-        state
+        let guard = CapGuard::open(&self.shared, FOR_EVER).unwrap();
+        guard.caps(CUSTOMER).unwrap().read().unwrap().value
     }
 }
 

@@ -1,0 +1,98 @@
+//! One rate limit for all workers of a prefork server, instead of one each.
+//!
+//! `cargo run --example rate_limiter` starts eight workers that answer requests as fast as the limit lets them, for a
+//! second: once with a bucket in each worker's own memory, as a library without a server does it, and once with one bucket
+//! in a segment. It prints how many requests each let through and a verdict, and ends with 1 if the shared limit was
+//! exceeded.
+
+use std::error::Error;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{env, io};
+
+use slotguard::backend::{Backend, Model, SharedMemory};
+use slotguard::recipe::RateLimiter;
+use slotguard::recipe::rate_limiter::Taken;
+use slotguard::{Deadline, Segment};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const WORKERS: u64 = 8;
+/// So many requests a second, at most so many of them at once.
+const RATE: u32 = 500;
+const BURST: u32 = 50;
+/// How long each worker has requests to answer.
+const BUSY: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let done = match arguments.as_slice() {
+        [role] if role == "worker" => work(Arc::new(Model::new())).map(|()| true),
+        [role, path] if role == "worker" => attach(Path::new(path)).and_then(work).map(|()| true),
+        _ => conduct(),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("rate_limiter: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn attach(path: &Path) -> Result<Arc<SharedMemory>> {
+    Ok(Arc::new(SharedMemory::new(Segment::builder().keys(100).payload(64).open_or_create(path)?)?))
+}
+
+/// A worker: takes a token for each request, and waits for one when there is none. Says how many it let through.
+fn work(store: Arc<impl Backend + 'static>) -> Result<()> {
+    let limit = RateLimiter::new(&store, "requests", RATE, Duration::from_secs(1), BURST)?;
+    let mut through = 0;
+    // Everybody begins at once, when there is nothing more to read.
+    io::stdin().read_to_end(&mut Vec::new())?;
+    let end = Deadline::after(BUSY);
+    while let Taken::Yes { .. } = limit.take(1, &end)? {
+        through += 1;
+    }
+    println!("{through}");
+    Ok(())
+}
+
+/// Runs the workers; answers how many requests they let through, and how many that may be at most.
+fn let_through(path: Option<&Path>) -> Result<(u64, u64)> {
+    let start = |_| {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg("worker").args(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    };
+    let mut workers = (0..WORKERS).map(start).collect::<io::Result<Vec<Child>>>()?;
+    let begun = Instant::now();
+    workers.iter_mut().for_each(|worker| drop(worker.stdin.take()));
+    let mut through = 0;
+    for worker in workers {
+        let output = worker.wait_with_output()?;
+        through += String::from_utf8(output.stdout)?.trim().parse::<u64>()?;
+    }
+    let most = u64::from(BURST) + (begun.elapsed().as_secs_f64() * f64::from(RATE)).ceil() as u64;
+    Ok((through, most))
+}
+
+fn conduct() -> Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("limits");
+    let store = attach(&path)?;
+    println!("{WORKERS} workers, {RATE} requests a second, {BURST} at once");
+    let (alone, most) = let_through(None)?;
+    println!("a bucket in each worker:  {alone:5} requests, {most} allowed");
+    let (shared, most) = let_through(Some(&path))?;
+    println!("one bucket in a segment:  {shared:5} requests, {most} allowed");
+    // Half of what is allowed: workers that got nothing would prove nothing.
+    let right = shared <= most && shared >= most / 2;
+    println!("verdict: {}", if right { "PASS, one limit for all" } else { "FAIL, the limit was not kept" });
+    drop(store);
+    Segment::remove(&path)?;
+    Ok(right)
+}

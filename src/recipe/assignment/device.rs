@@ -1,0 +1,230 @@
+//! The table in a plain file that processes share without a segment.
+//!
+//! ```
+//! use slotguard::recipe::assignment::Device;
+//!
+//! # fn main() -> slotguard::recipe::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("nodes");
+//! // Any number of processes, each with the same path.
+//! let device = Device::open_or_create(&path, "test-cluster")?;
+//! assert_eq!(device.join("node-1")?, 28);
+//! assert_eq!(Device::open(&path, "test-cluster")?.node_of(28)?.as_deref(), Some("node-1"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How
+//! ```text
+//!  path.lock   locked by whoever changes the table; never renamed, never written
+//!  path.tmp    the next table: written, synced
+//!  path        renamed over; then the folder is synced
+//! ```
+//! The lock is a file of its own because the table's own file is another one after every change: who had waited for a lock
+//! on it would hold that of a file nobody reads any more, next to whoever locks the new one. Should somebody remove the
+//! lock file, the next one makes a new one and notices; who holds the old one at that moment is then no obstacle, so leave it
+//! where it is. Readers take no lock: a name means a whole table at every moment.
+//!
+//! # Limits
+//! * The processes, or machines, share one file system with working `flock`, renames that are atomic, and one spelling of the
+//!   path once links are resolved. A hard link to the table is another table after the first change.
+//! * Ownership only: no liveness, no generations. Who was released is told by [`Device::lookup`], and refused by nobody.
+//! * A change waits for the lock as long as its holder lives, without a deadline: a holder that is stopped stops all changes.
+//!   When it dies the kernel lets go.
+//! * Times in the table are the wall clocks of whoever wrote them; nothing is decided by them.
+//! * Every change writes and syncs the whole table.
+//!
+//! [`Assignment`](super::Assignment) has none of these limits but the one file.
+//!
+//! # When a process dies
+//! Before the rename nothing has changed, and the next writer overwrites `path.tmp`. After it the change has taken place. A
+//! power failure in between leaves the old table or the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::Table;
+use crate::mutant::planted;
+use crate::recipe::{Error, Result};
+
+/// A file with a [`Table`], shared by those who open the same path.
+#[derive(Clone, Debug)]
+pub struct Device {
+    path: PathBuf,
+    cluster: String,
+}
+
+impl Device {
+    /// Makes a new, empty table.
+    ///
+    /// # Errors
+    /// [`Error::TableExists`] if there is anything at the path; the system's.
+    pub fn create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
+        let device = Self::at(path.as_ref(), cluster)?;
+        let _lock = device.lock()?;
+        if device.exists()? {
+            return Err(Error::TableExists { path: device.path });
+        }
+        device.write(&Table::new(cluster))?;
+        Ok(device)
+    }
+
+    /// Opens a table, and reads it to see that it is one.
+    ///
+    /// # Errors
+    /// [`Error::NoTable`] if there is nothing at the path; those of [`Table::unmarshal`]; the system's.
+    pub fn open(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
+        let device = Self::at(path.as_ref(), cluster)?;
+        device.table()?;
+        Ok(device)
+    }
+
+    /// Opens the table, or makes it if there is nothing at the path. Of several who do so at once one makes it.
+    ///
+    /// # Errors
+    /// As [`open`](Device::open).
+    pub fn open_or_create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
+        match Self::create(path.as_ref(), cluster) {
+            Err(Error::TableExists { .. }) => Self::open(path, cluster),
+            created => created,
+        }
+    }
+
+    /// Gives the node a slot of 1 to 255, or says which it has. When this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::EmptyNode`]; [`Error::SlotsFull`]; as [`table`](Device::table); the system's.
+    pub fn join(&self, node: &str) -> Result<u16> {
+        self.change(|table| table.assign(node))
+    }
+
+    /// Takes the node's slot away and answers which it was. When this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNode`]; as [`table`](Device::table); the system's.
+    pub fn release(&self, node: &str) -> Result<u16> {
+        self.change(|table| table.remove(node))
+    }
+
+    /// Which slot the node has.
+    ///
+    /// # Errors
+    /// As [`table`](Device::table).
+    pub fn lookup(&self, node: &str) -> Result<Option<u16>> {
+        Ok(self.table()?.entries.get(node).map(|entry| entry.slot))
+    }
+
+    /// Which node has the slot.
+    ///
+    /// # Errors
+    /// As [`table`](Device::table).
+    pub fn node_of(&self, slot: u16) -> Result<Option<String>> {
+        Ok(self.table()?.usage.get(&slot).cloned())
+    }
+
+    /// The table as it is now.
+    ///
+    /// # Errors
+    /// [`Error::NoTable`] if somebody removed it, those of [`Table::unmarshal`], and [`Error::Inconsistent`]. A table that
+    /// cannot be read is left as it is, never replaced by an empty one.
+    pub fn table(&self) -> Result<Table> {
+        let bytes = fs::read(&self.path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::NoTable { path: self.path.clone() },
+            _ => self.io("read the table", error),
+        })?;
+        let table = match Table::unmarshal(&bytes, &self.cluster) {
+            Err(_) if planted("assignment: a broken table is empty") => Table::new(&self.cluster),
+            read => read?,
+        };
+        let findings = table.integrity();
+        if findings.is_empty() { Ok(table) } else { Err(Error::Inconsistent { findings }) }
+    }
+
+    fn at(path: &Path, cluster: &str) -> Result<Self> {
+        let failed = |source| io_error("find the table's folder", path, source);
+        let resolved = match fs::canonicalize(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let name = path.file_name().ok_or_else(|| failed(ErrorKind::InvalidFilename.into()))?;
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                fs::canonicalize(folder).map(|folder| folder.join(name))
+            }
+            resolved => resolved,
+        };
+        Ok(Self { path: resolved.map_err(failed)?, cluster: cluster.to_owned() })
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
+        let _lock = self.lock()?;
+        let mut table = self.table()?;
+        let before = table.version;
+        let result = change(&mut table)?;
+        if table.version != before {
+            self.write(&table)?;
+        }
+        Ok(result)
+    }
+
+    /// Waits until nobody else changes the table; dropping the answer lets others.
+    fn lock(&self) -> Result<File> {
+        let of_the_table = planted("assignment: lock the file that is renamed") && self.path.exists();
+        let path = if of_the_table { self.path.clone() } else { self.beside(".lock") };
+        let failed = |source| io_error("lock the table", &path, source);
+        loop {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+            file.lock().map_err(failed)?;
+            if of_the_table || is_at(&file, &path).map_err(failed)? {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Replaces the table. The lock must be held.
+    fn write(&self, table: &Table) -> Result<()> {
+        let next = self.beside(".tmp");
+        let put = || -> io::Result<()> {
+            let mut file = File::create(&next)?;
+            if let Ok(old) = fs::metadata(&self.path) {
+                file.set_permissions(old.permissions())?;
+            }
+            file.write_all(&table.marshal())?;
+            file.sync_all()?;
+            fs::rename(&next, &self.path)?;
+            // The rename is on the disk once the folder is.
+            File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        };
+        put().map_err(|error| self.io("write the table", error))
+    }
+
+    fn exists(&self) -> Result<bool> {
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            found => found.map(|_| true).map_err(|error| self.io("look for the table", error)),
+        }
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(ending);
+        name.into()
+    }
+
+    fn io(&self, action: &'static str, source: io::Error) -> Error {
+        io_error(action, &self.path, source)
+    }
+}
+
+/// Whether the path still leads to this file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        found => found.map(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())),
+    }
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
+    crate::Error::Io { action, path: Some(path.to_owned()), source }.into()
+}

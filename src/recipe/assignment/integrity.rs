@@ -1,0 +1,75 @@
+//! Whether what is said of names and what is said of slots agree: the source's four findings, each told apart.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Something that cannot be in an assignment that only its own code has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The entries of several nodes name one slot.
+    DuplicateSlot {
+        /// The slot.
+        slot: u16,
+        /// The nodes, in the order of their names.
+        nodes: Vec<String>,
+    },
+    /// A slot is said to be a node's that has no entry.
+    OrphanedUsage {
+        /// The slot.
+        slot: u16,
+        /// The node.
+        node: String,
+    },
+    /// A slot is said to be a node's whose entry names another slot.
+    Mismatch {
+        /// The slot.
+        slot: u16,
+        /// The node.
+        node: String,
+        /// What its entry names.
+        entry: u16,
+    },
+    /// A node's entry names a slot that is said to be nobody's.
+    OrphanedEntry {
+        /// The node.
+        node: String,
+        /// The slot.
+        slot: u16,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DuplicateSlot { slot, nodes } => write!(f, "slot {slot} is in the entries of {nodes:?}"),
+            Self::OrphanedUsage { slot, node } => write!(f, "slot {slot} belongs to {node:?}, which has no entry"),
+            Self::Mismatch { slot, node, entry } => {
+                write!(f, "slot {slot} belongs to {node:?}, whose entry names slot {entry}")
+            }
+            Self::OrphanedEntry { node, slot } => write!(f, "{node:?} has slot {slot}, which belongs to nobody"),
+        }
+    }
+}
+
+/// All findings, in the order of slots and names: duplicates, then what usage says wrong, then what entries say wrong.
+pub(super) fn examine(entries: &BTreeMap<String, u16>, usage: &BTreeMap<u16, String>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut by_slot = BTreeMap::<u16, Vec<&String>>::new();
+    for (node, slot) in entries {
+        by_slot.entry(*slot).or_default().push(node);
+    }
+    for (slot, nodes) in by_slot.into_iter().filter(|(_, nodes)| nodes.len() > 1) {
+        found.push(Finding::DuplicateSlot { slot, nodes: nodes.into_iter().cloned().collect() });
+    }
+    for (&slot, node) in usage {
+        match entries.get(node) {
+            None => found.push(Finding::OrphanedUsage { slot, node: node.clone() }),
+            Some(&entry) if entry != slot => found.push(Finding::Mismatch { slot, node: node.clone(), entry }),
+            Some(_) => {}
+        }
+    }
+    for (node, &slot) in entries.iter().filter(|(_, slot)| !usage.contains_key(slot)) {
+        found.push(Finding::OrphanedEntry { node: node.clone(), slot });
+    }
+    found
+}

@@ -1,0 +1,98 @@
+//! All of an assignment as of one moment.
+
+use std::collections::BTreeMap;
+
+use super::Place;
+use super::integrity::{Finding, examine};
+use super::names::Names;
+use crate::backend::{Backend, Meta};
+use crate::clock::{Revision, Token};
+use crate::recipe::{Error, Result};
+
+/// What one `range` over the assignment's names has shown.
+pub(super) struct Snapshot {
+    /// By the last part of the entry's name: which slot the node has.
+    nodes: BTreeMap<String, (u16, Meta)>,
+    /// Who has each slot that is taken.
+    slots: BTreeMap<u16, (String, Meta)>,
+    /// The slots whose node is alive.
+    alive: BTreeMap<u16, Meta>,
+    /// The moment.
+    pub at: Revision,
+}
+
+impl Snapshot {
+    pub fn take<B: Backend>(store: &B, names: &Names) -> Result<Self> {
+        let mut shot = Self { nodes: BTreeMap::new(), slots: BTreeMap::new(), alive: BTreeMap::new(), at: Revision(0) };
+        let mut damage = None;
+        let prefix = names.prefix();
+        shot.at = store.range(&prefix, &mut |key, value, meta| {
+            if let Err(what) = shot.add(&key.as_ref()[prefix.len()..], value, meta) {
+                damage.get_or_insert(Error::Damaged { entry: key.as_ref().to_owned(), what });
+            }
+        })?;
+        match damage {
+            Some(damage) => Err(damage),
+            None => Ok(shot),
+        }
+    }
+
+    fn add(&mut self, name: &str, value: &[u8], meta: Meta) -> Result<(), String> {
+        let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no slot"));
+        match name.split_once('/') {
+            Some(("node", node)) => {
+                self.nodes.insert(node.to_owned(), (number(&text(value)?)?, meta));
+            }
+            Some(("slot", slot)) => {
+                self.slots.insert(number(slot)?, (text(value)?, meta));
+            }
+            Some(("alive", slot)) => {
+                self.alive.insert(number(slot)?, meta);
+            }
+            // The settings.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub fn is_taken(&self, slot: u16) -> bool {
+        self.slots.contains_key(&slot)
+    }
+
+    /// Where the node is, if it is anywhere.
+    pub fn place_of(&self, node: &str, names: &Names) -> Result<Option<Place>> {
+        let Some(&(slot, meta)) = self.nodes.get(&Names::short(node)) else { return Ok(None) };
+        match self.slots.get(&slot) {
+            Some((name, other)) if name == node && other.created == meta.created => {
+                Ok(Some(Place { node: node.to_owned(), slot, generation: Token(meta.created.0) }))
+            }
+            Some((name, _)) if name == node => {
+                let what = "it was not created together with its slot's entry".to_owned();
+                Err(Error::Damaged { entry: names.node(node), what })
+            }
+            _ => Err(Error::Inconsistent { findings: self.findings() }),
+        }
+    }
+
+    /// Every node with a slot, when it was last announced, and whether it is alive; in the order of slots.
+    pub fn places(&self) -> impl Iterator<Item = (Place, Revision, bool)> + '_ {
+        self.slots.iter().map(|(&slot, (node, meta))| {
+            let place = Place { node: node.clone(), slot, generation: Token(meta.created.0) };
+            let announced = self.nodes.get(&Names::short(node)).map_or(meta.modified, |(_, meta)| meta.modified);
+            (place, announced, self.alive.contains_key(&slot))
+        })
+    }
+
+    /// What does not agree. Long names of nodes appear by their digest where no slot tells the whole.
+    pub fn findings(&self) -> Vec<Finding> {
+        let whole: BTreeMap<_, _> = self.slots.values().map(|(node, _)| (Names::short(node), node)).collect();
+        let name = |short: &String| whole.get(short).map_or_else(|| short.clone(), |node| (*node).clone());
+        let entries = self.nodes.iter().map(|(short, (slot, _))| (name(short), *slot)).collect();
+        let usage = self.slots.iter().map(|(&slot, (node, _))| (slot, node.clone())).collect();
+        examine(&entries, &usage)
+    }
+}
+
+fn text(value: &[u8]) -> Result<String, String> {
+    String::from_utf8(value.to_vec()).map_err(|_| "its value is no text".to_owned())
+}

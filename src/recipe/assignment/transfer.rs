@@ -1,0 +1,116 @@
+//! Moving a table of source system 1 into a store, and back.
+
+use super::{Assignment, Table};
+use crate::backend::{Backend, Op};
+use crate::recipe::{Error, Result};
+
+impl<B: Backend> Assignment<B> {
+    /// Gives every node of the table the slot it has there, and answers how many were new. Importing again changes nothing.
+    ///
+    /// A table may be larger than a commit, so others may see a part of it meanwhile; whatever they see is a whole number of
+    /// nodes, each with its slot.
+    ///
+    /// ```
+    /// use slotguard::backend::Model;
+    /// use slotguard::recipe::assignment::{Assignment, Table};
+    /// use std::sync::Arc;
+    ///
+    /// # fn main() -> slotguard::recipe::Result<()> {
+    /// # let mut table = Table::new("test-cluster");
+    /// # table.assign("node-1")?;
+    /// # let bytes = table.marshal(); // From the device.
+    /// let table = Table::unmarshal(&bytes, "test-cluster")?;
+    /// let slots = Assignment::open_with(&Arc::new(Model::new()), "nodes", "test-cluster", 255)?;
+    /// assert_eq!(slots.import(&table)?, 1);
+    /// assert_eq!(slots.lookup("node-1")?.unwrap().slot, 28);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TableCluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table cannot
+    /// be this assignment's; [`Error::ImportConflict`] if a node or a slot of it is taken otherwise: nothing has changed
+    /// then, unless somebody joined during the call.
+    pub fn import(&self, table: &Table) -> Result<usize> {
+        if table.cluster != self.cluster {
+            return Err(Error::TableCluster { expected: self.cluster.clone(), found: table.cluster.clone() });
+        }
+        let findings = table.integrity();
+        if !findings.is_empty() {
+            return Err(Error::Inconsistent { findings });
+        }
+        for (node, entry) in &table.entries {
+            if node.is_empty() {
+                return Err(Error::EmptyNode);
+            }
+            if !(1..=self.slots).contains(&entry.slot) {
+                return Err(Error::NoSuchSlot { slot: entry.slot, slots: self.slots });
+            }
+        }
+        let mut imported = 0;
+        loop {
+            let missing = self.missing(table)?;
+            if missing.is_empty() {
+                return Ok(imported);
+            }
+            for part in missing.chunks(B::LIMITS.ops / 2) {
+                let outcome = self.put_all(part)?;
+                // Somebody joined since we looked: look again.
+                let crate::Outcome::Committed(_) = outcome else { break };
+                imported += part.len();
+            }
+        }
+    }
+
+    /// What the table has and the store has not, unless they contradict each other.
+    fn missing<'t>(&self, table: &'t Table) -> Result<Vec<(&'t str, u16)>> {
+        let shot = self.snapshot()?;
+        let taken: std::collections::BTreeMap<_, _> =
+            shot.places().map(|(place, ..)| (place.slot, place.node)).collect();
+        let mut missing = Vec::new();
+        for (node, entry) in &table.entries {
+            let conflict = |why| Error::ImportConflict { node: node.clone(), slot: entry.slot, why };
+            match (shot.place_of(node, &self.names)?, taken.get(&entry.slot)) {
+                (Some(place), _) if place.slot == entry.slot => {}
+                (Some(place), _) => return Err(conflict(format!("it has slot {} here", place.slot))),
+                (None, Some(other)) => return Err(conflict(format!("that is the slot of {other:?} here"))),
+                (None, None) => missing.push((node.as_str(), entry.slot)),
+            }
+        }
+        Ok(missing)
+    }
+
+    fn put_all(&self, part: &[(&str, u16)]) -> Result<crate::Outcome> {
+        let mut rows = Vec::new();
+        for &(node, slot) in part {
+            let keys = (self.store.key(&self.names.node(node))?, self.store.key(&self.names.slot(slot))?);
+            rows.push((keys, slot.to_string(), node));
+        }
+        let ops: Vec<_> = rows
+            .iter()
+            .flat_map(|((node_key, slot_key), slot, node)| {
+                [Op::put(node_key, slot.as_bytes()), Op::put(slot_key, node.as_bytes())].map(Op::if_absent)
+            })
+            .collect();
+        Ok(self.store.commit(&ops)?)
+    }
+
+    /// The assignment as a table, as of one moment. Its version is that moment's revision, so a later table has a larger one;
+    /// its times are those of the export.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`]; [`Error::Damaged`]; the store's.
+    pub fn export(&self) -> Result<Table> {
+        let shot = self.snapshot()?;
+        let findings = shot.findings();
+        if !findings.is_empty() {
+            return Err(Error::Inconsistent { findings });
+        }
+        let mut table = Table::new(&self.cluster);
+        table.version = shot.at.0.max(1);
+        for (place, ..) in shot.places() {
+            table.place(&place.node, place.slot);
+        }
+        Ok(table)
+    }
+}

@@ -1,0 +1,103 @@
+//! A number that many add to, and of which nothing is lost.
+//!
+//! ```
+//! use slotguard::backend::Model;
+//! use slotguard::recipe::Counter;
+//! use std::sync::Arc;
+//!
+//! # fn main() -> slotguard::recipe::Result<()> {
+//! let store = Arc::new(Model::new());
+//! let requests = Counter::new(&store, "requests")?;
+//! assert_eq!(requests.add(3)?, 3);
+//! assert_eq!(requests.add(-1)?, 2);
+//! assert_eq!(requests.get()?, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layout
+//! | name | value | lives |
+//! |---|---|---|
+//! | `NAME/counter` | the number in decimal, at most 20 bytes; absent: 0 | for ever |
+//!
+//! # How
+//! To add is to replace the entry provided that it is still the one that was read; if it is not, somebody else has added,
+//! and it is done again on what is there now. Acknowledged additions are in the number exactly once, and each answer is a
+//! value that the counter had.
+//!
+//! # When a process dies
+//! Its addition has taken place or has not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::line::check_recipe_name;
+use super::{Error, Result};
+use crate::Outcome;
+use crate::backend::{Backend, Op, When};
+use crate::mutant::planted;
+
+const REST: &str = "/counter";
+
+/// A counter of this name, for whoever shares the store.
+pub struct Counter<B: Backend> {
+    store: Arc<B>,
+    name: String,
+    key: B::Key,
+}
+
+impl<B: Backend> Counter<B> {
+    /// The counter of this name; 0 before anybody adds.
+    ///
+    /// # Errors
+    /// [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL, or is longer than the
+    /// store's names less 8 bytes.
+    pub fn new(store: &Arc<B>, name: &str) -> Result<Self> {
+        check_recipe_name::<B>(name, REST.len())?;
+        let key = store.key(&format!("{name}{REST}"))?;
+        Ok(Self { store: Arc::clone(store), name: name.to_owned(), key })
+    }
+
+    /// Adds; answers what it is then.
+    ///
+    /// # Errors
+    /// [`Error::CounterOverflow`] if the sum is no `i64`; [`Error::Damaged`] if the entry holds no number. Nothing has
+    /// changed then. The store's.
+    pub fn add(&self, by: i64) -> Result<i64> {
+        loop {
+            let (value, before) = self.read()?;
+            let overflow = || Error::CounterOverflow { name: self.name.clone(), value, by };
+            let sum = value.checked_add(by).ok_or_else(overflow)?;
+            let text = sum.to_string();
+            let before = if planted("counter: add without compare") { When::Always } else { before };
+            if let Outcome::Committed(_) = self.store.commit(&[Op::put(&self.key, text.as_bytes()).when(before)])? {
+                return Ok(sum);
+            }
+        }
+    }
+
+    /// What it is.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the entry holds no number. The store's.
+    pub fn get(&self) -> Result<i64> {
+        Ok(self.read()?.0)
+    }
+
+    /// The number, and what holds as long as it does.
+    fn read(&self) -> Result<(i64, When)> {
+        let mut value = Vec::new();
+        let (meta, _) = self.store.read(&self.key, &mut value)?;
+        let Some(meta) = meta else { return Ok((0, When::Absent)) };
+        let text = String::from_utf8_lossy(&value);
+        let damaged =
+            |_| Error::Damaged { entry: self.key.as_ref().to_owned(), what: format!("{text:?} is no number") };
+        Ok((text.parse().map_err(damaged)?, When::ModifiedAt(meta.modified)))
+    }
+}
+
+impl<B: Backend> fmt::Debug for Counter<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counter").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! A piece of work that a number of processes begin together and end together.
+//!
+//! ```
+//! use slotguard::backend::Model;
+//! use slotguard::recipe::{self, DoubleBarrier};
+//! use slotguard::Deadline;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! # fn main() -> slotguard::recipe::Result<()> {
+//! let store = Arc::new(Model::new());
+//! let worker = || -> slotguard::recipe::Result<()> {
+//!     let session = recipe::join(&store, Duration::from_secs(10))?;
+//!     let step = DoubleBarrier::new(&session, "step", 2)?;
+//!     let inside = step.enter(&Deadline::never())?; // Both have come.
+//!     inside.leave(&Deadline::never()) // Both are done.
+//! };
+//! std::thread::scope(|scope| {
+//!     let other = scope.spawn(worker);
+//!     worker().unwrap();
+//!     other.join().unwrap().unwrap();
+//! });
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layout and how
+//! That of a [`barrier`](super::barrier) with `d` in place of `b`. Whoever enters keeps its ticket while it is inside; to
+//! leave is to delete it and to wait until no ticket of that generation is left. Others may enter for the next generation
+//! meanwhile.
+//!
+//! # When a process dies
+//! Waiting to enter, it is not counted any more; inside, it has left.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::barrier::Gathering;
+use super::line::Drawn;
+use super::{Error, Result};
+use crate::backend::{Backend, Session};
+use crate::clock::{Deadline, Token};
+use crate::mutant::planted;
+
+/// A double barrier of this name, for whoever shares the store.
+pub struct DoubleBarrier<B: Backend>(Gathering<B>);
+
+/// Being inside. Dropped, it leaves without waiting for the others.
+pub struct Inside<'a, B: Backend> {
+    gathering: &'a Gathering<B>,
+    generation: u64,
+    drawn: Drawn<B>,
+}
+
+impl<B: Backend> DoubleBarrier<B> {
+    /// The double barrier of this name, for this many.
+    ///
+    /// # Errors
+    /// Those of [`Barrier::new`](super::Barrier::new).
+    pub fn new(session: &Arc<Session<B>>, name: &str, parties: u32) -> Result<Self> {
+        Gathering::new(session, "double barrier", name, "d", parties).map(Self)
+    }
+
+    /// Waits until all have come.
+    ///
+    /// # Errors
+    /// Those of [`Barrier::wait`](super::Barrier::wait).
+    pub fn enter(&self, deadline: &Deadline) -> Result<Inside<'_, B>> {
+        let (passed, drawn) = self.0.meet(deadline)?;
+        Ok(Inside { gathering: &self.0, generation: passed.generation, drawn })
+    }
+}
+
+impl<B: Backend> Inside<'_, B> {
+    /// How often all have come together, this time included.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The token of this process's ticket.
+    pub fn token(&self) -> Token {
+        self.drawn.token()
+    }
+
+    /// Leaves, and waits until all have left.
+    ///
+    /// # Errors
+    /// [`Error::NotAllGone`] once the deadline has passed, naming one that is inside; [`Error::NotHolder`] if the others
+    /// believe that we left before, because the session ended. We have left after any of them.
+    pub fn leave(mut self, deadline: &Deadline) -> Result<()> {
+        self.drawn.give_back(&[])?;
+        let mut looked_last = false;
+        loop {
+            let inside = self.gathering.there(self.generation)?;
+            let Some(one) = inside.first().filter(|_| !planted("double barrier: nobody waits to leave")) else {
+                return Ok(());
+            };
+            if looked_last {
+                let (name, of) = (self.gathering.line.name().to_owned(), Box::new(one.ticket.clone()));
+                return Err(Error::NotAllGone { name, inside: inside.len() as u64, of });
+            }
+            looked_last = !self.gathering.line.wait_for(one, deadline)?;
+        }
+    }
+}
+
+impl<B: Backend> fmt::Debug for DoubleBarrier<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<B: Backend> fmt::Debug for Inside<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gathering, generation, .. } = self;
+        f.debug_struct("Inside").field("of", gathering).field("generation", generation).finish_non_exhaustive()
+    }
+}

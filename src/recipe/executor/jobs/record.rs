@@ -1,0 +1,151 @@
+//! What is stored of jobs, and all of it as of one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Dead, Job, Jobs, Priority};
+use crate::backend::Backend;
+use crate::clock::Revision;
+use crate::mutant::planted;
+use crate::recipe::{Error, Owner, Result};
+
+/// A job that has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub priority: Priority,
+    pub attempts: u32,
+    pub most: u32,
+    pub after: Vec<String>,
+    pub payload: Vec<u8>,
+    pub created: Revision,
+    pub modified: Revision,
+}
+
+/// A queue as of one moment.
+pub(super) struct Queue {
+    pub jobs: BTreeMap<String, Waiting>,
+    pub claims: BTreeMap<String, Owner>,
+    /// When each was completed.
+    pub done: BTreeMap<String, Revision>,
+    pub dead: BTreeSet<String>,
+    pub at: Revision,
+}
+
+impl Waiting {
+    pub fn of(job: &Job<'_>) -> Self {
+        Self {
+            priority: job.priority,
+            attempts: 0,
+            most: job.attempts,
+            after: job.after.iter().map(|id| (*id).to_owned()).collect(),
+            payload: job.payload.to_vec(),
+            created: Revision(0),
+            modified: Revision(0),
+        }
+    }
+
+    /// `priority attempts most after,after` and the payload on the next line.
+    pub fn encode(&self) -> Vec<u8> {
+        let line = format!("{} {} {} {}\n", self.priority as u8, self.attempts, self.most, self.after.join(","));
+        [line.as_bytes(), &self.payload].concat()
+    }
+
+    fn decode(id: &str, value: &[u8]) -> Result<Self> {
+        let parse = || {
+            let (line, payload) = split(value)?;
+            let mut words = line.split(' ');
+            let priority = *Priority::ALL.get(words.next()?.parse::<usize>().ok()?)?;
+            let (attempts, most) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            let after = words.next()?.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            let (created, modified) = (Revision(0), Revision(0));
+            Some(Self { priority, attempts, most, after, payload: payload.to_vec(), created, modified })
+        };
+        let found = || String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned();
+        parse().ok_or_else(|| Error::BadJob { id: id.to_owned(), found: found() })
+    }
+
+    /// What is kept of it when it is put aside.
+    pub fn remains(&self, why: &str) -> Vec<u8> {
+        [why.replace('\n', " ").as_bytes(), b"\n", &self.payload].concat()
+    }
+}
+
+impl Dead {
+    pub(super) fn decode(value: &[u8]) -> Self {
+        let end = value.iter().position(|byte| *byte == b'\n').unwrap_or(value.len());
+        let payload = value.get(end + 1..).unwrap_or_default().to_vec();
+        Self { why: String::from_utf8_lossy(&value[..end]).into_owned(), payload }
+    }
+}
+
+impl<B: Backend> Jobs<B> {
+    pub(super) fn look(&self) -> Result<Queue> {
+        let (jobs, claims, done, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let mut queue = Queue { jobs, claims, done, dead, at: Revision(0) };
+        let mut bad = None;
+        let prefix = format!("{}/", self.name);
+        queue.at = self.store.range(&prefix, &mut |key, value, meta| {
+            let Some((part, id)) = key.as_ref()[prefix.len()..].split_once('/') else { return };
+            let id = id.to_owned();
+            match part {
+                "job" => match Waiting::decode(&id, value) {
+                    Ok(job) => {
+                        queue.jobs.insert(id, Waiting { created: meta.created, modified: meta.modified, ..job });
+                    }
+                    Err(error) => bad = Some(error),
+                },
+                "claim" => {
+                    queue.claims.insert(id, Owner::from_bytes(value));
+                }
+                "done" => {
+                    queue.done.insert(id, meta.created);
+                }
+                "dead" => {
+                    queue.dead.insert(id);
+                }
+                _ => {}
+            }
+        })?;
+        bad.map_or(Ok(queue), Err)
+    }
+}
+
+impl Queue {
+    /// What is known of this id.
+    pub fn state(&self, id: &str) -> Option<&'static str> {
+        if self.claims.contains_key(id) {
+            Some("running")
+        } else if self.jobs.contains_key(id) {
+            Some("waiting")
+        } else if self.done.contains_key(id) {
+            Some("done")
+        } else {
+            self.dead.contains(id).then_some("dead")
+        }
+    }
+
+    /// The most urgent first; inside a priority the one that came first.
+    pub fn in_order(&self) -> Vec<&str> {
+        let mut ids: Vec<_> = self.jobs.iter().map(|(id, job)| (job.priority, job.created, id.as_str())).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, _, id)| id).collect()
+    }
+
+    /// Whether nothing is left to be done that it depends on. None of that is dead.
+    pub fn can_run(&self, job: &Waiting) -> bool {
+        planted("executor: jobs in any order") || job.after.iter().all(|id| !self.jobs.contains_key(id))
+    }
+
+    /// The oldest results beyond this many, without those that somebody waits for.
+    pub fn beyond(&self, keep: usize) -> Vec<(&str, Revision)> {
+        let mut done: Vec<_> = self.done.iter().map(|(id, created)| (id.as_str(), *created)).collect();
+        done.sort_unstable_by_key(|(_, created)| *created);
+        done.truncate(done.len().saturating_sub(keep));
+        done.retain(|(id, _)| !self.jobs.values().any(|job| job.after.iter().any(|after| after == id)));
+        done
+    }
+}
+
+fn split(value: &[u8]) -> Option<(&str, &[u8])> {
+    let end = value.iter().position(|byte| *byte == b'\n')?;
+    Some((str::from_utf8(&value[..end]).ok()?, &value[end + 1..]))
+}

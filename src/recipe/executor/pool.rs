@@ -1,0 +1,214 @@
+//! The threads: workers, asleep on one word while there is nothing to do, and one that looks at the clock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::Builder;
+use super::operation::{Rollback, Task};
+use super::table::{Broke, Left, Stopped, Table, Undo, Work};
+use crate::clock::{Cancel, Deadline};
+use crate::error::Error as StoreError;
+use crate::mutant::planted;
+use crate::recipe::error::said;
+use crate::recipe::{Failure, Result};
+
+pub(super) struct Pool {
+    table: Mutex<Table>,
+    /// What idle workers sleep on: another number whenever there may be something to do. Relaxed, since what there is to
+    /// do is read under the lock: a worker loads the number before it looks, and whoever stores something to do changes
+    /// the number after it. So either the look sees it or the sleep does not begin.
+    signal: AtomicU32,
+    /// For the thread that looks at the clock.
+    clock: Condvar,
+    /// For who waits until nothing is left.
+    quiet: Condvar,
+    built: Builder,
+}
+
+impl Pool {
+    pub fn start(built: Builder) -> Result<Arc<Self>> {
+        let (signal, table) = (AtomicU32::new(0), Mutex::new(Table::new(built.limit, built.remembered)));
+        let pool = Arc::new(Self { table, signal, clock: Condvar::new(), quiet: Condvar::new(), built });
+        let watching = Arc::clone(&pool);
+        let failed = |source| StoreError::Io { action: "start the threads of an executor", path: None, source };
+        let started = thread::Builder::new().name("slotguard-clock".to_owned()).spawn(move || watching.watch_clock());
+        let started = started.map(drop).and_then(|()| (0..built.workers).try_for_each(|_| pool.start_worker()));
+        if let Err(source) = started {
+            pool.close();
+            return Err(failed(source).into());
+        }
+        Ok(pool)
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Table> {
+        // No caller's code runs under the lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_worker(self: &Arc<Self>) -> std::io::Result<()> {
+        self.lock().threads += 1;
+        let pool = Arc::clone(self);
+        let started = thread::Builder::new().name("slotguard-work".to_owned()).spawn(move || pool.work());
+        if started.is_err() {
+            self.lock().threads -= 1;
+        }
+        started.map(drop)
+    }
+
+    pub fn submit(&self, tasks: Vec<Task>) -> Result<()> {
+        self.lock().submit(tasks)?;
+        self.ring();
+        Ok(())
+    }
+
+    pub fn cancel(self: &Arc<Self>, id: &str) -> Result<bool> {
+        let cancelled = self.lock().cancel(id)?;
+        let found = cancelled.is_some();
+        self.stopped(cancelled.flatten());
+        Ok(found)
+    }
+
+    pub fn cancel_all(self: &Arc<Self>) {
+        let stopped = self.lock().cancel_all();
+        self.stopped(stopped);
+    }
+
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.ring();
+    }
+
+    pub fn shut_down(self: &Arc<Self>, deadline: &Deadline) -> Result<bool> {
+        self.close();
+        let _registration = deadline.cancel().map(|cancel| {
+            let pool = Arc::clone(self);
+            cancel.register(Box::new(move || pool.ring()))
+        });
+        let mut table = self.lock();
+        while !table.is_quiet() {
+            if deadline.cancel().is_some_and(Cancel::is_cancelled) {
+                return Err(StoreError::Cancelled.into());
+            }
+            table = match deadline.remaining() {
+                None => self.quiet.wait(table).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => {
+                    drop(table);
+                    self.cancel_all();
+                    return Ok(false);
+                }
+                Some(left) => self.quiet.wait_timeout(table, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        Ok(true)
+    }
+
+    /// Tells operations to stop, and has others do what their threads would do next.
+    fn stopped(self: &Arc<Self>, stopped: impl IntoIterator<Item = Stopped>) {
+        stopped.into_iter().for_each(Stopped::tell);
+        while self.has_too_few() {
+            if self.start_worker().is_err() {
+                // Those who are there do the work.
+                break;
+            }
+        }
+        self.ring();
+    }
+
+    fn has_too_few(&self) -> bool {
+        let table = self.lock();
+        table.threads < table.wanted(self.built.workers, self.built.spare)
+    }
+
+    /// Has everybody look again. What they are to see has been stored before.
+    fn ring(&self) {
+        self.signal.fetch_add(1, Relaxed);
+        atomic_wait::wake_all(&self.signal);
+        // Not between somebody's last look and its sleep.
+        drop(self.lock());
+        self.clock.notify_all();
+        self.quiet.notify_all();
+    }
+
+    /// A worker's life.
+    fn work(self: Arc<Self>) {
+        loop {
+            let seen = self.signal.load(Relaxed);
+            let mut table = self.lock();
+            let is_one_too_many = table.threads > table.wanted(self.built.workers, self.built.spare);
+            if is_one_too_many || (table.closed && table.is_quiet()) {
+                table.threads -= 1;
+                drop(table);
+                // It may have been woken for something that others can do.
+                return self.ring();
+            }
+            let work = table.next();
+            let has_alarm = table.next_alarm().is_some();
+            drop(table);
+            match work {
+                None => atomic_wait::wait(&self.signal, seen),
+                Some(Work::Undo(undo)) => self.undo(undo),
+                Some(Work::Run { id, serial, run, stop }) => {
+                    if has_alarm {
+                        self.clock.notify_all();
+                    }
+                    let how = match catch_unwind(AssertUnwindSafe(|| run(&stop))) {
+                        Ok(Ok(value)) => Ok(value),
+                        Ok(Err(failure)) => Err(Broke::Failed(failure)),
+                        Err(panic) => Err(Broke::Panicked(said(&*panic))),
+                    };
+                    let has_failed = how.is_err();
+                    let left = self.lock().returned(&id, serial, how);
+                    match left {
+                        Left::Nothing => {}
+                        Left::Undo(undo) => self.undo(undo),
+                        Left::UndoThenTell(rollback, teller, broke) => {
+                            let undone = roll_back(rollback);
+                            self.lock().failed(&id, teller, broke, Some(undone));
+                        }
+                    }
+                    self.ring();
+                    if has_failed && planted("executor: a failure ends the queue") {
+                        self.close();
+                        self.cancel_all();
+                    }
+                }
+            }
+        }
+    }
+
+    fn undo(&self, undo: Undo) {
+        let how = roll_back(undo.rollback);
+        self.lock().rolled_back(&undo.id, undo.serial, &how);
+        self.ring();
+    }
+
+    /// The life of the thread that looks at the clock.
+    fn watch_clock(self: Arc<Self>) {
+        let mut table = self.lock();
+        while !(table.closed && table.is_quiet()) {
+            let now = Instant::now();
+            table = match table.next_alarm() {
+                Some(at) if at <= now => {
+                    let stopped = table.alarms(now);
+                    drop(table);
+                    self.stopped(stopped);
+                    self.lock()
+                }
+                Some(at) => self.clock.wait_timeout(table, at - now).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.clock.wait(table).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// Runs a rollback; a panic is a failure that says what the panic said.
+fn roll_back(mut rollback: Rollback) -> Result<(), Failure> {
+    let mut run = || catch_unwind(AssertUnwindSafe(&mut rollback)).unwrap_or_else(|panic| Err(said(&*panic).into()));
+    if planted("executor: roll back twice") {
+        let _ = run();
+    }
+    run()
+}

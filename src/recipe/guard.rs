@@ -1,0 +1,278 @@
+//! Changing something outside the store (a row, a file, a machine) that many processes change: one at a time, each change
+//! announced before it is made, so that whoever comes after a death knows what may have happened.
+//!
+//! ```
+//! use slotguard::Deadline;
+//! use slotguard::backend::Model;
+//! use slotguard::recipe::{self, Guarded};
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let sql = rusqlite::Connection::open_in_memory()?;
+//! # sql.execute_batch("CREATE TABLE caps (id, cap, version, token); INSERT INTO caps VALUES (7, 100, 0, 0)")?;
+//! # let store = Arc::new(Model::new());
+//! let session = recipe::join(&store, Duration::from_secs(10))?;
+//! let caps = Guarded::new(&session, "caps/7")?;
+//!
+//! let mut turn = caps.enter(&Deadline::after(Duration::from_secs(5)))?;
+//! let (cap, version, last): (i64, i64, i64) = sql.query_row(
+//!     "SELECT cap, version, token FROM caps WHERE id = 7",
+//!     [],
+//!     |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+//! )?;
+//! if let Some(intent) = turn.abandoned() {
+//!     // Somebody's turn ended in the midst. The row carries its token if the change was made, else it was not.
+//!     let _was_made = last as u64 == intent.token.0;
+//! }
+//! let token = turn.token().0 as i64;
+//! let new = (cap + 10).to_le_bytes();
+//! turn.intend(&new)?;
+//! let changed = sql.execute(
+//!     "UPDATE caps SET cap = ?1, version = version + 1, token = ?2 WHERE id = 7 AND version = ?3 AND token <= ?2",
+//!     (cap + 10, token, version),
+//! )?;
+//! if changed == 1 {
+//!     turn.commit(&new)?;
+//! } else {
+//!     // The row was changed outside of any turn, or we are late and another has had its turn. Begin again.
+//!     turn.withdraw()?;
+//! }
+//! # assert_eq!(caps.read()?.version, 1);
+//! # Ok(())
+//! # }
+//! ```
+//! **The guard makes conflicts rare and cheap; your `WHERE version = ?` makes them impossible.** Swapping in the store and
+//! writing elsewhere are two steps, and a process can die between them. What the guard adds is that the steps of two
+//! processes do not mix, and that the next one is told of a step that may or may not have been made.
+//!
+//! # Layout
+//! | name | value | lives |
+//! |---|---|---|
+//! | `NAME` | 32 bytes (version, token of the last commit, token and fingerprint of an intent; each 8 bytes, little-endian), then what was last committed | for ever |
+//! | `NAME/t/…` | the line: see [`lock`](super::lock) | by the session's lease |
+//!
+//! # Why it holds
+//! ```text
+//!  enter ──► read the row ──► intend ──► write the row ──► commit ──► the next one's turn
+//!    │                           │            │
+//!    │                           │            └─ dies here: the row carries its token: it happened
+//!    └─ dies here: nothing       └─ dies here: the row does not: it did not happen
+//! ```
+//! Only the first in line writes `NAME`, by commits that check its ticket; so a late holder changes nothing. `commit` puts
+//! the new value and gives the turn back in one commit: there is no moment at which the next one is in and the change is
+//! not. The intent lies in `NAME`, which outlives its author.
+//!
+//! # When a process dies
+//! The next one has its turn at once where the store can prove the death, else when the lease ends, and finds the intent.
+//! A statement of the dead one may still be on its way to the database: it asks for the same version as ours, so one of
+//! the two changes no row.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::lock::{Guard, Lock};
+use super::{Error, Result};
+use crate::backend::{Backend, Op, Session};
+use crate::clock::{Deadline, Token, Version};
+use crate::fnv1a64;
+use crate::mutant::planted;
+
+/// Something outside the store that processes change in turns.
+pub struct Guarded<B: Backend> {
+    lock: Lock<B>,
+    session: Arc<Session<B>>,
+    key: B::Key,
+}
+
+/// One process's turn. Dropped, the turn is over and an intent stays, because nobody knows how far its author came.
+pub struct Turn<B: Backend> {
+    guard: Guard<B>,
+    key: B::Key,
+    state: State,
+}
+
+/// What the store knows of the thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct State {
+    /// How often it has been committed.
+    pub version: u64,
+    /// In which turn it was committed last; 0: never.
+    pub token: Token,
+    /// What somebody has announced and neither committed nor withdrawn.
+    pub intent: Option<Intent>,
+    /// What was last committed.
+    pub value: Vec<u8>,
+}
+
+/// What somebody was about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// In which turn.
+    pub token: Token,
+    /// The FNV-1a hash (64 bits) of the value before: of what was last committed.
+    pub before: u64,
+    /// The hash of the value after.
+    pub after: u64,
+}
+
+/// Bytes before the value.
+const HEADER: usize = 32;
+
+impl<B: Backend> Guarded<B> {
+    /// The thing of this name.
+    ///
+    /// # Errors
+    /// As [`Lock::new`].
+    pub fn new(session: &Arc<Session<B>>, name: &str) -> Result<Self> {
+        let lock = Lock::new(session, name)?;
+        Ok(Self { lock, session: Arc::clone(session), key: session.store().key(name)? })
+    }
+
+    /// The line of those who wait for their turn: who has it, asking for it back, taking it away.
+    pub fn lock(&self) -> &Lock<B> {
+        &self.lock
+    }
+
+    /// What the store knows now, whoever's turn it is.
+    ///
+    /// # Errors
+    /// [`Error::NotARecord`] if the entry is something else's. Those of [`Backend::read`].
+    pub fn read(&self) -> Result<State> {
+        State::read(&**self.session.store(), &self.key)
+    }
+
+    /// Waits in line for a turn, and then has it until it commits or ends otherwise.
+    ///
+    /// # Errors
+    /// Those of [`Lock::acquire`], which name who has the turn, and of [`read`](Guarded::read).
+    pub fn enter(&self, deadline: &Deadline) -> Result<Turn<B>> {
+        let guard = if planted("guard: a turn that excludes nobody") {
+            self.lock.read(deadline)?
+        } else {
+            self.lock.acquire(deadline)?
+        };
+        let state = self.read()?;
+        Ok(Turn { guard, key: self.key.clone(), state })
+    }
+}
+
+impl<B: Backend> Turn<B> {
+    /// The fencing token: larger than that of every earlier turn. Write it beside the effect, and refuse to overwrite a
+    /// larger one.
+    pub fn token(&self) -> Token {
+        self.guard.token()
+    }
+
+    /// Whether the turn may be counted on at this moment, as far as this process knows.
+    pub fn alive(&self) -> bool {
+        self.guard.alive()
+    }
+
+    /// Asks the store whether the turn is still ours.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it is not, naming whose it is.
+    pub fn check(&self) -> Result<()> {
+        self.guard.check()
+    }
+
+    /// How often the thing had been committed when the turn began.
+    pub fn version(&self) -> Version {
+        Version(self.state.version)
+    }
+
+    /// What was last committed when the turn began; empty if nothing ever was.
+    pub fn value(&self) -> &[u8] {
+        &self.state.value
+    }
+
+    /// What somebody had announced before this turn and neither committed nor withdrawn: look whether it happened.
+    ///
+    /// If it did, [`commit`](Turn::commit) what is there now. If not, go on: [`intend`](Turn::intend) replaces it.
+    pub fn abandoned(&self) -> Option<Intent> {
+        self.state.intent.filter(|intent| intent.token != self.token())
+    }
+
+    /// Announces that the thing is about to become `new`. Do it before you write.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if the turn is not ours any more: do not write. Those of [`Backend::commit`].
+    pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
+        let (before, after) = (fnv1a64(&self.state.value), fnv1a64(new));
+        let intent = Intent { token: self.token(), before, after };
+        self.put_intent(Some(intent))?;
+        Ok(intent)
+    }
+
+    /// The thing has become `new`: counts the change and ends the turn, in one commit. Answers its number.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if the turn was not ours any more; nothing has been counted then, and whoever had the next one
+    /// found the intent. Those of [`Backend::commit`].
+    pub fn commit(self, new: &[u8]) -> Result<Version> {
+        let version = self.state.version + 1;
+        let state = State { version, token: self.token(), intent: None, value: new.to_vec() };
+        self.guard.finish(&[Op::put(&self.key, &state.to_bytes())])?;
+        Ok(Version(version))
+    }
+
+    /// Nothing was written: takes the intent back and ends the turn.
+    ///
+    /// What an earlier one had announced stays, unless [`intend`](Turn::intend) has replaced it.
+    ///
+    /// # Errors
+    /// As [`commit`](Turn::commit).
+    pub fn withdraw(self) -> Result<()> {
+        if self.state.intent.is_none_or(|intent| intent.token != self.token()) {
+            return self.guard.release();
+        }
+        let state = State { intent: None, ..self.state.clone() };
+        self.guard.finish(&[Op::put(&self.key, &state.to_bytes())])
+    }
+
+    fn put_intent(&mut self, intent: Option<Intent>) -> Result<()> {
+        let state = State { intent, ..self.state.clone() };
+        // The only condition is the turn itself.
+        if !planted("guard: keep the intent to oneself") {
+            self.guard.commit(&[Op::put(&self.key, &state.to_bytes())])?;
+        }
+        self.state = state;
+        Ok(())
+    }
+}
+
+impl State {
+    fn read<B: Backend>(store: &B, key: &B::Key) -> Result<Self> {
+        let mut bytes = Vec::new();
+        let (meta, _) = store.read(key, &mut bytes)?;
+        if meta.is_none() {
+            return Ok(Self::default());
+        }
+        let not_ours = || Error::NotARecord { name: key.as_ref().to_owned(), length: bytes.len() };
+        let (header, value) = bytes.split_first_chunk::<HEADER>().ok_or_else(not_ours)?;
+        let word = |at: usize| header[at * 8..][..8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        let intent = Intent { token: Token(word(2)), before: fnv1a64(value), after: word(3) };
+        let intent = (intent.token != Token(0)).then_some(intent);
+        Ok(Self { version: word(0), token: Token(word(1)), intent, value: value.to_vec() })
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let (by, after) = self.intent.map_or((0, 0), |intent| (intent.token.0, intent.after));
+        let header = [self.version, self.token.0, by, after];
+        header.iter().flat_map(|word| word.to_le_bytes()).chain(self.value.iter().copied()).collect()
+    }
+}
+
+impl<B: Backend> fmt::Debug for Guarded<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("name", &self.lock.name()).finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> fmt::Debug for Turn<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn").field("key", &self.key).field("token", &self.token()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! A gate that opens once a number of things have been done, and stays open.
+//!
+//! ```
+//! use slotguard::backend::Model;
+//! use slotguard::recipe::Latch;
+//! use slotguard::Deadline;
+//! use std::sync::Arc;
+//!
+//! # fn main() -> slotguard::recipe::Result<()> {
+//! let store = Arc::new(Model::new());
+//! let migrated = Latch::new(&store, "migrated", 2)?;
+//! assert_eq!(migrated.count_down()?, 1);
+//! assert!(migrated.wait(&Deadline::now()).is_err());
+//! assert_eq!(migrated.count_down()?, 0);
+//! migrated.wait(&Deadline::never())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layout
+//! | name | value | lives |
+//! |---|---|---|
+//! | `NAME/latch` | `LEFT COUNT`, at most 21 bytes | until [`remove`](Latch::remove) |
+//!
+//! # How
+//! To count down is to replace the entry provided that it is still the one that was read. Who waits looks again at
+//! every count.
+//!
+//! # When a process dies
+//! Its count has taken place or has not. Nobody counts for the dead: where their share must be done, have them count as
+//! part of the commit that does it, or guard it by a [`lock`](super::lock).
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::line::check_recipe_name;
+use super::{Error, Result};
+use crate::Outcome;
+use crate::backend::{Backend, Meta, Op};
+use crate::clock::{Deadline, Revision};
+use crate::mutant::planted;
+
+const REST: &str = "/latch";
+
+/// A latch of this name, for whoever shares the store.
+pub struct Latch<B: Backend> {
+    store: Arc<B>,
+    name: String,
+    count: u32,
+    key: B::Key,
+}
+
+impl<B: Backend> Latch<B> {
+    /// The latch of this name, made if there is none yet: open once it has been counted down this often.
+    ///
+    /// # Errors
+    /// [`Error::BadCount`] for 0, [`Error::OtherCount`] if it was made for another number. [`Error::Store`] of
+    /// [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL, or is longer than the store's names less 6
+    /// bytes.
+    pub fn new(store: &Arc<B>, name: &str, count: u32) -> Result<Self> {
+        check_recipe_name::<B>(name, REST.len())?;
+        if count == 0 {
+            let why = "it would be open from the beginning; give it at least 1";
+            return Err(Error::BadCount { what: "latch", name: name.to_owned(), asked: 0, why });
+        }
+        let key = store.key(&format!("{name}{REST}"))?;
+        let latch = Self { store: Arc::clone(store), name: name.to_owned(), count, key };
+        let full = format!("{count} {count}");
+        store.commit(&[Op::put(&latch.key, full.as_bytes()).if_absent()])?;
+        latch.read()?;
+        Ok(latch)
+    }
+
+    /// Counts down by one; answers how many are left. Of an open latch nothing is left, and nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if somebody removed it. The store's.
+    pub fn count_down(&self) -> Result<u32> {
+        loop {
+            let (left, meta, _) = self.read()?;
+            if left == 0 {
+                return Ok(0);
+            }
+            let value = format!("{} {}", left - 1, self.count);
+            let put = Op::put(&self.key, value.as_bytes());
+            let put = if planted("latch: count without compare") { put } else { put.if_modified_at(meta.modified) };
+            if let Outcome::Committed(_) = self.store.commit(&[put])? {
+                return Ok(left - 1);
+            }
+        }
+    }
+
+    /// How many are left.
+    ///
+    /// # Errors
+    /// As [`count_down`](Latch::count_down).
+    pub fn left(&self) -> Result<u32> {
+        Ok(self.read()?.0)
+    }
+
+    /// Waits until it is open.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`] once the deadline has passed. As [`count_down`](Latch::count_down).
+    pub fn wait(&self, deadline: &Deadline) -> Result<()> {
+        let mut looked_last = false;
+        loop {
+            let (left, _, seen_at) = self.read()?;
+            if left == 0 {
+                return Ok(());
+            }
+            if looked_last {
+                return Err(Error::NotOpen { name: self.name.clone(), left: left.into() });
+            }
+            looked_last = !self.store.wait(&self.key, seen_at, deadline)?;
+        }
+    }
+
+    /// Removes it for all: its name is free for a new one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn remove(self) -> Result<()> {
+        self.store.commit(&[Op::delete(&self.key)])?;
+        Ok(())
+    }
+
+    fn read(&self) -> Result<(u32, Meta, Revision)> {
+        let mut value = Vec::new();
+        let damaged = |what| Error::Damaged { entry: self.key.as_ref().to_owned(), what };
+        let (meta, seen_at) = self.store.read(&self.key, &mut value)?;
+        let meta = meta.ok_or_else(|| damaged("the latch was removed".to_owned()))?;
+        let text = String::from_utf8_lossy(&value);
+        let numbers = text.split_once(' ').and_then(|(left, count)| Some((left.parse().ok()?, count.parse().ok()?)));
+        let (left, count): (u32, u32) = numbers.ok_or_else(|| damaged(format!("it holds {text:?}, no count")))?;
+        if count != self.count {
+            let (asked, found) = (self.count.into(), count.into());
+            return Err(Error::OtherCount { what: "latch", name: self.name.clone(), asked, found });
+        }
+        Ok((left, meta, seen_at))
+    }
+}
+
+impl<B: Backend> fmt::Debug for Latch<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, count, .. } = self;
+        f.debug_struct("Latch").field("name", name).field("count", count).finish_non_exhaustive()
+    }
+}

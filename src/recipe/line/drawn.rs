@@ -1,0 +1,178 @@
+//! Tickets in our hands: what can be done with them, and how they are given back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use super::{Line, over};
+use crate::backend::{Backend, Op, Session, When};
+use crate::clock::{Revision, Token};
+use crate::mutant::planted;
+use crate::recipe::{Error, Owner, Result};
+use crate::{Error as StoreError, Outcome};
+
+/// Tickets drawn by one commit, which share its revision. Dropped, they are deleted.
+pub(crate) struct Drawn<B: Backend> {
+    places: Vec<(Line<B>, B::Key)>,
+    token: Token,
+    given_back: bool,
+    /// We were told that one is gone. Relaxed: it publishes nothing but itself.
+    lost: AtomicBool,
+}
+
+impl<B: Backend> Drawn<B> {
+    /// Draws a ticket in each of the lines (at least one, all of one session) in one commit, if what `besides` asks for
+    /// holds too; `None` if that does not.
+    pub(crate) fn from(lines: &[(&Line<B>, &str)], besides: &[Op<'_, B::Key>]) -> Result<Option<Self>> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let session = Arc::clone(&lines[0].0.session);
+        let ticket = format!("{:x}-{:x}", session.token().0, NEXT.fetch_add(1, Relaxed));
+        let mut places = Vec::with_capacity(lines.len());
+        for (line, _) in lines {
+            places.push(((*line).clone(), session.store().key(&format!("{}{ticket}", line.prefix))?));
+        }
+        let me = Owner::me().to_bytes();
+        let values: Vec<Vec<u8>> = lines.iter().map(|(_, kind)| [kind.as_bytes(), b" ", &me].concat()).collect();
+        // From here on a ticket that may exist is deleted whatever happens.
+        let mut drawn = Self { places, token: Token(0), given_back: false, lost: AtomicBool::new(false) };
+        let tickets = drawn.places.iter().zip(&values);
+        let put = tickets.map(|((_, key), value)| Op::put_leased(key, value, session.lease()).if_absent());
+        let ops: Vec<_> = put.chain([session.condition()]).chain(besides.iter().copied()).collect();
+        match session.store().commit(&ops)? {
+            Outcome::Committed(revision) => drawn.token = Token(revision.0),
+            Outcome::Conflict => {
+                drawn.given_back = true;
+                // No name is used twice, so it is the session, or what else was asked for.
+                let (alive, _) = session.store().read(session.key(), &mut Vec::new())?;
+                return if session.condition().when.holds(alive.as_ref()) { Ok(None) } else { Err(over(&session)) };
+            }
+        }
+        Ok(Some(drawn))
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session<B>> {
+        &self.places[0].0.session
+    }
+
+    pub(crate) fn key(&self, at: usize) -> &B::Key {
+        &self.places[at].1
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// What holds of each ticket for as long as it is ours.
+    pub(crate) fn condition(&self) -> When {
+        When::CreatedAt(Revision(self.token.0))
+    }
+
+    /// Whether they may be counted on, as far as this process knows. Once `false`, always `false`.
+    pub(crate) fn alive(&self) -> bool {
+        planted("lock: expiry unnoticed") || (!self.lost.load(Relaxed) && self.session().alive())
+    }
+
+    /// Looks whether the tickets are all still there.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.gone()? {
+            Some(line) if !planted("lock: renew whoever holds it") => Err(self.lose(line)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Renews the session's lease and looks whether the tickets are all still there.
+    pub(crate) fn renew(&self) -> Result<Instant> {
+        match self.session().keep_alive() {
+            Ok(until) => self.check().map(|()| until),
+            Err(StoreError::LeaseExpired { .. } | StoreError::UnknownLease { .. }) => Err(self.lost()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The operations and, with them, that we still have all the tickets.
+    pub(crate) fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
+        let all_ours = self.places.iter().map(|(_, key)| Op::check(key, self.condition()));
+        let checks = if planted("lock: write without the token") { 0 } else { self.places.len() };
+        ops.iter().copied().chain(all_ours.take(checks)).collect()
+    }
+
+    /// Commits if we still have all the tickets, else that is an error.
+    pub(crate) fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
+        let outcome = self.session().store().commit(&self.protect(ops))?;
+        if outcome == Outcome::Conflict {
+            self.check()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Deletes the tickets, together with `besides`. If not all were there that is an error, and `besides` has not been
+    /// done; the others are deleted.
+    pub(crate) fn give_back(&mut self, besides: &[Op<'_, B::Key>]) -> Result<()> {
+        if self.given_back {
+            return Ok(());
+        }
+        let delete: Vec<_> = self.places.iter().map(|(_, key)| Op::delete(key).when(self.condition())).collect();
+        let ops: Vec<_> = delete.iter().chain(besides).copied().collect();
+        let store = self.session().store();
+        let mut lost = None;
+        if store.commit(&ops)? == Outcome::Conflict {
+            lost = self.gone()?;
+            for one in delete.iter().filter(|_| delete.len() > 1) {
+                store.commit(&[*one])?;
+            }
+        }
+        let lost = lost.map(|line| self.lose(line));
+        self.given_back = true;
+        lost.filter(|_| !planted("lock: release whoever holds it")).map_or(Ok(()), Err)
+    }
+
+    /// Deletes the tickets if they are all there and `besides` holds, which is done too; else nothing, and `false`.
+    pub(crate) fn try_give_back(&mut self, besides: &[Op<'_, B::Key>]) -> Result<bool> {
+        let delete = self.places.iter().map(|(_, key)| Op::delete(key).when(self.condition()));
+        let ops: Vec<_> = delete.chain(besides.iter().copied()).collect();
+        self.given_back = self.session().store().commit(&ops)? != Outcome::Conflict;
+        Ok(self.given_back)
+    }
+
+    /// That the tickets are not ours any more, of which we heard elsewhere.
+    pub(crate) fn lost(&self) -> Error {
+        let line = self.gone().ok().flatten();
+        self.lose(line.unwrap_or(&self.places[0].0))
+    }
+
+    /// In which line our ticket is not there any more, the first if there are several.
+    fn gone(&self) -> Result<Option<&Line<B>>> {
+        for (line, key) in &self.places {
+            let (meta, _) = self.session().store().read(key, &mut Vec::new())?;
+            if !self.condition().holds(meta.as_ref()) {
+                return Ok(Some(line));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lose(&self, line: &Line<B>) -> Error {
+        self.lost.store(true, Relaxed);
+        line.not_holder(self.token)
+    }
+}
+
+impl<B: Backend> Drop for Drawn<B> {
+    fn drop(&mut self) {
+        if self.given_back {
+            return;
+        }
+        if self.token == Token(0) {
+            // Nobody knows whether they were drawn. Their names are nobody else's.
+            let any: Vec<_> = self.places.iter().map(|(_, key)| Op::delete(key)).collect();
+            let _ = self.session().store().commit(&any);
+        } else {
+            // Whatever hinders it: they go with the lease.
+            let _ = self.give_back(&[]);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Standing in line: tickets served in the order in which they were drawn, gone with whoever drew them. What
+//! [`lock`](super::lock), [`semaphore`](super::semaphore) and the barriers are made of.
+//!
+//! # Layout
+//! | name | value | lives |
+//! |---|---|---|
+//! | `NAME/WORD/SESSION-NUMBER` | `KIND PID SINCE COMMAND`, perhaps NUL and who asks for it back; at most 64 bytes where the kind is a letter | by the session's lease |
+//!
+//! `SESSION` is the token of the session that drew it and `NUMBER` counts within the process, so no name is ever used
+//! twice. `WORD` tells the recipes apart: `t` for a lock, `s` for a semaphore, `b` and `d` for the barriers. A name with one
+//! more `/` is of another recipe of a longer name.
+//!
+//! # Why it holds
+//! A ticket's place is its `created`: the revision of the commit that drew it. Revisions order all commits and respect
+//! real time, so a look after the drawing shows every ticket that will ever be ahead of ours. From then on those ahead
+//! can only go. So *who has once seen nobody ahead stays first for as long as the ticket is there*, and a commit that
+//! checks the ticket's `created` is a commit of whoever was first at that moment: there is no window between the two. No
+//! clock has a say.
+//!
+//! The tickets of the dead go with their lease. A ticket whose drawing ended in an error is deleted in case it was drawn
+//! after all.
+
+mod drawn;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Error as StoreError;
+use crate::backend::{Backend, Limits, Session, check_name};
+use crate::clock::{Deadline, Lease, Revision, Token};
+use crate::mutant::planted;
+use crate::recipe::{Error, Owner, Result};
+
+pub(super) use drawn::Drawn;
+
+/// `/SESSION-NUMBER`, both in hexadecimal.
+const LONGEST_TICKET: usize = 1 + 16 + 1 + 16;
+
+/// A ticket as somebody saw it: who is, or stands, where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ticket {
+    /// The fencing token, and the place in the line: smaller ones were drawn earlier.
+    pub token: Token,
+    /// What it was drawn for: `w` (alone) or `r` (with other readers) of a lock, the number of permits of a semaphore.
+    pub kind: String,
+    /// Who drew it, and when.
+    pub owner: Owner,
+    /// The lease it lives by.
+    pub lease: Option<Lease>,
+    /// Who asks for it back, as `command[pid]`.
+    pub asked_by: Option<String>,
+}
+
+/// Who is in the way of a lock or a permit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InUse {
+    /// `lock` or `semaphore`.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Who holds it.
+    pub holders: Vec<Ticket>,
+    /// How many are ahead, the holders included.
+    pub ahead: usize,
+    /// How long the call waited.
+    pub waited: Duration,
+}
+
+/// A ticket, and what only the line needs to know of it.
+pub(super) struct Seen<K> {
+    pub(super) key: K,
+    pub(super) modified: Revision,
+    pub(super) ticket: Ticket,
+}
+
+/// Where one stands in line: `NAME/WORD/`, and the session one stands there with.
+pub(super) struct Line<B: Backend> {
+    pub(super) session: Arc<Session<B>>,
+    what: &'static str,
+    name: Arc<str>,
+    prefix: Arc<str>,
+}
+
+/// Refuses names that are empty, contain a NUL, or leave no room for `rest` bytes more.
+pub(super) fn check_recipe_name<B: Backend>(name: &str, rest: usize) -> Result<()> {
+    let limits = Limits { name: B::LIMITS.name.saturating_sub(rest), ..B::LIMITS };
+    Ok(check_name(name, &limits)?)
+}
+
+/// The earlier of a deadline and the moment this long from now; cancelled as the deadline is.
+pub(super) fn sooner(deadline: &Deadline, left: Duration) -> Deadline {
+    if deadline.remaining().is_some_and(|most| most <= left) {
+        return deadline.clone();
+    }
+    let soon = Deadline::after(left);
+    deadline.cancel().map_or(soon.clone(), |by| soon.or_cancelled(by))
+}
+
+/// Waits as [`Backend::wait`] does, but no longer than the session lives.
+pub(super) fn wait_as<B: Backend>(
+    session: &Session<B>,
+    key: &B::Key,
+    newer_than: Revision,
+    deadline: &Deadline,
+) -> Result<bool> {
+    loop {
+        let until = session.alive_until().ok_or_else(|| over(session))?;
+        let left = until.saturating_duration_since(session.store().now());
+        if session.store().wait(key, newer_than, &sooner(deadline, left))? {
+            return Ok(true);
+        }
+        if deadline.has_passed() {
+            return Ok(false);
+        }
+    }
+}
+
+/// That the session is over.
+pub(super) fn over<B: Backend>(session: &Session<B>) -> Error {
+    StoreError::LeaseExpired { lease: session.lease() }.into()
+}
+
+impl<B: Backend> Line<B> {
+    /// The line `name/word/` for a `what` of this name.
+    pub(super) fn new(session: &Arc<Session<B>>, what: &'static str, name: &str, word: &str) -> Result<Self> {
+        check_recipe_name::<B>(name, 1 + word.len() + LONGEST_TICKET)?;
+        let prefix = format!("{name}/{word}/").into();
+        Ok(Self { session: Arc::clone(session), what, name: name.into(), prefix })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// That so many are ahead, of whom the first hold it.
+    pub(super) fn in_use(&self, ahead: &[Seen<B::Key>], holders: usize, waited: Duration) -> Error {
+        let holders = ahead.iter().take(holders).map(|seen| seen.ticket.clone()).collect();
+        let (what, name) = (self.what, self.name.to_string());
+        Error::InUse(Box::new(InUse { what, name, holders, ahead: ahead.len(), waited }))
+    }
+
+    /// That a ticket is not there any more, and who is first.
+    pub(super) fn not_holder(&self, token: Token) -> Error {
+        // Who it is now is for people: an error in asking does not hide the answer.
+        let line = self.look().map(|(line, _)| line).unwrap_or_default();
+        let holder = line.into_iter().next().map(|seen| Box::new(seen.ticket));
+        Error::NotHolder { what: self.what, name: self.name.to_string(), token, holder }
+    }
+
+    /// Everybody in line, in their order, and when that was so.
+    pub(super) fn look(&self) -> Result<(Vec<Seen<B::Key>>, Revision)> {
+        let mut line = Vec::new();
+        let at = self.session.store().range(&self.prefix, &mut |key, value, meta| {
+            if !key.as_ref()[self.prefix.len()..].contains('/') {
+                let (kind, owner, asked_by) = read_value(value);
+                let token = Token(meta.created.0);
+                let ticket = Ticket { token, kind, owner, lease: meta.lease, asked_by };
+                line.push(Seen { key, modified: meta.modified, ticket });
+            }
+        })?;
+        if planted("lock: an earlier clock wins") {
+            line.sort_by_key(|seen| seen.ticket.owner.since_ms);
+        } else {
+            line.sort_by_key(|seen| seen.ticket.token);
+        }
+        Ok((line, at))
+    }
+
+    /// Waits until somebody in line has gone or changed, at most until the deadline.
+    pub(super) fn wait_for(&self, seen: &Seen<B::Key>, deadline: &Deadline) -> Result<bool> {
+        wait_as(&self.session, &seen.key, seen.modified, deadline)
+    }
+}
+
+impl<B: Backend> Clone for Line<B> {
+    fn clone(&self) -> Self {
+        let Self { session, what, name, prefix } = self;
+        Self { session: session.clone(), what, name: name.clone(), prefix: prefix.clone() }
+    }
+}
+
+/// `KIND PID SINCE COMMAND`, perhaps NUL and who asks.
+fn read_value(value: &[u8]) -> (String, Owner, Option<String>) {
+    let mut parts = value.splitn(2, |byte| *byte == 0);
+    let own = parts.next().unwrap_or_default();
+    let asked_by = parts.next().map(|asker| String::from_utf8_lossy(asker).into_owned());
+    let at = own.iter().position(|byte| *byte == b' ').unwrap_or(own.len());
+    let kind = String::from_utf8_lossy(&own[..at]).into_owned();
+    (kind, Owner::from_bytes(own.get(at + 1..).unwrap_or_default()), asked_by)
+}
+
+/// Who asks for the ticket of this value back.
+pub(super) fn read_asker(value: &[u8]) -> Option<String> {
+    read_value(value).2
+}
+
+/// The value of a ticket of this kind and owner, with this process asking for it back.
+pub(super) fn asked_value(ticket: &Ticket) -> Vec<u8> {
+    let me = Owner::me();
+    let asker = format!("{}[{}]", me.command, me.pid);
+    [ticket.kind.as_bytes(), b" ", &ticket.owner.to_bytes(), b"\0", asker.as_bytes()].concat()
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Owner { command, pid, .. } = &self.owner;
+        write!(f, "{command}[{pid}], which asked for it {:.1?} ago, token {}", self.owner.age(), self.token)?;
+        if let Some(lease) = self.lease {
+            write!(f, ", lease {lease}")?;
+        }
+        match &self.asked_by {
+            Some(asker) => write!(f, " ({asker} has asked for it back)"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}: held by ", self.what, self.name)?;
+        for (at, holder) in self.holders.iter().enumerate() {
+            write!(f, "{}{holder}", if at == 0 { "" } else { " and " })?;
+        }
+        write!(f, "; {} ahead of you after {:.1?}", self.ahead, self.waited)
+    }
+}

@@ -1,0 +1,183 @@
+//! What a holder has in its hands: the token, the writes that only a holder can make, and the way out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Lock, Mode};
+use crate::backend::{Backend, Op};
+use crate::clock::{Deadline, Revision, Token};
+use crate::recipe::line::{Drawn, read_asker, wait_as};
+use crate::recipe::{Error, Result};
+use crate::{Error as StoreError, Outcome};
+
+/// A lock that is held, or several of one [`all`](super::all). Dropped, they are released; should that fail, the session's
+/// lease does it.
+///
+/// It may be handed to other threads. Ending the session ends it, too.
+pub struct Guard<B: Backend> {
+    pub(super) grant: Arc<Grant<B>>,
+}
+
+/// What the guards of one acquisition share: one, or more where a thread entered again.
+pub(super) struct Grant<B: Backend> {
+    pub(super) drawn: Drawn<B>,
+    pub(super) locks: Vec<(Lock<B>, Mode)>,
+}
+
+impl<B: Backend> Guard<B> {
+    /// The fencing token: larger than that of every earlier holder. Hand it to whatever the lock protects and let that
+    /// refuse smaller ones.
+    pub fn token(&self) -> Token {
+        self.grant.drawn.token()
+    }
+
+    /// Whether the lock may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
+    ///
+    /// The store is not asked. Against the time between the question and the act, and against force, only
+    /// [`commit`](Guard::commit) helps.
+    pub fn alive(&self) -> bool {
+        self.grant.drawn.alive()
+    }
+
+    /// Commits, provided that the lock is still ours: that is part of the commit.
+    ///
+    /// [`Outcome::Conflict`] means that a condition among `ops` was false. The commit takes one operation more for each
+    /// lock.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
+    pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
+        self.grant.drawn.commit(ops)
+    }
+
+    /// The operations, and with them that the lock is still ours: for a commit made elsewhere.
+    pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
+        self.grant.drawn.protect(ops)
+    }
+
+    /// Renews the session's lease now and looks whether the lock is still ours; answers until when it may be counted on,
+    /// on the store's clock. Only sessions made by [`Session::manual`](crate::backend::Session::manual) need it.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`], naming who has it now. After any other error of the store: try again, while
+    /// [`alive`](Guard::alive).
+    pub fn renew(&self) -> Result<Instant> {
+        self.grant.drawn.renew()
+    }
+
+    /// Asks the store whether the lock is still ours.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it is not. Those of [`Backend::read`].
+    pub fn check(&self) -> Result<()> {
+        self.grant.drawn.check()
+    }
+
+    /// Waits until the lock is lost: its ticket was taken away, or the session may not be counted on any more. `false`
+    /// once the deadline has passed. Of several locks, the first.
+    ///
+    /// # Errors
+    /// Those of [`Backend::read`] and [`Backend::wait`].
+    pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
+        let drawn = &self.grant.drawn;
+        loop {
+            let looked = self.grant.look(0);
+            match looked.and_then(|(_, modified)| wait_as(drawn.session(), drawn.key(0), modified, deadline)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(Error::NotHolder { .. }) => return Ok(true),
+                Err(Error::Store(StoreError::LeaseExpired { .. })) => {
+                    let _ = drawn.lost();
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Releases the lock and, in the same commit, does what `ops` says; they name no condition.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it was not ours any more; nothing has been done then.
+    pub(in crate::recipe) fn finish(self, ops: &[Op<'_, B::Key>]) -> Result<()> {
+        // The handles that use this are not re-entrant: there is one guard.
+        Arc::into_inner(self.grant).map_or(Ok(()), |mut last| last.give_back(ops))
+    }
+
+    /// Releases the lock; when this returns, it is the next one's. Where a thread has entered again, the last guard does.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it was not ours any more: whatever was done under it may have been done beside others.
+    pub fn release(self) -> Result<()> {
+        Arc::into_inner(self.grant).map_or(Ok(()), |mut last| last.give_back(&[]))
+    }
+
+    /// Who asks for the lock, as `command[pid]`; the last one, if several do. Give it up when it suits you, or do not.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if the lock is not ours any more. Those of [`Backend::read`].
+    pub fn asked_by(&self) -> Result<Option<String>> {
+        for at in 0..self.grant.drawn.len() {
+            let (asker, _) = self.grant.look(at)?;
+            if asker.is_some() {
+                return Ok(asker);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until somebody asks for the lock; `None` once the deadline has passed. Of several locks, for the first.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] as soon as the lock is not ours any more. The store's.
+    pub fn wait_asked(&self, deadline: &Deadline) -> Result<Option<String>> {
+        let drawn = &self.grant.drawn;
+        loop {
+            let (asker, modified) = self.grant.look(0)?;
+            if asker.is_some() {
+                return Ok(asker);
+            }
+            match wait_as(drawn.session(), drawn.key(0), modified, deadline) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(Error::Store(StoreError::LeaseExpired { .. })) => return Err(drawn.lost()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl<B: Backend> Grant<B> {
+    /// Who asks for one of the locks, and when its ticket was last put.
+    fn look(&self, at: usize) -> Result<(Option<String>, Revision)> {
+        let mut value = Vec::new();
+        let (meta, _) = self.drawn.session().store().read(self.drawn.key(at), &mut value)?;
+        match meta.filter(|meta| self.drawn.condition().holds(Some(meta))) {
+            Some(meta) => Ok((read_asker(&value), meta.modified)),
+            None => Err(self.drawn.lost()),
+        }
+    }
+
+    /// Deletes the tickets, and with them what the delays go by, and does whatever else is to be done.
+    fn give_back(&mut self, besides: &[Op<'_, B::Key>]) -> Result<()> {
+        let alone = self.locks.iter().filter(|(_, mode)| *mode == Mode::Exclusive);
+        let marks = alone.filter_map(|(lock, _)| lock.delay.as_ref()).map(|delay| Op::delete(delay.key()));
+        let ops: Vec<_> = marks.chain(besides.iter().copied()).collect();
+        self.drawn.give_back(&ops)
+    }
+}
+
+impl<B: Backend> Drop for Grant<B> {
+    fn drop(&mut self) {
+        // Whatever hinders it: the tickets go with the lease.
+        let _ = self.give_back(&[]);
+    }
+}
+
+impl<B: Backend> fmt::Debug for Guard<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.grant.locks.iter().map(|(lock, _)| lock.name()).collect();
+        f.debug_struct("Guard").field("locks", &names).field("token", &self.token()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,208 @@
+//! A number of permits shared by many: whoever has one may do what only so many may do at once.
+//!
+//! ```
+//! use slotguard::backend::Model;
+//! use slotguard::recipe::{self, Semaphore};
+//! use slotguard::Deadline;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! # fn main() -> slotguard::recipe::Result<()> {
+//! let store = Arc::new(Model::new());
+//! let session = recipe::join(&store, Duration::from_secs(10))?;
+//! let gpus = Semaphore::new(&session, "gpus", 2)?;
+//! let first = gpus.acquire(&Deadline::never())?;
+//! let second = gpus.try_acquire()?;
+//! assert!(gpus.try_acquire().is_err());
+//! first.release()?;
+//! assert!(gpus.try_acquire().is_ok());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layout
+//! | name | value | lives |
+//! |---|---|---|
+//! | `NAME/s/…` | a ticket: the number of permits, who; at most 48 bytes and the digits | from the asking to the release, at most by the session's lease |
+//!
+//! # How
+//! As in a [`lock`](super::lock) each draws a ticket in one commit, and the tickets with the smallest tokens have the
+//! permits, so many as there are. Who is among them stays among them, because those ahead can only go: served in the order
+//! of asking, and never more at once than there are permits. Any of the holders may be the next to go, so who waits watches
+//! the whole line.
+//!
+//! The number of permits is in every ticket. Whoever finds the first in line to believe in another number is refused, so two
+//! programs that disagree are told instead of sharing wrongly.
+//!
+//! # When a process dies
+//! Its permit, or its place in line, goes with the session's lease: permits expire.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::line::{Drawn, Line, Seen, over, sooner};
+use super::{Error, Result};
+use crate::Outcome;
+use crate::backend::{Backend, Op, Session, Watch};
+use crate::clock::{Deadline, Revision, Token};
+use crate::mutant::planted;
+
+/// A semaphore of this name, for whoever shares the store.
+pub struct Semaphore<B: Backend> {
+    line: Line<B>,
+    permits: u32,
+}
+
+/// A permit. Dropped, it is released; should that fail, the session's lease does it.
+pub struct Permit<B: Backend> {
+    drawn: Drawn<B>,
+}
+
+impl<B: Backend> Semaphore<B> {
+    /// The semaphore of this name with this many permits, held for as long as the session lives.
+    ///
+    /// # Errors
+    /// [`Error::BadCount`] for no permits. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty,
+    /// contains a NUL, or is longer than the store's names less 36 bytes.
+    pub fn new(session: &Arc<Session<B>>, name: &str, permits: u32) -> Result<Self> {
+        if permits == 0 {
+            let why = "nobody could ever have a permit; give it at least 1";
+            return Err(Error::BadCount { what: "semaphore", name: name.to_owned(), asked: 0, why });
+        }
+        Ok(Self { line: Line::new(session, "semaphore", name, "s")?, permits })
+    }
+
+    /// Waits in line for a permit. A deadline that has passed is [`try_acquire`](Semaphore::try_acquire).
+    ///
+    /// # Errors
+    /// [`Error::InUse`] once the deadline has passed, naming the holders; [`Error::OtherCount`] if others have it for
+    /// another number of permits; [`Error::NotHolder`] if our place was taken away; the store's. We are not in line any
+    /// more after any of them.
+    pub fn acquire(&self, deadline: &Deadline) -> Result<Permit<B>> {
+        if deadline.has_passed() {
+            self.wait_turn(None, deadline)?;
+        }
+        let drawn = Drawn::from(&[(&self.line, &self.permits.to_string())], &[])?;
+        let drawn = drawn.ok_or_else(|| over(&self.line.session))?;
+        self.wait_turn(Some(&drawn), deadline)?;
+        Ok(Permit { drawn })
+    }
+
+    /// Takes a permit if one is free and nobody waits for it; writes nothing if not.
+    ///
+    /// # Errors
+    /// As [`acquire`](Semaphore::acquire).
+    pub fn try_acquire(&self) -> Result<Permit<B>> {
+        self.acquire(&Deadline::now())
+    }
+
+    /// How many permits were free, at one moment.
+    ///
+    /// # Errors
+    /// Those of [`Backend::range`].
+    pub fn free(&self) -> Result<u32> {
+        let (line, _) = self.line.look()?;
+        Ok(self.permits.saturating_sub(u32::try_from(line.len()).unwrap_or(u32::MAX)))
+    }
+
+    /// Waits until fewer are ahead of our ticket than there are permits; without one, of anybody who asks now.
+    fn wait_turn(&self, ticket: Option<&Drawn<B>>, deadline: &Deadline) -> Result<()> {
+        let session = &self.line.session;
+        let permits = self.permits as usize + usize::from(planted("semaphore: one permit too many"));
+        let began = Instant::now();
+        let mut changes: Option<B::Watch<'_>> = None;
+        loop {
+            let (mut line, at) = self.line.look()?;
+            self.check_number(line.first())?;
+            if let Some(drawn) = ticket {
+                let place = line.iter().position(|seen| seen.key == *drawn.key(0));
+                line.truncate(place.ok_or_else(|| drawn.lost())?);
+            }
+            if line.len() < permits {
+                return Ok(());
+            }
+            if deadline.has_passed() {
+                // A look at each holder, which shows those that are dead.
+                let mut gone = false;
+                for holder in &line[..permits] {
+                    gone |= self.line.wait_for(holder, deadline)?;
+                }
+                if gone {
+                    continue;
+                }
+                return Err(self.line.in_use(&line, permits, began.elapsed()));
+            }
+            if changes.is_none() {
+                changes = Some(session.store().watch(self.line.prefix(), Revision(at.0 + 1))?);
+            }
+            if let Some(changes) = &mut changes {
+                let until = session.alive_until().ok_or_else(|| over(session))?;
+                let left = until.saturating_duration_since(session.store().now());
+                // Whatever has changed, or nothing: the line says what it means.
+                changes.next(&sooner(deadline, left), &mut |_| {})?;
+            }
+        }
+    }
+
+    fn check_number(&self, first: Option<&Seen<B::Key>>) -> Result<()> {
+        match first.map(|first| first.ticket.kind.parse::<u32>()) {
+            Some(Ok(found)) if found != self.permits => Err(Error::OtherCount {
+                what: "semaphore",
+                name: self.line.name().to_owned(),
+                asked: self.permits.into(),
+                found: found.into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<B: Backend> Permit<B> {
+    /// The fencing token: larger than that of everybody who had the permit before.
+    pub fn token(&self) -> Token {
+        self.drawn.token()
+    }
+
+    /// Whether the permit may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
+    pub fn alive(&self) -> bool {
+        self.drawn.alive()
+    }
+
+    /// Commits, provided that the permit is still ours: that is part of the commit.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
+    pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
+        self.drawn.commit(ops)
+    }
+
+    /// Renews the session's lease now and looks whether the permit is still ours; answers until when it may be counted on.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`]. The store's.
+    pub fn renew(&self) -> Result<Instant> {
+        self.drawn.renew()
+    }
+
+    /// Gives the permit back; when this returns, it is the next one's.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it was not ours any more.
+    pub fn release(mut self) -> Result<()> {
+        self.drawn.give_back(&[])
+    }
+}
+
+impl<B: Backend> fmt::Debug for Semaphore<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, permits } = self;
+        f.debug_struct("Semaphore").field("name", &line.name()).field("permits", permits).finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> fmt::Debug for Permit<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("token", &self.token()).finish_non_exhaustive()
+    }
+}

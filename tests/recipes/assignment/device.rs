@@ -1,0 +1,164 @@
+//! The table in a file: nobody's change is lost, nothing broken is written over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::thread;
+
+use slotguard::ErrorKind;
+use slotguard::recipe::Error;
+use slotguard::recipe::assignment::{Device, Table};
+use tempfile::TempDir;
+
+const CLUSTER: &str = "test-cluster";
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// Source 1 locked the very file that it replaced, so those who had waited held a lock on a file that nobody read any more,
+/// next to those who locked the new one. Of 60 nodes 54 were told of success and 14 were there: S1-4.
+#[test]
+fn b4_of_many_who_join_a_file_at_once_none_is_lost() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    Device::create(&path, CLUSTER).unwrap();
+    let (threads, each) = (12, 8);
+    let told: BTreeMap<String, u16> = thread::scope(|scope| {
+        let joins: Vec<_> = (0..threads)
+            .map(|thread| {
+                let device = Device::open(&path, CLUSTER).unwrap();
+                scope.spawn(move || {
+                    let join = |n| {
+                        let node = format!("node-{thread}-{n}");
+                        let slot = device.join(&node).unwrap();
+                        (node, slot)
+                    };
+                    (0..each).map(join).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        joins.into_iter().flat_map(|join| join.join().unwrap()).collect()
+    });
+    assert_eq!(told.values().collect::<BTreeSet<_>>().len(), threads * each, "a slot was given twice");
+    let table = Device::open(&path, CLUSTER).unwrap().table().unwrap();
+    let there: BTreeMap<_, _> = table.entries.into_iter().map(|(node, entry)| (node, entry.slot)).collect();
+    assert_eq!(there, told, "a node that was told of success is not there");
+    assert_eq!(table.version, 1 + (threads * each) as u64);
+}
+
+/// Source 1 took a table that it could not read for an empty one: one flipped bit and one join later all others were gone:
+/// S1-7. Its recovery waited for a lock that it held itself: S1-12.
+#[test]
+fn d6_a_broken_table_is_refused_and_never_wiped() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    let device = Device::create(&path, CLUSTER).unwrap();
+    for node in ["node-1", "node-2", "node-3"] {
+        device.join(node).unwrap();
+    }
+    let whole = fs::read(&path).unwrap();
+    let broken = (0..whole.len()).map(|at| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x20;
+        bytes
+    });
+    let cut = [0, 1, 4, whole.len() - 1].map(|length| whole[..length].to_vec());
+    for bytes in broken.chain(cut) {
+        fs::write(&path, &bytes).unwrap();
+        // Again and again: no lock is left behind by the one before.
+        for result in
+            [device.join("node-4").map(drop), device.release("node-1").map(drop), device.lookup("node-1").map(drop)]
+        {
+            let error = result.expect_err("a broken table");
+            assert!(matches!(error, Error::TableChecksum { .. } | Error::TableTooShort { .. }), "{error}");
+        }
+        assert!(Device::open(&path, CLUSTER).is_err());
+        assert!(Device::open_or_create(&path, CLUSTER).is_err());
+        assert_eq!(fs::read(&path).unwrap(), bytes, "it was written over");
+    }
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(device.lookup("node-1").unwrap(), Some(28));
+    assert_eq!(device.table().unwrap().entries.len(), 3);
+}
+
+#[test]
+fn d6_a_table_that_contradicts_itself_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    let device = Device::create(&path, CLUSTER).unwrap();
+    device.join("node-1").unwrap();
+    let mut table = device.table().unwrap();
+    table.usage.clear();
+    let bytes = table.marshal();
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(device.join("node-2"), Err(Error::Inconsistent { .. })));
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn s1_7_another_cluster_is_refused_and_so_is_a_table_that_is_gone() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    assert!(matches!(Device::open(&path, CLUSTER), Err(Error::NoTable { .. })));
+    let device = Device::create(&path, CLUSTER).unwrap();
+    device.join("node-1").unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(Device::create(&path, CLUSTER), Err(Error::TableExists { .. })));
+    assert!(matches!(Device::open(&path, "another"), Err(Error::TableCluster { .. })));
+    assert!(matches!(Device::open_or_create(&path, "another"), Err(Error::TableCluster { .. })));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(device.join("node-2"), Err(Error::NoTable { .. })));
+    assert!(!path.exists(), "a table that was lost is not made up");
+    let nowhere = Device::create(folder.path().join("no/such/nodes"), CLUSTER).unwrap_err();
+    assert!(matches!(&nowhere, Error::Store(error) if error.kind() == ErrorKind::Io), "{nowhere}");
+}
+
+/// What source 1 removed was written at the next tick only: S1-10. Neither the file nor the folder was ever synced: S1-14;
+/// here `write` syncs both before it returns, and what it leaves behind is the table alone.
+#[test]
+fn what_a_call_has_told_of_is_in_the_file() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    let device = Device::create(&path, CLUSTER).unwrap();
+    let read = || Table::unmarshal(&fs::read(&path).unwrap(), CLUSTER).unwrap();
+    assert_eq!(device.join("node-1").unwrap(), 28);
+    assert_eq!(read().usage[&28], "node-1");
+    assert_eq!((device.lookup("node-1").unwrap(), device.node_of(28).unwrap().as_deref()), (Some(28), Some("node-1")));
+    let before = fs::read(&path).unwrap();
+    assert_eq!(device.join("node-1").unwrap(), 28);
+    assert_eq!(fs::read(&path).unwrap(), before, "nothing has changed, so nothing is written");
+    assert_eq!(device.release("node-1").unwrap(), 28);
+    assert!(read().usage.is_empty());
+    assert!(matches!(device.release("node-1"), Err(Error::UnknownNode { .. })));
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["nodes", "nodes.lock"]);
+}
+
+#[test]
+fn what_a_dead_writer_left_behind_is_no_obstacle() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    let device = Device::create(&path, CLUSTER).unwrap();
+    fs::write(folder.path().join("nodes.tmp"), b"half a table").unwrap();
+    device.join("node-1").unwrap();
+    // Whoever tidies up lock files is none either.
+    fs::remove_file(folder.path().join("nodes.lock")).unwrap();
+    device.join("node-2").unwrap();
+    assert_eq!(device.table().unwrap().entries.len(), 2);
+}
+
+#[test]
+fn every_way_to_the_file_is_one_table_and_keeps_its_mode() {
+    let folder = folder();
+    let (path, link) = (folder.path().join("nodes"), folder.path().join("link"));
+    let device = Device::create(&path, CLUSTER).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink(&path, &link).unwrap();
+    Device::open(&link, CLUSTER).unwrap().join("node-1").unwrap();
+    assert_eq!(device.lookup("node-1").unwrap(), Some(28));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "the link was replaced");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+}

@@ -1,0 +1,114 @@
+//! Barriers: nobody goes on before all have come, and all go on then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::thread;
+
+use slotguard::Deadline;
+use slotguard::ErrorKind;
+use slotguard::backend::Backend;
+use slotguard::conformance::{Mortal, Subject};
+use slotguard::recipe::{Barrier, DoubleBarrier, Error};
+
+use crate::member::{SHORT, member, member_for, names, put_as_another, soon, until_there};
+use crate::on_every_backend;
+
+on_every_backend! {
+    all_go_on_when_the_last_has_come_again_and_again,
+    who_gave_up_is_not_counted,
+    the_dead_are_not_counted,
+    who_loses_its_session_is_told,
+    another_number_of_parties_is_refused,
+    what_is_no_barrier_is_refused,
+}
+
+fn barrier<S: Subject>(subject: &S, parties: u32) -> Barrier<S::Store> {
+    Barrier::new(&member(subject.client()), "phase", parties).expect("a name")
+}
+
+fn all_go_on_when_the_last_has_come_again_and_again(subject: &impl Subject) {
+    const PARTIES: u64 = 5;
+    const ROUNDS: u64 = 20;
+    let (come, last) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..PARTIES {
+            scope.spawn(|| {
+                let barrier = barrier(subject, PARTIES as u32);
+                for round in 1..=ROUNDS {
+                    come.fetch_add(1, SeqCst);
+                    let passed = barrier.wait(&Deadline::never()).unwrap();
+                    assert_eq!(passed.generation, round);
+                    assert!(come.load(SeqCst) >= round * PARTIES, "somebody has not come");
+                    last.fetch_add(passed.last.into(), SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(last.into_inner(), ROUNDS, "one of all is the last, each time");
+    assert_eq!(names(&subject.client(), "phase/b/"), [""; 0]);
+    assert!(barrier(subject, PARTIES as u32).wait(&Deadline::now()).is_err());
+}
+
+fn who_gave_up_is_not_counted(subject: &impl Subject) {
+    let error = barrier(subject, 3).wait(&soon()).expect_err("it is alone");
+    assert!(matches!(error, Error::NotAllThere { there: 1, parties: 3, .. }), "{error}");
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| barrier(subject, 3).wait(&Deadline::never()));
+        until_there(subject, "phase/b/", 1);
+        let error = barrier(subject, 3).wait(&soon()).expect_err("they are two");
+        assert!(matches!(error, Error::NotAllThere { there: 2, .. }), "{error}");
+        assert!(!waiter.is_finished());
+        let second = scope.spawn(|| barrier(subject, 3).wait(&Deadline::never()));
+        until_there(subject, "phase/b/", 2);
+        assert!(barrier(subject, 3).wait(&Deadline::now()).unwrap().last, "who makes it full need not wait");
+        assert!(!waiter.join().unwrap().unwrap().last && !second.join().unwrap().unwrap().last);
+    });
+}
+
+fn the_dead_are_not_counted(subject: &impl Mortal) {
+    // Generation 1 of 2 parties, of which one has come and dies.
+    assert!(barrier(subject, 2).wait(&Deadline::now()).is_err());
+    let victim = subject.client();
+    let (lease, _) = put_as_another(&victim, "phase/b/x", b"1 1 0 victim");
+    subject.kill(victim, &[lease]);
+    let error = barrier(subject, 2).wait(&soon()).expect_err("the other is dead");
+    assert!(matches!(error, Error::NotAllThere { there: 1, .. }), "{error}");
+    // As long as it lives it is.
+    let lives = subject.client();
+    put_as_another(&lives, "phase/b/y", b"1 1 0 somebody");
+    assert!(barrier(subject, 2).wait(&Deadline::now()).unwrap().last);
+}
+
+fn who_loses_its_session_is_told(subject: &impl Subject) {
+    let session = member_for(&Arc::new(subject.client()), SHORT);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| Barrier::new(&session, "phase", 2).unwrap().wait(&Deadline::never()));
+        subject.pass(SHORT);
+        let ended = waiter.join().unwrap().expect_err("its session is over");
+        assert!(matches!(&ended, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{ended}");
+    });
+    let error = barrier(subject, 2).wait(&soon()).expect_err("nobody else is there");
+    assert!(matches!(error, Error::NotAllThere { there: 1, .. }), "{error}");
+}
+
+fn another_number_of_parties_is_refused(subject: &impl Subject) {
+    assert!(barrier(subject, 2).wait(&Deadline::now()).is_err());
+    let error = barrier(subject, 3).wait(&Deadline::never()).expect_err("they are two");
+    assert!(matches!(error, Error::OtherCount { asked: 3, found: 2, .. }), "{error}");
+    // A double barrier of the same name is another thing.
+    assert!(DoubleBarrier::new(&member(subject.client()), "phase", 1).unwrap().enter(&Deadline::now()).is_ok());
+}
+
+fn what_is_no_barrier_is_refused<S: Subject>(subject: &S) {
+    let session = member(subject.client());
+    let none = Barrier::new(&session, "phase", 0).expect_err("nobody");
+    assert!(matches!(none, Error::BadCount { what: "barrier", asked: 0, .. }), "{none}");
+    let none = DoubleBarrier::new(&session, "phase", 0).expect_err("nobody");
+    assert!(matches!(none, Error::BadCount { what: "double barrier", asked: 0, .. }), "{none}");
+    for name in ["", "a\0b", &"x".repeat(S::Store::LIMITS.name - 35)] {
+        let error = Barrier::new(&session, name, 1).expect_err("no name");
+        assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::BadName), "{error}");
+    }
+    let alone = Barrier::new(&session, &"x".repeat(S::Store::LIMITS.name - 36), 1).unwrap();
+    assert!((1..=3).all(|round| alone.wait(&Deadline::now()).unwrap().generation == round));
+}

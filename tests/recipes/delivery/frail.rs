@@ -1,0 +1,117 @@
+//! A store whose client dies at one of its commits, or is kept waiting before one.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use slotguard::backend::{Backend, Limits, Meta, Op};
+use slotguard::{Deadline, Error, Lease, Outcome, Result, Revision};
+
+type Hook<B> = Box<dyn FnOnce(&B) + Send>;
+
+/// One process's way to a store.
+pub struct Frail<B> {
+    pub store: B,
+    /// How many commits are left to it.
+    left: AtomicU32,
+    /// Whether the last one takes place, unheard.
+    applies: bool,
+    dead: AtomicBool,
+    before: Mutex<Option<Hook<B>>>,
+}
+
+impl<B: Backend> Frail<B> {
+    /// One that dies at its commit number `commits`, counted from 0, which takes place or not.
+    pub fn dies_at(store: B, commits: u32, applies: bool) -> Arc<Self> {
+        let (left, dead) = (AtomicU32::new(commits), AtomicBool::new(false));
+        Arc::new(Self { store, left, applies, dead, before: Mutex::new(None) })
+    }
+
+    /// One that lives.
+    pub fn new(store: B) -> Arc<Self> {
+        Self::dies_at(store, u32::MAX, false)
+    }
+
+    /// Runs this before the next commit.
+    pub fn before_next_commit(&self, hook: impl FnOnce(&B) + Send + 'static) {
+        *self.before.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(SeqCst)
+    }
+
+    fn alive(&self) -> Result<()> {
+        if self.is_dead() { Err(Error::Retired) } else { Ok(()) }
+    }
+}
+
+impl<B: Backend> Backend for Frail<B> {
+    type Key = B::Key;
+    type Watch<'a>
+        = B::Watch<'a>
+    where
+        Self: 'a;
+
+    const LIMITS: Limits = B::LIMITS;
+
+    fn key(&self, name: &str) -> Result<B::Key> {
+        self.store.key(name)
+    }
+
+    fn read(&self, key: &B::Key, into: &mut Vec<u8>) -> Result<(Option<Meta>, Revision)> {
+        self.alive()?;
+        self.store.read(key, into)
+    }
+
+    fn range(&self, prefix: &str, visit: &mut dyn FnMut(B::Key, &[u8], Meta)) -> Result<Revision> {
+        self.alive()?;
+        self.store.range(prefix, visit)
+    }
+
+    fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
+        let hook = self.before.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook(&self.store);
+        }
+        self.alive()?;
+        if self.left.load(SeqCst) == 0 {
+            self.dead.store(true, SeqCst);
+            if self.applies {
+                self.store.commit(ops)?;
+            }
+            return Err(Error::Retired);
+        }
+        self.left.fetch_sub(1, SeqCst);
+        self.store.commit(ops)
+    }
+
+    fn wait(&self, key: &B::Key, newer_than: Revision, deadline: &Deadline) -> Result<bool> {
+        self.alive()?;
+        self.store.wait(key, newer_than, deadline)
+    }
+
+    fn watch(&self, prefix: &str, from: Revision) -> Result<B::Watch<'_>> {
+        self.alive()?;
+        self.store.watch(prefix, from)
+    }
+
+    fn grant(&self, time_to_live: Duration) -> Result<Lease> {
+        self.alive()?;
+        self.store.grant(time_to_live)
+    }
+
+    fn renew(&self, lease: Lease) -> Result<Instant> {
+        self.alive()?;
+        self.store.renew(lease)
+    }
+
+    fn revoke(&self, lease: Lease) -> Result<()> {
+        self.alive()?;
+        self.store.revoke(lease)
+    }
+
+    fn now(&self) -> Instant {
+        self.store.now()
+    }
+}

@@ -1,0 +1,165 @@
+//! A row of a database changed in turns: every call is one effect, and nobody overlooks what the dead left open.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use slotguard::backend::{Backend, Op, Session};
+use slotguard::conformance::Subject;
+use slotguard::recipe::{self, Error, Guarded};
+use slotguard::{Deadline, Token, Version, fnv1a64};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn join<S: Subject>(subject: &S) -> Arc<Session<S::Store>> {
+    recipe::join(&Arc::new(subject.client()), LONG).unwrap()
+}
+
+/// A table with one row, as far from its callers as a database: reading and writing are two calls, and nothing but the
+/// guard keeps them together. It keeps what it was told, in the order in which it was told.
+#[derive(Default)]
+struct Table {
+    value: AtomicU64,
+    log: Mutex<Vec<(Version, Token)>>,
+    inside: AtomicBool,
+}
+
+impl Table {
+    /// Adds one in a turn.
+    fn add_one<B: Backend>(&self, guarded: &Guarded<B>) {
+        let mut turn = guarded.enter(&Deadline::never()).unwrap();
+        assert!(!self.inside.swap(true, SeqCst), "two have their turn at once");
+        assert_eq!(turn.abandoned(), None);
+        let before = self.value.load(SeqCst);
+        thread::yield_now();
+        turn.intend(&(before + 1).to_le_bytes()).unwrap();
+        self.value.store(before + 1, SeqCst);
+        self.log.lock().unwrap().push((Version(turn.version().0 + 1), turn.token()));
+        self.inside.store(false, SeqCst);
+        turn.commit(&(before + 1).to_le_bytes()).unwrap();
+    }
+}
+
+/// Source 5's compare-and-swap guarded nothing: it read the word it compared with itself, so up to 29 writers were inside at
+/// once, and what the memory said was not what the database said (S5-1, S5-5, S5-9).
+fn b23_each_of_many_calls_is_one_effect_and_the_order_of_the_table_is_the_order_of_commits(subject: &impl Subject) {
+    let table = Table::default();
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+                (0..25).for_each(|_| table.add_one(&guarded));
+            });
+        }
+    });
+    let state = Guarded::new(&join(subject), "rows/7").unwrap().read().unwrap();
+    assert_eq!(table.value.load(SeqCst), 400, "an effect for each call");
+    assert_eq!((state.version, state.intent), (400, None));
+    assert_eq!(state.value, 400u64.to_le_bytes());
+    let log = table.log.into_inner().unwrap();
+    assert!(log.iter().map(|(version, _)| version.0).eq(1..=400), "the table was written in the order of commits");
+    assert!(log.windows(2).all(|pair| pair[0].1 < pair[1].1), "tokens grow from turn to turn");
+    assert_eq!(state.token, log[399].1);
+}
+
+/// Source 5 had one word for all users (S5-2), in memory of one process (S5-6).
+fn things_of_other_names_are_not_in_the_way(subject: &impl Subject) {
+    let (one, other) = (join(subject), join(subject));
+    let first = Guarded::new(&one, "rows/1").unwrap();
+    let turn = first.enter(&Deadline::now()).unwrap();
+    let free = Guarded::new(&other, "rows/2").unwrap().enter(&Deadline::now()).unwrap();
+    let taken = Guarded::new(&other, "rows/1").unwrap().enter(&Deadline::now()).unwrap_err();
+    let Error::InUse(in_use) = &taken else { panic!("{taken}") };
+    assert_eq!(in_use.holders[0].token, turn.token());
+    assert!(taken.to_string().contains("rows/1"), "{taken}");
+    drop(free);
+}
+
+/// Source 5 took equal content for "nothing has changed": the token was a hash of the value (S5-3).
+fn a_commit_of_what_was_there_before_counts(subject: &impl Subject) {
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    for count in 1..=3 {
+        let turn = guarded.enter(&Deadline::now()).unwrap();
+        assert_eq!(turn.version(), Version(count - 1));
+        assert_eq!(turn.commit(b"same").unwrap(), Version(count));
+    }
+}
+
+/// Where the write outside failed, source 5's memory said that it was done (S5-7).
+fn what_was_not_written_is_taken_back(subject: &impl Subject) {
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    guarded.enter(&Deadline::now()).unwrap().commit(b"one").unwrap();
+    let before = guarded.read().unwrap();
+    let mut turn = guarded.enter(&Deadline::now()).unwrap();
+    let intent = turn.intend(b"two").unwrap();
+    assert_eq!((intent.before, intent.after), (fnv1a64(b"one"), fnv1a64(b"two")));
+    assert_eq!(guarded.read().unwrap().intent, Some(intent));
+    turn.withdraw().unwrap();
+    assert_eq!(guarded.read().unwrap(), before);
+    assert_eq!(guarded.enter(&Deadline::now()).unwrap().abandoned(), None);
+}
+
+fn an_intent_that_was_neither_committed_nor_withdrawn_is_found_until_it_is_settled(subject: &impl Subject) {
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    let mut turn = guarded.enter(&Deadline::now()).unwrap();
+    let intent = turn.intend(b"new").unwrap();
+    // As when a call in between fails, or panics: nobody knows how far it came.
+    drop(turn);
+    for _ in 0..2 {
+        let found = guarded.enter(&Deadline::now()).unwrap();
+        assert_eq!(found.abandoned(), Some(intent));
+        // It has no intent of its own to take back.
+        found.withdraw().unwrap();
+    }
+    let found = guarded.enter(&Deadline::now()).unwrap();
+    found.commit(b"new").unwrap();
+    assert_eq!(guarded.enter(&Deadline::now()).unwrap().abandoned(), None);
+}
+
+/// The lease has ended while its owner was stopped: what it does then is refused, and the other's change stands.
+fn a_late_turn_changes_nothing(subject: &impl Subject) {
+    let store = Arc::new(subject.client());
+    let short = Duration::from_millis(200);
+    let session = Session::manual(&store, "sessions/late", b"", short).unwrap().mine().unwrap();
+    let late = Guarded::new(&Arc::new(session), "rows/7").unwrap();
+    let mut turn = late.enter(&Deadline::now()).unwrap();
+    let intent = turn.intend(b"late").unwrap();
+    subject.pass(short * 2);
+    assert!(!turn.alive());
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    let next = guarded.enter(&Deadline::never()).unwrap();
+    assert!(next.token() > intent.token);
+    assert_eq!(next.abandoned(), Some(intent));
+    next.commit(b"next").unwrap();
+    let state = guarded.read().unwrap();
+    assert!(matches!(turn.check(), Err(Error::NotHolder { .. })));
+    assert!(matches!(turn.intend(b"later"), Err(Error::NotHolder { .. })));
+    assert!(matches!(turn.commit(b"latest"), Err(Error::NotHolder { .. })));
+    assert_eq!(guarded.read().unwrap(), state);
+}
+
+fn an_entry_of_something_else_is_refused_and_left_alone(subject: &impl Subject) {
+    let session = join(subject);
+    let key = session.store().key("rows/7").unwrap();
+    session.store().commit(&[Op::put(&key, b"not ours")]).unwrap();
+    let guarded = Guarded::new(&session, "rows/7").unwrap();
+    let error = guarded.enter(&Deadline::now()).unwrap_err();
+    assert!(matches!(&error, Error::NotARecord { length: 8, .. }), "{error}");
+    assert!(error.to_string().contains("rows/7") && error.to_string().contains("use a name"), "{error}");
+    let mut value = Vec::new();
+    session.store().read(&key, &mut value).unwrap();
+    assert_eq!(value, b"not ours");
+    assert!(guarded.lock().status().unwrap().holders.is_empty(), "who was refused does not keep the turn");
+    assert!(Guarded::new(&session, "").is_err() && Guarded::new(&session, &"n".repeat(255)).is_err());
+}
+
+crate::on_every_backend! {
+    b23_each_of_many_calls_is_one_effect_and_the_order_of_the_table_is_the_order_of_commits,
+    things_of_other_names_are_not_in_the_way,
+    a_commit_of_what_was_there_before_counts,
+    what_was_not_written_is_taken_back,
+    an_intent_that_was_neither_committed_nor_withdrawn_is_found_until_it_is_settled,
+    a_late_turn_changes_nothing,
+    an_entry_of_something_else_is_refused_and_left_alone,
+}
