@@ -8,9 +8,9 @@ mod in_segment;
 mod weather;
 
 mod assignment;
-mod delivery;
 mod barrier;
 mod counter;
+mod delivery;
 mod double_barrier;
 mod election;
 mod every_backend;

@@ -174,7 +174,7 @@ fn remove(segment: Segment, path: &Path, folder: &Scratch, refused: &mut Finding
 }
 
 /// A call that must succeed now that nobody is in the way.
-fn hold(answer: Result<(), slotguard::Error>, what: &str, refused: &mut Findings) {
+fn hold(answer: Result<(), impl std::fmt::Debug>, what: &str, refused: &mut Findings) {
     let error = answer.err();
     refused.expect(error.is_none(), || format!("{what} when all had left: {error:?}"));
 }

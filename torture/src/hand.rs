@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use slotguard::recipe;
 use slotguard::{Deadline, Draft, Error, ErrorKind, Outcome as Swapped, Record, Segment, Stamp, Version};
 
 use crate::check::Promise;
@@ -44,6 +45,14 @@ pub enum Broken {
     Undead = 14,
     /// The value of another name, or of none.
     OtherName = 15,
+    /// What is read under a lock for readers was written meanwhile.
+    Unlocked = 16,
+    /// Somebody who follows an election was told of an older term than before.
+    TermBack = 17,
+    /// The thing outside is further ahead of what was counted than one change.
+    Uncounted = 18,
+    /// Lookups of nodes and of slots do not agree.
+    Inconsistent = 19,
 }
 
 /// What a log's number for a broken value means.
@@ -64,6 +73,10 @@ pub fn describe_broken(how: u64) -> &'static str {
         13 => "what this writer alone may delete is gone, or another's",
         14 => "an entry was there after its lease had been revoked",
         15 => "the value is not that of the name it was read by",
+        16 => "what was read under a reader's lock was written meanwhile",
+        17 => "an observer was told of an older term than before",
+        18 => "the thing outside and what was counted of it are not one change apart",
+        19 => "nodes and slots do not agree",
         _ => "broken in an unknown way",
     }
 }
@@ -71,10 +84,10 @@ pub fn describe_broken(how: u64) -> &'static str {
 /// Which promise a broken value breaks.
 pub fn promise_of_broken(how: u64) -> Promise {
     match how {
-        9 => Promise::P5,
-        10..=12 => Promise::P6,
-        13 => Promise::P1,
-        14 => Promise::P7,
+        9 | 19 => Promise::P5,
+        10..=12 | 17 => Promise::P6,
+        13 | 18 => Promise::P1,
+        14 | 16 => Promise::P7,
         _ => Promise::P3,
     }
 }
@@ -248,6 +261,24 @@ impl<'a> Hand<'a> {
             ErrorKind::Held => Outcome::Held,
             ErrorKind::LeaseLost | ErrorKind::LeaseExpired => Outcome::LeaseLost,
             ErrorKind::TimedOut => Outcome::TimedOut,
+            _ => {
+                self.note(&format!("{:?}: {error}", open.author()));
+                Outcome::Failed
+            }
+        };
+        open.finish(outcome, 0, 0);
+        outcome
+    }
+
+    /// The same of a recipe's answer.
+    pub fn refused_by(&self, open: Open<'_>, error: &recipe::Error) -> Outcome {
+        use recipe::Error::{Evicted, InUse, MemberLost, MemberTaken, NotHolder, SlotsFull, Store, Unacknowledged, UnknownNode};
+        let outcome = match error {
+            Store(error) => return self.refused(open, error),
+            NotHolder { .. } | Evicted { .. } | MemberLost { .. } => Outcome::LeaseLost,
+            InUse(_) => Outcome::TimedOut,
+            MemberTaken { .. } => Outcome::Held,
+            SlotsFull { .. } | UnknownNode { .. } | Unacknowledged { .. } => Outcome::Declined,
             _ => {
                 self.note(&format!("{:?}: {error}", open.author()));
                 Outcome::Failed

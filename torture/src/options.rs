@@ -15,13 +15,15 @@ Kills, stops and counts: shows that slotguard loses nothing, beside controls tha
 Usage: torture [OPTIONS]
 
   --seed N        what the run is drawn from, decimal or 0x…     [default: from the clock]
-  --seconds N     length of the sustained phase; the workloads after it take a quarter of it each   [default: 20]
+  --seconds N     length of the sustained phase; the workloads after it take a quarter of it each, those on
+                  recipes a fifth                                [default: 20]
   --processes N   processes that update once each; a tenth of them makes --updates each   [default: 1000]
   --threads N     threads that update once each                  [default: 1000]
   --updates N     updates of each of the many-times processes    [default: 1000]
   --payload N     longest value in bytes                         [default: 256]
   --mode MODE     all, naive, flock or ours                      [default: all]
-  --workload W    records (with the controls), bank, churn, leases, watch, or several with commas   [default: all]
+  --workload W    records (with the controls), bank, churn, leases, watch, lock, election, guard, assignment,
+                  delivery, or several with commas               [default: all]
   --json          the summary on stdout, words on stderr
   --help          this text
 
@@ -56,7 +58,8 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What people can pick: single records with their controls, or one of the workloads on several records or on names.
+/// What people can pick: single records with their controls, or one of the workloads on several records,
+/// on names or on recipes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Workload {
@@ -65,10 +68,26 @@ pub enum Workload {
     Churn,
     Leases,
     Watch,
+    Lock,
+    Election,
+    Guard,
+    Assignment,
+    Delivery,
 }
 
 impl Workload {
-    pub const ALL: [Self; 5] = [Self::Records, Self::Bank, Self::Churn, Self::Leases, Self::Watch];
+    pub const ALL: [Self; 10] = [
+        Self::Records,
+        Self::Bank,
+        Self::Churn,
+        Self::Leases,
+        Self::Watch,
+        Self::Lock,
+        Self::Election,
+        Self::Guard,
+        Self::Assignment,
+        Self::Delivery,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -77,7 +96,17 @@ impl Workload {
             Self::Churn => "churn",
             Self::Leases => "leases",
             Self::Watch => "watch",
+            Self::Lock => "lock",
+            Self::Election => "election",
+            Self::Guard => "guard",
+            Self::Assignment => "assignment",
+            Self::Delivery => "delivery",
         }
+    }
+
+    /// Whether it goes through a recipe.
+    pub fn is_of_recipes(self) -> bool {
+        self >= Self::Lock
     }
 }
 

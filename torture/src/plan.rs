@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::options::{Mode, Options, Workload};
 use crate::random::Random;
 use crate::torment::{Lives, Slot, Torment};
-use crate::workloads::{Scenario, bank, churn, leases, watch};
+use crate::workloads::turns::Way;
+use crate::workloads::{Scenario, bank, churn, leases, letters, slots, turns, watch};
 
 /// Processes that are alive at the same time when many come in waves.
 pub const WAVE: u32 = 100;
@@ -22,6 +23,8 @@ const ENTRIES_A_SECOND: u64 = 200_000;
 /// Each workload on several records or on names lasts this part of the sustained phase, but never less than
 /// [`SHORTEST`].
 const SHARE: u32 = 4;
+/// Those on recipes this part.
+const SHARE_OF_RECIPES: u32 = 5;
 /// Long enough for everything that must happen to happen.
 const SHORTEST: Duration = Duration::from_secs(2);
 
@@ -47,6 +50,9 @@ pub enum PhaseWork {
     Churn(churn::Plan),
     Leases(leases::Plan),
     Watch(watch::Plan),
+    Turns(turns::Plan),
+    Slots(slots::Plan),
+    Letters(letters::Plan),
 }
 
 impl PhaseWork {
@@ -63,6 +69,13 @@ impl PhaseWork {
             Self::Churn(_) => Workload::Churn,
             Self::Leases(_) => Workload::Leases,
             Self::Watch(_) => Workload::Watch,
+            Self::Turns(plan) => match plan.way() {
+                Way::Lock => Workload::Lock,
+                Way::Election => Workload::Election,
+                Way::Guard => Workload::Guard,
+            },
+            Self::Slots(_) => Workload::Assignment,
+            Self::Letters(_) => Workload::Delivery,
         }
     }
 
@@ -74,6 +87,9 @@ impl PhaseWork {
             Self::Churn(plan) => Some(plan),
             Self::Leases(plan) => Some(plan),
             Self::Watch(plan) => Some(plan),
+            Self::Turns(plan) => Some(plan),
+            Self::Slots(plan) => Some(plan),
+            Self::Letters(plan) => Some(plan),
         }
     }
 
@@ -177,26 +193,30 @@ pub fn phases(options: &Options) -> Vec<Phase> {
     if !options.mode.includes(Mode::Ours) {
         return phases;
     }
-    let whole = (Duration::from_secs(options.seconds) / SHARE).max(SHORTEST);
-    let seed = options.seed;
-    for workload in &options.workloads {
-        phases.extend(match workload {
-            Workload::Records => Vec::new(),
-            Workload::Bank => {
-                rounds("bank", whole, |round, length| PhaseWork::Bank(bank::Plan::of(seed, round, length)))
-            }
-            Workload::Churn => {
-                rounds("churn", whole, |round, length| PhaseWork::Churn(churn::Plan::of(seed, round, length)))
-            }
-            Workload::Leases => {
-                rounds("leases", whole, |round, length| PhaseWork::Leases(leases::Plan::of(seed, round, length)))
-            }
-            Workload::Watch => {
-                rounds("watch", whole, |round, length| PhaseWork::Watch(watch::Plan::of(seed, round, length)))
-            }
-        });
+    for workload in options.workloads.iter().filter(|workload| **workload != Workload::Records) {
+        let share = if workload.is_of_recipes() { SHARE_OF_RECIPES } else { SHARE };
+        let whole = (Duration::from_secs(options.seconds) / share).max(SHORTEST);
+        phases
+            .extend(rounds(workload.name(), whole, |round, length| scenario(*workload, options.seed, round, length)));
     }
     phases
+}
+
+/// One round of a workload that is a scenario.
+fn scenario(workload: Workload, seed: u64, round: u64, length: Duration) -> PhaseWork {
+    let turns = |way| PhaseWork::Turns(turns::Plan::of(way, seed, round, length));
+    match workload {
+        Workload::Bank => PhaseWork::Bank(bank::Plan::of(seed, round, length)),
+        Workload::Churn => PhaseWork::Churn(churn::Plan::of(seed, round, length)),
+        Workload::Leases => PhaseWork::Leases(leases::Plan::of(seed, round, length)),
+        Workload::Watch => PhaseWork::Watch(watch::Plan::of(seed, round, length)),
+        Workload::Lock => turns(Way::Lock),
+        Workload::Election => turns(Way::Election),
+        Workload::Guard => turns(Way::Guard),
+        Workload::Assignment => PhaseWork::Slots(slots::Plan::of(seed, round, length)),
+        Workload::Delivery => PhaseWork::Letters(letters::Plan::of(seed, round, length)),
+        Workload::Records => unreachable!("single records are no scenario"),
+    }
 }
 
 /// The controls, and single records.

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use slotguard::{Error, Segment};
+use slotguard::{Error, Segment, recipe};
 
 use crate::control;
 use crate::hand::{AHEAD, Hand};
@@ -138,7 +138,7 @@ fn work(job: &Job) -> Result<(), Unable> {
             })?;
         }
         Work::Sustained { roles, records } => {
-            together(job, &history, roles.len(), |hand, number| act(hand, roles[number], records))?;
+            together(job, &history, roles.len(), |hand, number| Ok(act(hand, roles[number], records)?))?;
         }
         Work::Scenario(cast) => together(job, &history, cast.len(), |hand, number| cast.act(hand, number))?,
         Work::Closing => {
@@ -205,7 +205,7 @@ fn together(
     job: &Job,
     history: &History,
     roles: usize,
-    act: impl Fn(&mut Hand<'_>, usize) -> Result<(), Error> + Sync,
+    act: impl Fn(&mut Hand<'_>, usize) -> recipe::Result<()> + Sync,
 ) -> Result<(), Unable> {
     let first = job.layout.first_writer(job.slot);
     let Some(segment) = attach(job, history, first)? else {

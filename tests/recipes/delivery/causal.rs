@@ -62,9 +62,9 @@ fn history(seed: u64, messages: usize) -> Vec<Told> {
     let mut sent: Vec<Told> = Vec::new();
     while sent.len() < messages {
         let sender = draw(&mut state, 3);
-        for at in 0..sent.len() {
+        for earlier in &sent {
             if draw(&mut state, 2) == 0 {
-                nodes[sender].receive(sent[at].clone()).unwrap();
+                nodes[sender].receive(earlier.clone()).unwrap();
             }
         }
         let message = send(&mut nodes[sender], sender as u32, sent.len());

@@ -13,6 +13,7 @@
 
 pub mod chain;
 pub mod claims;
+pub mod holds;
 pub mod numbers;
 pub mod order;
 pub mod reads;

@@ -43,17 +43,19 @@ pub enum Kind {
     Create = 14,
     /// churn: the names of one [`Create`](Self::Create), whose author is `previous` and revision `count`, deleted again.
     Delete = 15,
-    /// leases: the lease `extra` granted, or made to last its whole time again.
+    /// The lease `extra` granted, or made to last its whole time again; or, if `count` is not 0, found to last until then.
     Lend = 16,
-    /// leases: a name taken under the lease `extra`; `revision` is the token.
+    /// A name taken under the lease `extra`; `revision` is the token. Where that is drawn before it is one's turn, `version`
+    /// is the clock when it was. `count` says which names in which way, see [`crate::check::holds::Wanted`]; `previous` is
+    /// the token of an intent left by somebody dead.
     Take = 17,
-    /// leases: a write that names the token `extra`.
+    /// A write that names the token `extra`.
     Guarded = 18,
-    /// leases: a name given back by who held it with the token `extra`.
+    /// A name given back by who held it with the token `extra`.
     Leave = 19,
-    /// leases: the lease `extra` ended by its owner; `revision` is the clock after that.
+    /// The lease `extra` ended by its owner; `revision` is the clock after that.
     Revoke = 20,
-    /// leases: a name seen held with the token `revision`, under the lease `extra`.
+    /// A name seen held with the token `revision`, under the lease `extra` if it is not 0.
     Sight = 21,
     /// leases: an entry put under somebody else's lease `extra`.
     Lodge = 22,
@@ -63,10 +65,25 @@ pub enum Kind {
     Batch = 24,
     /// watch: what a watcher knew when it was told the last word; `extra` is a digest of it.
     View = 25,
+    /// guard: the turn `extra` counts the change that made the row's version `count`; `version` is the number it got.
+    Settle = 26,
+    /// delivery: `record` sends; `version` is the message's number.
+    Send = 27,
+    /// delivery: what `record` does for a message, acknowledged by the same commit; `extra` is the author of its [`Send`](Self::Send).
+    Deliver = 28,
+    /// delivery: `record` takes part; `version` is 1 if it goes on where it was.
+    Join = 29,
+    /// assignment: node `record` gets slot `version`; `revision` is the generation.
+    Place = 30,
+    /// assignment: the slot of node `record` is released, whoever has it; found was slot `version`, generation `revision`.
+    /// If a [`Sweep`](Self::Sweep) did it, that is `previous`.
+    Free = 31,
+    /// assignment: those who have been away for long are released; `version` is how many were.
+    Sweep = 32,
 }
 
 impl Kind {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 33] = [
         Self::Attach,
         Self::Update,
         Self::Swap,
@@ -93,6 +110,13 @@ impl Kind {
         Self::Pair,
         Self::Batch,
         Self::View,
+        Self::Settle,
+        Self::Send,
+        Self::Deliver,
+        Self::Join,
+        Self::Place,
+        Self::Free,
+        Self::Sweep,
     ];
 
     /// Where the revision comes from that the operation answers; `None`: it answers none.
@@ -101,10 +125,12 @@ impl Kind {
             Self::Update | Self::Swap | Self::Commit | Self::Grant => Some(Numbered::Drawn),
             Self::Transfer | Self::Create | Self::Delete => Some(Numbered::Drawn),
             Self::Take | Self::Guarded | Self::Leave | Self::Lodge | Self::Pair => Some(Numbered::Drawn),
-            Self::Read | Self::Sight => Some(Numbered::Seen),
+            Self::Send | Self::Deliver => Some(Numbered::Drawn),
+            Self::Read | Self::Sight | Self::Place | Self::Free => Some(Numbered::Seen),
             Self::Look | Self::Batch | Self::View | Self::Revoke => Some(Numbered::Clock),
             Self::Attach | Self::Wait | Self::Intend | Self::Renew => None,
             Self::Release | Self::Drop | Self::Torn | Self::Lend => None,
+            Self::Settle | Self::Join | Self::Sweep => None,
         }
     }
 }
@@ -183,7 +209,16 @@ impl Entry {
 
     /// Whether it is meant to leave a new version of its record, or of the ledger, entry or pair of that number.
     pub fn is_change(&self) -> bool {
-        matches!(self.kind, Kind::Update | Kind::Swap | Kind::Commit | Kind::Transfer | Kind::Guarded | Kind::Pair)
+        matches!(
+            self.kind,
+            Kind::Update
+                | Kind::Swap
+                | Kind::Commit
+                | Kind::Transfer
+                | Kind::Guarded
+                | Kind::Pair
+                | Kind::Deliver
+        )
     }
 
     pub fn is_acknowledged_change(&self) -> bool {

@@ -99,7 +99,7 @@ impl Next {
             Self::SameRecord => "killed while changing a record → its next change by another",
             Self::AnyRecord => "killed while changing none → the next change by another",
             Self::Grant => "killed while holding a claim → its next grant",
-            Self::HandOver => "a claim was given back or ran out → its next grant",
+            Self::HandOver => "a claim or a name was given back, or a claim ran out → its next grant",
             Self::Wake => "a change → the end of a wait for it",
             Self::Commit => "killed at work on several → the next commit by another",
             Self::Name => "killed while holding a name → its next holder",

@@ -1,4 +1,5 @@
-//! The workloads on several records and on names: transfers, keys that come and go, leases, watches.
+//! The workloads on several records, on names and on recipes: transfers, keys that come and go, leases, watches, and what
+//! people come for.
 //!
 //! Each is a folder: `mod.rs` says what there is and who does what, `work.rs` what a thread does, `check.rs` what must
 //! hold of the history and of what is left. They are run and tormented as single records are (see [`crate::run`]), and
@@ -10,22 +11,37 @@
 //! | [`churn`] | names created by one of several who want them, and deleted, for ever | one owner a name; nothing lost; room for as many at the end as at the beginning |
 //! | [`leases`] | names held under leases, and writes that name the holder's token | one holder a name; late writes refused; a dead one's name is free in time |
 //! | [`watch`] | pairs written together, and watchers who follow them | no pair ever torn apart; the last state arrives, also after a stop |
+//!
+//! Of the recipes, by the same means:
+//!
+//! | workload | what goes on | what must hold |
+//! |---|---|---|
+//! | `lock` ([`turns`]) | locks alone, with other readers, and several at once in any order; writes under the token | one holder, or readers only; late writes refused; the next one comes in time; no ticket left |
+//! | `election` ([`turns`]) | candidates, writes under the term, observers | one leader a term; an ex-leader is refused; terms only grow for whoever looks |
+//! | `guard` ([`turns`]) | rows of a file outside the store, changed in turns with an intent | every change of a row is counted once, in the rows' order, by its author or by who came next |
+//! | `assignment` ([`slots`]) | more nodes than slots join, are released, and swept away | one slot a node; who was released is refused; all slots can be had at the end |
+//! | `delivery` ([`letters`]) | members that send, and do something for each message with its acknowledgement | every message has its effect once at each member, none before what caused it |
 
 pub mod bank;
 pub mod churn;
 pub mod fill;
 pub mod leases;
+pub mod letters;
+pub mod slots;
+pub mod turns;
 pub mod watch;
 
 use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
 use crate::check::recovery::{Recovery, Times};
 use crate::check::{Promise, Scene, Verdicts};
 use crate::hand::Hand;
+use crate::history::{Kind, Outcome};
 use crate::report::thousands;
 use crate::torment::Torment;
 
@@ -51,7 +67,7 @@ pub trait Scenario {
 
     /// Looks at what is left, and holds it against the history. `scene.finals` is empty: which values there are to be
     /// looked at is the workload's to know.
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error>;
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined>;
 
     /// What a promise means here, in a few words; `None`: the workload has no part in it.
     fn words(&self, promise: Promise) -> Option<&'static str>;
@@ -64,6 +80,9 @@ pub enum Cast {
     Churn(Vec<churn::Role>),
     Leases(Vec<leases::Role>),
     Watch(Vec<watch::Role>),
+    Turns(Vec<turns::Role>),
+    Slots(Vec<slots::Role>),
+    Letters(Vec<letters::Role>),
 }
 
 impl Cast {
@@ -74,16 +93,22 @@ impl Cast {
             Self::Churn(roles) => roles.len(),
             Self::Leases(roles) => roles.len(),
             Self::Watch(roles) => roles.len(),
+            Self::Turns(roles) => roles.len(),
+            Self::Slots(roles) => roles.len(),
+            Self::Letters(roles) => roles.len(),
         }
     }
 
     /// The whole life of thread `number`.
-    pub fn act(&self, hand: &mut Hand<'_>, number: usize) -> Result<(), Error> {
+    pub fn act(&self, hand: &mut Hand<'_>, number: usize) -> Result<()> {
         match self {
-            Self::Bank(roles) => bank::act(roles[number], hand),
-            Self::Churn(roles) => churn::act(roles[number], hand),
-            Self::Leases(roles) => leases::act(roles[number], hand),
-            Self::Watch(roles) => watch::act(roles[number], hand),
+            Self::Bank(roles) => Ok(bank::act(roles[number], hand)?),
+            Self::Churn(roles) => Ok(churn::act(roles[number], hand)?),
+            Self::Leases(roles) => Ok(leases::act(roles[number], hand)?),
+            Self::Watch(roles) => Ok(watch::act(roles[number], hand)?),
+            Self::Turns(roles) => turns::act(roles[number], hand),
+            Self::Slots(roles) => slots::act(roles[number], hand),
+            Self::Letters(roles) => letters::act(roles[number], hand),
         }
     }
 }
@@ -157,6 +182,11 @@ impl fmt::Display for Number {
             Self::Milliseconds(milliseconds) => write!(f, "{milliseconds:.1} ms"),
         }
     }
+}
+
+/// How many operations of a kind came to an outcome.
+pub fn count(scene: &Scene<'_>, kind: Kind, outcome: Outcome) -> u64 {
+    scene.history.all().filter(|(_, entry)| entry.kind == kind && entry.outcome == outcome).count() as u64
 }
 
 /// How often, and how slow at most: two figures of one kind of recovery.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slotguard::backend::SharedMemory;
-use slotguard::{Error, Segment};
+use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
@@ -124,7 +124,7 @@ impl Scenario for Plan {
         Cast::Bank(self.roles[slot as usize].clone())
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
         let numbered = check::balance_sheet(&Numbered::new(segment))?;
         let named = check::balance_sheet(&Named::new(&store)?)?;

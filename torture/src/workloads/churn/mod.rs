@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slotguard::backend::SharedMemory;
-use slotguard::{Error, Segment};
+use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
@@ -108,7 +108,7 @@ impl Scenario for Plan {
         Cast::Churn(self.roles[slot as usize].clone())
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
         let left = check::left(&store)?;
         let mut examined = check::check(scene, &left, STEADY);

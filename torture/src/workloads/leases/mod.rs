@@ -14,14 +14,13 @@
 mod check;
 mod hold;
 mod lodge;
-mod register;
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slotguard::backend::{Backend, SharedMemory};
-use slotguard::{Error, Segment};
+use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Promise, Scene};
@@ -134,7 +133,7 @@ impl Scenario for Plan {
         Cast::Leases(self.roles[slot as usize].clone())
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
         let left = check::left(&store, self.terms)?;
         let mut examined = check::check(scene, self.terms, &left);

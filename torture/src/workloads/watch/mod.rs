@@ -163,7 +163,7 @@ impl Scenario for Plan {
         }
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined, Error> {
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
         let left = check::left(&store)?;
         Ok(check::check(scene, &left, |prefix| self.followers(prefix)))
