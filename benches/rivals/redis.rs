@@ -24,6 +24,9 @@ const TOGETHER: usize = 1_000;
 const RANGE: &str = "local found = {} for _, name in ipairs(redis.call('KEYS', ARGV[1])) do \
                      found[#found + 1] = redis.call('GET', name) end return found";
 
+/// Gives a lock back if it still has our token.
+const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
 /// Redis over a socket in the store's folder, without a port and without a file.
 pub struct Redis;
 
@@ -160,6 +163,47 @@ impl Store for Remote {
             1 => Ok(()),
             _ => Err(io::Error::other("the entry is gone")),
         }))
+    }
+
+    fn lock<'s>(&'s self, name: &str, time_to_live: Duration) -> io::Result<Option<Renewal<'s>>> {
+        let mut server = connect(&self.socket)?;
+        let release: String = cmd("SCRIPT").arg("LOAD").arg(RELEASE).query(&mut server).map_err(io::Error::other)?;
+        let name = name.to_owned();
+        let mut token = 0_u64;
+        Ok(Some(Box::new(move || {
+            token += 1;
+            let mut take = cmd("SET");
+            take.arg(&name).arg(token).arg("NX").arg("PX").arg(time_to_live.as_millis() as u64);
+            let taken: Option<String> = take.query(&mut server).map_err(io::Error::other)?;
+            let mut give = cmd("EVALSHA");
+            give.arg(&release).arg(1).arg(&name).arg(token);
+            match (taken, give.query(&mut server).map_err(io::Error::other)?) {
+                (Some(_), 1) => Ok(()),
+                other => Err(io::Error::other(format!("the lock was somebody else's: {other:?}"))),
+            }
+        })))
+    }
+
+    fn message<'s>(&'s self, name: &str) -> io::Result<Option<Renewal<'s>>> {
+        let mut server = connect(&self.socket)?;
+        let mut group = cmd("XGROUP");
+        group.arg("CREATE").arg(name).arg("bert").arg("$").arg("MKSTREAM");
+        group.exec(&mut server).map_err(io::Error::other)?;
+        let name = name.to_owned();
+        Ok(Some(Box::new(move || {
+            let failed = io::Error::other;
+            let id: String =
+                cmd("XADD").arg(&name).arg("*").arg("body").arg("hello").query(&mut server).map_err(failed)?;
+            let mut read = cmd("XREADGROUP");
+            read.arg("GROUP").arg("bert").arg("bert").arg("COUNT").arg(1).arg("STREAMS").arg(&name).arg(">");
+            let found: Value = read.query(&mut server).map_err(failed)?;
+            let done: u64 = cmd("XACK").arg(&name).arg("bert").arg(&id).query(&mut server).map_err(failed)?;
+            let gone: u64 = cmd("XDEL").arg(&name).arg(&id).query(&mut server).map_err(failed)?;
+            match (done, gone) {
+                (1, 1) => Ok(()),
+                _ => Err(io::Error::other(format!("not the message that was sent: {found:?}"))),
+            }
+        })))
     }
 }
 

@@ -33,6 +33,7 @@ mod memory;
 mod mutexed;
 mod ours;
 mod range;
+mod recipes;
 mod session;
 pub mod system;
 mod task;
@@ -98,6 +99,7 @@ fn everything(name: &str, notes: &[String], systems: &[&dyn System], options: Op
     watch::run(&mut run, systems)?;
     fanout::run(&mut run, systems)?;
     session::run(&mut run, systems)?;
+    recipes::run(&mut run, systems)?;
     memory::run(&mut run)?;
     if run.options.measures() {
         beside::finish(&mut run, systems);

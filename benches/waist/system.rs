@@ -54,6 +54,16 @@ pub trait Store: Sync {
         Err(io::Error::other("a store whose entries do not end was asked for a lease"))
     }
 
+    /// What has the lock of this name and gives it back, for at most so long; `None` if it has no locks like ours.
+    fn lock<'s>(&'s self, _name: &str, _time_to_live: Duration) -> io::Result<Option<Renewal<'s>>> {
+        Ok(None)
+    }
+
+    /// What sends a message, receives it and acknowledges it; `None` if it has no messages like ours.
+    fn message<'s>(&'s self, _name: &str) -> io::Result<Option<Renewal<'s>>> {
+        Ok(None)
+    }
+
     /// How often these entries have been put, all together, by the store's own count; `None` if it keeps none.
     fn writes(&self, _names: &[String]) -> io::Result<Option<u64>> {
         Ok(None)
@@ -65,7 +75,7 @@ pub trait Store: Sync {
     }
 }
 
-/// Puts off the end of an entry.
+/// Puts off the end of an entry, or does another thing once.
 pub type Renewal<'s> = Box<dyn FnMut() -> io::Result<()> + 's>;
 
 /// One user of a store.
