@@ -42,6 +42,8 @@ const FLOCK: &str = "flock";
 const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
 type OurSession = Arc<Session<SharedMemory>>;
+/// Takes a baton in its turn and hands it on.
+type Pass<'a> = &'a (dyn Fn() + Sync);
 
 /// Measures the rows that were asked for.
 pub fn run(run: &mut Run, systems: &[&dyn System]) -> io::Result<()> {
@@ -140,7 +142,7 @@ fn hand_over(run: &mut Run) -> io::Result<()> {
     };
     let pass_mutex = || parking_lot::MutexGuard::unlock_fair(mutex.lock());
     // Each kind in a lineup of its own: whoever waits for the others' turn would spin in its own.
-    let pairs: [(&str, &(dyn Fn() + Sync), &(dyn Fn() + Sync)); 3] = [
+    let pairs: [(&str, Pass<'_>, Pass<'_>); 3] = [
         (ours[0], &|| pass_lock(&mine.0), &|| pass_lock(&theirs.0)),
         (ours[1], &|| pass_lead(&mine.1), &|| pass_lead(&theirs.1)),
         (MUTEX, &pass_mutex, &pass_mutex),

@@ -23,7 +23,7 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/s/…` | a ticket: the number of permits, who; at most 48 bytes and the digits | from the asking to the release, at most by the session's lease |
+//! | `NAME/s/…` | a ticket: the number of permits, who; at most 38 bytes and the digits | from the asking to the release, at most by the session's lease |
 //!
 //! # How
 //! As in a [`lock`](super::lock) each draws a ticket in one commit, and the tickets with the smallest tokens have the

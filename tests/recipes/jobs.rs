@@ -186,7 +186,7 @@ fn b11_a_job_that_kills_its_workers_is_put_aside(subject: &impl Subject) {
     }
     assert_eq!(worker(subject).try_take().unwrap().unwrap().id(), "water");
     let dead = queue.dead("poison").unwrap().unwrap();
-    assert_eq!((&dead.why[..], &dead.payload[..]), ("its worker died in attempt 2", &b"drink"[..]));
+    assert_eq!((&dead.why[..], &dead.payload[..]), ("attempt 2 of 2 ended without a result", &b"drink"[..]));
     assert_eq!(queue.status().unwrap().dead, 1);
     assert!(queue.forget("poison").unwrap() && !queue.forget("poison").unwrap());
     queue.submit(&Job::new("poison", b"")).unwrap();

@@ -42,8 +42,8 @@
 //! # Several at once
 //! [`all`] draws the tickets of all its locks in one commit: they share one revision, which puts any two calls in the same
 //! order in every line where they meet. So of two that have locks in common one is ahead in all of them, whatever order
-//! each named them in, and nobody waits in a circle. It is one round trip for all and one token. Rather than locks taken
-//! one by one in the order of their names, for which k rounds would be needed, and a late place in the line of the last.
+//! each named them in, and nobody waits in a circle. It costs one round trip and gives one token, where locks taken one by
+//! one in the order of their names cost a round trip each and a later place in every line but the first.
 //! Who *holds* a lock while asking for another leaves that order: ask for all at once, or with a deadline.
 //!
 //! # When a process dies

@@ -106,7 +106,7 @@ pub struct Done {
 /// A job that was put aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dead {
-    /// Why: what the last worker said; that it died; that a job it depends on is dead; that it was cancelled.
+    /// Why: what the last worker said; that it ended without a word; that a job it depends on is dead; that it was cancelled.
     pub why: String,
     /// What it was to do.
     pub payload: Vec<u8>,

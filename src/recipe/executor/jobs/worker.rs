@@ -102,7 +102,11 @@ impl<B: Backend> Worker<B> {
                     continue;
                 }
                 if job.attempts >= job.most {
-                    self.jobs.bury(id, job, &format!("its worker died in attempt {}", job.attempts))?;
+                    self.jobs.bury(
+                        id,
+                        job,
+                        &format!("attempt {} of {} ended without a result", job.attempts, job.most),
+                    )?;
                     continue 'look;
                 }
                 if let Some(claimed) = self.claim(&queue, id, job)? {
@@ -129,6 +133,8 @@ impl<B: Backend> Worker<B> {
         ];
         ops.extend(old.iter().map(|(key, created)| Op::delete(key).if_created_at(*created)));
         if planted("executor: two take one job") {
+            // So that others look as well.
+            std::thread::yield_now();
             (ops[1].when, ops[2].when) = (When::Always, When::Exists);
         }
         match self.jobs.store.commit(&ops)? {
