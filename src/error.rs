@@ -56,11 +56,11 @@ pub enum Error {
     #[error("this thread is inside an update of the same segment; return from the closure first")]
     Busy,
 
-    /// Others changed the record faster than this call could read it.
-    #[error("record {record} changed under {rounds} attempts to read it; try again")]
+    /// Others changed it faster than this call could read it.
+    #[error("{what} changed under {rounds} attempts to read it; try again")]
     Outrun {
-        /// The record.
-        record: u32,
+        /// What: a record, a lease, the names of a prefix.
+        what: String,
         /// How often the call looked.
         rounds: u64,
     },

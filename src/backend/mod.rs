@@ -77,12 +77,21 @@ pub trait Backend: Send + Sync {
     /// Reads an entry; what `into` held is replaced (cleared if the entry is absent).
     ///
     /// The revision is one at which the entry was as returned: hand it to [`wait`](Backend::wait) to miss no change after.
+    ///
+    /// # Errors
+    /// Those of the store itself, as all calls have them: damaged ([`Error::Corrupt`](crate::Error::Corrupt)), removed
+    /// ([`Retired`](crate::Error::Retired)), the parent's of a forked child ([`Forked`](crate::Error::Forked)), changed
+    /// faster than it can be read ([`Outrun`](crate::Error::Outrun)). A backend may have to delete what a dead lease left,
+    /// and fail as a commit does.
     fn read(&self, key: &Self::Key, into: &mut Vec<u8>) -> Result<(Option<Meta>, Revision)>;
 
     /// Visits every entry whose name begins with `prefix`, in the order of names, all as of the one moment that is
     /// returned: it shows every commit up to that revision and none after.
     ///
     /// `visit` runs after the moment has been found, once an entry; it may call the backend.
+    ///
+    /// # Errors
+    /// As [`read`](Backend::read); nothing has been visited then.
     #[allow(clippy::type_complexity, reason = "a name for it would say less")]
     fn range(&self, prefix: &str, visit: &mut dyn FnMut(Self::Key, &[u8], Meta)) -> Result<Revision>;
 
@@ -103,7 +112,11 @@ pub trait Backend: Send + Sync {
     ///
     /// `true` says "read again": for an absent entry a backend that keeps no history may also say so when a neighbour of
     /// its has changed. Level-triggered as a watch is: what was undone before anybody looked (an absent entry created and
-    /// deleted again) may pass unnoticed. `newer_than` is what [`read`](Backend::read) returned, or the `modified` of what was read.
+    /// deleted again) may pass unnoticed. `newer_than` is what [`read`](Backend::read) returned, or the `modified` of what was
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled), and as [`read`](Backend::read).
     fn wait(&self, key: &Self::Key, newer_than: Revision, deadline: &Deadline) -> Result<bool>;
 
     /// Watches every entry whose name begins with `prefix` for changes at or after `from`.

@@ -329,7 +329,7 @@ impl Attachment {
                 self.arena.counters().corrupt.fetch_add(1, Relaxed);
                 Error::Corrupt { what, place, found }
             }
-            Fault::Outrun { rounds } => Error::Outrun { record, rounds },
+            Fault::Outrun { rounds } => Error::Outrun { what: format!("record {record}"), rounds },
             Fault::NoBlock { length: usize::MAX } => {
                 Error::Full { what: Resource::Revisions, limit: super::lane::LAST_REVISION, holders: Vec::new() }
             }

@@ -31,7 +31,7 @@ fn all() -> Vec<(Error, Vec<&'static str>)> {
         (lost(LeaseEnd::TakenOver(Token(930))), vec!["token 918", "token 930 has the record", "claim it anew"]),
         (lost(LeaseEnd::Replaced), vec!["token 918", "was changed since", "claim it anew"]),
         (Error::Busy, vec!["inside an update of the same segment", "return from the closure first"]),
-        (Error::Outrun { record: 7, rounds: 99 }, vec!["record 7", "99 attempts", "try again"]),
+        (Error::Outrun { what: "record 7".to_owned(), rounds: 99 }, vec!["record 7", "99 attempts", "try again"]),
         (Error::Forked, vec!["parent process", "Segment::reopen"]),
         (Error::Retired, vec!["removed", "open or create it again"]),
         (

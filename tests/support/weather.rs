@@ -50,7 +50,7 @@ pub fn weather<B: Backend>(store: B) -> Arc<Weather<B>> {
 }
 
 pub fn lost() -> Error {
-    Error::Outrun { record: 0, rounds: 1 }
+    Error::Outrun { what: "the weather".to_owned(), rounds: 1 }
 }
 
 /// Takes one from a counter that is not 0.

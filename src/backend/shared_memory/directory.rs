@@ -218,7 +218,7 @@ impl Directory {
             let middle = self.middle(path.nodes[depth].node());
             self.split(lane, path, depth, &middle)?;
         }
-        Err(Error::Outrun { record: path.leaf().record, rounds: ROUNDS })
+        Err(Error::Outrun { what: "the directory of names".to_owned(), rounds: ROUNDS })
     }
 
     /// The name at which a node is to be split in two.

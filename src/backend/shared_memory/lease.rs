@@ -347,5 +347,5 @@ impl SharedMemory {
 
 /// Others rewrote the lease as often as this call looked at it.
 fn outrun(lease: Lease) -> Error {
-    Error::Outrun { record: lease.place().record, rounds: ROUNDS }
+    Error::Outrun { what: format!("lease {lease}"), rounds: ROUNDS }
 }

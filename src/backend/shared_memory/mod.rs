@@ -312,7 +312,7 @@ impl SharedMemory {
             }
             return Ok(Presence::Present(place));
         }
-        Err(Error::Outrun { record: 0, rounds: ROUNDS })
+        Err(Error::Outrun { what: format!("key {:?}", key.as_ref()), rounds: ROUNDS })
     }
 
     /// A look on behalf of somebody who waits for a change after `known`, which an absence seen now moves on.

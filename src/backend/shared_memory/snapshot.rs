@@ -100,6 +100,11 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    /// What it is a picture of, for errors.
+    pub(super) fn what(&self) -> String {
+        format!("what begins with {:?}", String::from_utf8_lossy(&self.prefix))
+    }
+
     pub(super) fn new(prefix: &str) -> Self {
         let (leaves, gone, loose, groups) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
         Self { prefix: prefix.as_bytes().into(), leaves, gone, loose, groups, stale: true }
@@ -427,7 +432,7 @@ impl SharedMemory {
                 return Ok(Revision(revision));
             }
         }
-        Err(Error::Outrun { record: 0, rounds: ROUNDS.into() })
+        Err(Error::Outrun { what: picture.what(), rounds: ROUNDS.into() })
     }
 
     /// A commit that checks every head of a small picture: where it takes place, the picture is exact.

@@ -101,7 +101,7 @@ impl<'s> SharedWatch<'s> {
                 return Ok(revision);
             }
         }
-        Err(Error::Outrun { record: 0, rounds: ROUNDS })
+        Err(Error::Outrun { what: self.picture.what(), rounds: ROUNDS.into() })
     }
 
     /// The next picture, if there is something to tell of it.

@@ -97,7 +97,7 @@ impl SharedMemory {
                 Attempt::Lost => lane.back_off(self.arena(), 0),
             }
         }
-        Err(Error::Outrun { record: 0, rounds: ROUNDS })
+        Err(Error::Outrun { what: "the directory of names".to_owned(), rounds: ROUNDS })
     }
 
     /// Whether a condition does not hold now.
@@ -426,6 +426,6 @@ impl SharedMemory {
             lane.end_commit(self.arena());
             lane.back_off(self.arena(), place.record);
         }
-        Err(Error::Outrun { record: place.record, rounds: ROUNDS })
+        Err(Error::Outrun { what: format!("record {}", place.record), rounds: ROUNDS })
     }
 }
