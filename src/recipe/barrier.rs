@@ -39,12 +39,13 @@
 //! # When a process dies
 //! Having come and waiting, it is not counted any more: its ticket goes with the session's lease, and somebody else can come
 //! in its place. The one that makes the number full asks after each of the others before it commits. After that commit
-//! all go on, the dead ones excepted.
+//! all go on, the dead ones excepted. Who was stopped past its lease and wakes when its generation has passed, perhaps with
+//! another in its place, is told that its session is over.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::line::{Drawn, Line, wait_as};
+use super::line::{Drawn, Line, over, wait_as};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::Deadline;
@@ -76,7 +77,8 @@ impl<B: Backend> Barrier<B> {
     ///
     /// # Errors
     /// [`Error::NotAllThere`] once the deadline has passed; [`Error::OtherCount`] if the barrier is used for another number;
-    /// the store's. We are not counted after any of them.
+    /// [`Error::Damaged`]; the store's. We are not counted after any of them, but who is told
+    /// [`LeaseExpired`](crate::Error::LeaseExpired) may have been before its session ended.
     pub fn wait(&self, deadline: &Deadline) -> Result<Passed> {
         let (passed, drawn) = self.0.meet(deadline)?;
         drop(drawn);
@@ -118,13 +120,13 @@ impl<B: Backend> Gathering<B> {
         }
         let met = self.wait_passed(passed.generation, deadline);
         if matches!(met, Ok(true)) {
-            return Ok((passed, drawn));
+            return self.pass(passed, drawn);
         }
         if planted("barrier: who gave up is counted") {
             std::mem::forget(drawn);
         } else if !self.go(passed.generation, &mut drawn)? {
             // The last one came just now.
-            return Ok((passed, drawn));
+            return self.pass(passed, drawn);
         }
         met?;
         let (what, name) = (self.what, self.line.name().to_owned());
@@ -159,6 +161,18 @@ impl<B: Backend> Gathering<B> {
         }
     }
 
+    /// Goes on, the generation having passed: as one of it only if our ticket is there, because it was there then. In place
+    /// of one whose lease ended before, somebody else may have come.
+    fn pass(&self, passed: Passed, drawn: Drawn<B>) -> Result<(Passed, Drawn<B>)> {
+        match drawn.check() {
+            Err(Error::NotHolder { .. }) if !planted("barrier: who was replaced goes on") => {
+                Err(over(&self.line.session))
+            }
+            Err(error) if !matches!(error, Error::NotHolder { .. }) => Err(error),
+            _ => Ok((passed, drawn)),
+        }
+    }
+
     /// Takes our ticket back unless the generation has passed: `false`.
     fn go(&self, generation: u64, drawn: &mut Drawn<B>) -> Result<bool> {
         loop {
@@ -167,9 +181,13 @@ impl<B: Backend> Gathering<B> {
                 return Ok(false);
             }
             let same = format!("{now} {}", self.parties);
-            if drawn.try_give_back(&[Op::put(&self.arrivals, same.as_bytes()).when(before)])? || drawn.check().is_err()
-            {
+            if drawn.try_give_back(&[Op::put(&self.arrivals, same.as_bytes()).when(before)])? {
                 return Ok(true);
+            }
+            match drawn.check() {
+                Ok(()) => {}
+                Err(Error::NotHolder { .. }) => return Ok(true),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -204,8 +222,13 @@ impl<B: Backend> Gathering<B> {
         let session = &self.line.session;
         let mut value = Vec::new();
         loop {
-            let (_, seen_at) = session.store().read(&self.passed, &mut value)?;
-            let passed = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let (meta, seen_at) = session.store().read(&self.passed, &mut value)?;
+            let text = String::from_utf8_lossy(&value);
+            let damaged = |_| {
+                let what = format!("it holds {text:?}, no generation");
+                Error::Damaged { entry: self.passed.as_ref().to_owned(), what }
+            };
+            let passed: u64 = if meta.is_some() { text.parse().map_err(damaged)? } else { 0 };
             if generation <= passed {
                 return Ok(true);
             }

@@ -30,7 +30,8 @@
 //! meanwhile.
 //!
 //! # When a process dies
-//! Waiting to enter, it is not counted any more; inside, it has left.
+//! Waiting to enter, it is not counted any more; inside, it has left. Who was stopped past its lease learns of it by an
+//! error, of entering or of leaving.
 
 use std::fmt;
 use std::sync::Arc;

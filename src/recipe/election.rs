@@ -70,8 +70,7 @@ pub struct Election<B: Backend> {
 
 /// Leading, for as long as this is kept. Dropped, it gives up the lead without a word: others find it lost.
 pub struct Lead<B: Backend> {
-    /// There until it is given back.
-    guard: Option<Guard<B>>,
+    guard: Guard<B>,
     session: Arc<Session<B>>,
     key: B::Key,
 }
@@ -149,7 +148,7 @@ impl<B: Backend> Election<B> {
         } else {
             self.lock.acquire(deadline)?
         };
-        let lead = Lead { guard: Some(guard), session: Arc::clone(&self.session), key: self.key.clone() };
+        let lead = Lead { guard, session: Arc::clone(&self.session), key: self.key.clone() };
         lead.proclaim(value)?;
         Ok(lead)
     }
@@ -185,19 +184,11 @@ impl<B: Backend> Election<B> {
         if first != Some(term) {
             return Err(not_leader());
         }
-        match self.lock.break_holder(term) {
-            Err(Error::NotHolder { .. }) => return Err(not_leader()),
-            other => other?,
+        // As long as its ticket is there, nobody after it can have said anything.
+        match self.lock.take_from(term, &[Op::delete(&self.key)]) {
+            Err(Error::NotHolder { .. }) => Err(not_leader()),
+            other => other,
         }
-        // Only what that leader said: whoever leads by now has said something else at a later revision.
-        let (meta, _) = self.session.store().read(&self.key, &mut Vec::new())?;
-        let (seen, _) = self.look()?;
-        if let (Some(meta), Seen::Leading(leader)) = (meta, seen)
-            && leader.term == term
-        {
-            self.session.store().commit(&[Op::delete(&self.key).if_modified_at(meta.modified)])?;
-        }
-        Ok(())
     }
 
     /// Observes from now on; the first thing told is the leader there is, if there is one.
@@ -216,14 +207,14 @@ impl<B: Backend> Lead<B> {
     /// The term: larger than that of every earlier leader. Hand it to whatever the leader commands and let that refuse
     /// smaller ones.
     pub fn term(&self) -> Token {
-        self.guard().token()
+        self.guard.token()
     }
 
     /// Whether the lead may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
     ///
     /// Against the time between the question and the act, and against force, only [`commit`](Lead::commit) helps.
     pub fn alive(&self) -> bool {
-        self.guard().alive()
+        self.guard.alive()
     }
 
     /// Commits, provided that we still lead: that is part of the commit.
@@ -231,12 +222,12 @@ impl<B: Backend> Lead<B> {
     /// # Errors
     /// As [`Guard::commit`]: [`Error::NotHolder`] once we do not; nothing has been written then.
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
-        self.guard().commit(ops)
+        self.guard.commit(ops)
     }
 
     /// The operations, and with them that we still lead: for a commit made elsewhere.
     pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
-        self.guard().protect(ops)
+        self.guard.protect(ops)
     }
 
     /// Says something else to those who look who leads.
@@ -250,7 +241,7 @@ impl<B: Backend> Lead<B> {
         if planted("election: say it whoever leads") {
             return Ok(self.session.store().commit(&[Op::put(&self.key, &bytes)]).map(drop)?);
         }
-        self.guard().commit(&[put]).map(drop)
+        self.guard.commit(&[put]).map(drop)
     }
 
     /// Renews the session's lease now and looks whether we still lead.
@@ -258,7 +249,7 @@ impl<B: Backend> Lead<B> {
     /// # Errors
     /// As [`Guard::renew`].
     pub fn renew(&self) -> Result<Instant> {
-        self.guard().renew()
+        self.guard.renew()
     }
 
     /// Waits until the lead is lost. `false` once the deadline has passed.
@@ -266,32 +257,25 @@ impl<B: Backend> Lead<B> {
     /// # Errors
     /// As [`Guard::wait_lost`].
     pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
-        self.guard().wait_lost(deadline)
+        self.guard.wait_lost(deadline)
     }
 
     /// Resigns; when this returns, the next in line leads.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if we did not lead any more.
+    /// [`Error::NotHolder`] if we did not lead any more. Those of [`Backend::commit`]: the lead is then given up without a
+    /// word, as by dropping it.
     pub fn resign(mut self) -> Result<()> {
         let said = format!("resigned {}", self.term().0);
-        self.end(Op::put(&self.key.clone(), said.as_bytes()))
-    }
-
-    fn guard(&self) -> &Guard<B> {
-        self.guard.as_ref().expect("only the end takes it")
-    }
-
-    /// Gives the ticket back and does this in the same commit.
-    fn end(&mut self, last: Op<'_, B::Key>) -> Result<()> {
-        self.guard.take().map_or(Ok(()), |guard| guard.finish(&[last]))
+        // Should there be no room for the word, it goes without one.
+        self.guard.finish(&[Op::put(&self.key, said.as_bytes())])
     }
 }
 
 impl<B: Backend> Drop for Lead<B> {
     fn drop(&mut self) {
-        // Whatever hinders it: ticket and entry go with the lease.
-        let _ = self.end(Op::delete(&self.key.clone()));
+        // Nothing after a resignation. Whatever hinders it: ticket and entry go with the lease.
+        let _ = self.guard.finish(&[Op::delete(&self.key)]);
     }
 }
 

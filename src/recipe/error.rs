@@ -116,8 +116,14 @@ pub enum Error {
         /// How many.
         left: u64,
     },
+    /// A latch is not there any more.
+    #[error("latch {name:?} was removed; make a new one with Latch::new if there is more to wait for")]
+    LatchRemoved {
+        /// The latch.
+        name: String,
+    },
     /// A counter would leave the numbers it has.
-    #[error("counter {name:?} is {value} and cannot hold {by} more; its numbers are those of an i64")]
+    #[error("counter {name:?} is {value}, and {by} more is past the numbers of an i64; count in larger units, or under another name")]
     CounterOverflow {
         /// The counter.
         name: String,

@@ -78,7 +78,7 @@ use std::sync::Arc;
 use super::lock::{Guard, Lock};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session};
-use crate::clock::{Deadline, Token, Version};
+use crate::clock::{Deadline, Revision, Token, Version};
 use crate::fnv1a64;
 use crate::mutant::planted;
 
@@ -94,6 +94,8 @@ pub struct Turn<B: Backend> {
     guard: Guard<B>,
     key: B::Key,
     state: State,
+    /// The intent that was there when the turn began.
+    found: Option<Intent>,
 }
 
 /// What the store knows of the thing.
@@ -158,7 +160,8 @@ impl<B: Backend> Guarded<B> {
             self.lock.acquire(deadline)?
         };
         let state = self.read()?;
-        Ok(Turn { guard, key: self.key.clone(), state })
+        let found = state.intent;
+        Ok(Turn { guard, key: self.key.clone(), state, found })
     }
 }
 
@@ -202,8 +205,14 @@ impl<B: Backend> Turn<B> {
     /// Announces that the thing is about to become `new`. Do it before you write.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if the turn is not ours any more: do not write. Those of [`Backend::commit`].
+    /// [`Error::NotHolder`] if the turn is not ours any more: do not write. Those of [`Backend::commit`]; what is too large
+    /// to be committed later is refused now.
     pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
+        if new.len() > self.state.value.len() && !planted("guard: announce what does not fit") {
+            // After the write it would be too late to learn it. No entry was ever created at 0: nothing is put.
+            let whole = State { value: new.to_vec(), ..self.state.clone() }.to_bytes();
+            self.guard.commit(&[Op::put(&self.key, &whole).if_created_at(Revision(0))])?;
+        }
         let (before, after) = (fnv1a64(&self.state.value), fnv1a64(new));
         let intent = Intent { token: self.token(), before, after };
         self.put_intent(Some(intent))?;
@@ -215,7 +224,7 @@ impl<B: Backend> Turn<B> {
     /// # Errors
     /// [`Error::NotHolder`] if the turn was not ours any more; nothing has been counted then, and whoever had the next one
     /// found the intent. Those of [`Backend::commit`].
-    pub fn commit(self, new: &[u8]) -> Result<Version> {
+    pub fn commit(mut self, new: &[u8]) -> Result<Version> {
         let version = self.state.version + 1;
         let state = State { version, token: self.token(), intent: None, value: new.to_vec() };
         self.guard.finish(&[Op::put(&self.key, &state.to_bytes())])?;
@@ -224,15 +233,16 @@ impl<B: Backend> Turn<B> {
 
     /// Nothing was written: takes the intent back and ends the turn.
     ///
-    /// What an earlier one had announced stays, unless [`intend`](Turn::intend) has replaced it.
+    /// What an earlier one had announced is announced still: its statement may be what ours failed for.
     ///
     /// # Errors
     /// As [`commit`](Turn::commit).
-    pub fn withdraw(self) -> Result<()> {
+    pub fn withdraw(mut self) -> Result<()> {
         if self.state.intent.is_none_or(|intent| intent.token != self.token()) {
             return self.guard.release();
         }
-        let state = State { intent: None, ..self.state.clone() };
+        let intent = self.found.filter(|_| !planted("guard: forget what was announced before"));
+        let state = State { intent, ..self.state.clone() };
         self.guard.finish(&[Op::put(&self.key, &state.to_bytes())])
     }
 

@@ -74,7 +74,7 @@ impl<B: Backend> Latch<B> {
     /// Counts down by one; answers how many are left. Of an open latch nothing is left, and nothing changes.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if somebody removed it. The store's.
+    /// [`Error::LatchRemoved`] if somebody did. [`Error::Damaged`], [`Error::OtherCount`]. The store's.
     pub fn count_down(&self) -> Result<u32> {
         loop {
             let (left, meta, _) = self.read()?;
@@ -129,7 +129,7 @@ impl<B: Backend> Latch<B> {
         let mut value = Vec::new();
         let damaged = |what| Error::Damaged { entry: self.key.as_ref().to_owned(), what };
         let (meta, seen_at) = self.store.read(&self.key, &mut value)?;
-        let meta = meta.ok_or_else(|| damaged("the latch was removed".to_owned()))?;
+        let meta = meta.ok_or_else(|| Error::LatchRemoved { name: self.name.clone() })?;
         let text = String::from_utf8_lossy(&value);
         let numbers = text.split_once(' ').and_then(|(left, count)| Some((left.parse().ok()?, count.parse().ok()?)));
         let (left, count): (u32, u32) = numbers.ok_or_else(|| damaged(format!("it holds {text:?}, no count")))?;

@@ -19,13 +19,14 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/bucket` | `FULL CLOCK`: the nanosecond of that clock at which the bucket is full, at most 37 bytes; absent: it is full | until [`reset`](RateLimiter::reset) |
+//! | `NAME/bucket` | `FULL WHOLE CLOCK`: the nanosecond of that clock at which the bucket is full, and how many nanoseconds a whole one takes whoever wrote this; at most 57 bytes; absent: it is full | until [`reset`](RateLimiter::reset) |
 //!
 //! # How
 //! One number says it all: when the bucket will be full again if nobody takes anything. To take a token is to put that off
 //! by the time one token needs, which is allowed while it is no further off than a whole bucket. (The generic cell rate
 //! algorithm, ITU-T I.371.) It is changed by compare-and-swap: whatever is given out has been taken from what all see. Rate
-//! and burst are not stored: each caller's own apply, so a new configuration may come in process by process.
+//! and burst are each caller's own, so a new configuration may come in process by process: while two are in use, no more is
+//! given out at once than the larger burst, and who has the smaller bucket waits for what the larger one owes.
 //!
 //! # Which clock
 //! The time of day may be set, and times since a process began mean nothing to another process. [`Clock::Boot`] counts from
@@ -34,8 +35,8 @@
 //! clock, however it jumps:
 //!
 //! * A clock that goes forward fills the bucket, and never past its brim: no more than the burst is given out at once.
-//! * A clock that goes back finds the bucket to be full later than a bucket can be. That is taken for an empty one, from
-//!   that moment on, and written down: nobody waits longer than one bucket takes to fill.
+//! * A clock that goes back finds the bucket to be full later than a bucket can be, ours or that of whoever wrote it. That
+//!   is taken for an empty one, from that moment on, and written down: nobody waits longer than one bucket takes to fill.
 //!
 //! The clock is read *after* the entry. Read before, it could be earlier than the time at which another process wrote the
 //! entry, which would look like a clock that went back.
@@ -58,6 +59,8 @@ use crate::mutant::planted;
 use crate::{Outcome, fnv1a64};
 
 const REST: &str = "/bucket";
+/// How long a bucket may take to fill, in nanoseconds: a hundred years.
+const LONGEST: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 
 /// A rate limiter of this name, for whoever shares the store.
 pub struct RateLimiter<B: Backend> {
@@ -107,7 +110,6 @@ impl<B: Backend> RateLimiter<B> {
     /// hundred years to fill. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL,
     /// or is longer than the store's names less 7 bytes.
     pub fn new(store: &Arc<B>, name: &str, tokens: u32, per: Duration, burst: u32) -> Result<Self> {
-        const LONGEST: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
         check_recipe_name::<B>(name, REST.len())?;
         let bad =
             |asked: u32, why| Error::BadCount { what: "rate limiter", name: name.to_owned(), asked: asked.into(), why };
@@ -118,7 +120,7 @@ impl<B: Backend> RateLimiter<B> {
             return Err(bad(tokens, "more than one token a nanosecond; give it a longer time"));
         }
         let each = per.as_nanos().div_ceil(tokens.into());
-        if each.saturating_mul(burst.into()) > LONGEST {
+        if each.saturating_mul(burst.into()) > LONGEST.into() {
             return Err(bad(
                 burst,
                 "the bucket would take over a hundred years to fill; give it a shorter time or burst",
@@ -181,10 +183,11 @@ impl<B: Backend> RateLimiter<B> {
         let whole = self.each * u64::from(self.burst);
         loop {
             let early = planted("rate limiter: time before compare").then(|| self.clock.now());
-            let (full, before, seen_at) = self.read()?;
+            let (full, theirs, before, seen_at) = self.read()?;
             let now = early.unwrap_or_else(|| self.clock.now());
             let brim = now + whole;
-            let went_back = full > brim && !planted("rate limiter: trust a clock that went back");
+            let theirs = if planted("rate limiter: every bucket is like ours") { whole } else { theirs };
+            let went_back = full > now + whole.max(theirs) && !planted("rate limiter: trust a clock that went back");
             let full = if went_back { brim } else { full };
             let begin = if planted("rate limiter: a bucket without a brim") && full > 0 { full } else { full.max(now) };
             let after = begin + self.each * u64::from(tokens);
@@ -195,7 +198,7 @@ impl<B: Backend> RateLimiter<B> {
             if matches!(taken, Taken::No { .. }) && !went_back {
                 return Ok((taken, seen_at));
             }
-            let value = format!("{new} {}", self.clock.tag());
+            let value = format!("{new} {whole} {}", self.clock.tag());
             let before = if planted("rate limiter: take without compare") { When::Always } else { before };
             if let Outcome::Committed(at) = self.store.commit(&[Op::put(&self.key, value.as_bytes()).when(before)])? {
                 return Ok((taken, at));
@@ -203,21 +206,23 @@ impl<B: Backend> RateLimiter<B> {
         }
     }
 
-    /// When the bucket is full, what holds as long as that does, and a revision at which it did.
-    fn read(&self) -> Result<(u64, When, Revision)> {
+    /// When the bucket is full, how long a whole one takes whoever wrote that, what holds as long as it does, and a revision
+    /// at which it did.
+    fn read(&self) -> Result<(u64, u64, When, Revision)> {
         let mut value = Vec::new();
         let (meta, seen_at) = self.store.read(&self.key, &mut value)?;
-        let Some(meta) = meta else { return Ok((0, When::Absent, seen_at)) };
+        let Some(meta) = meta else { return Ok((0, 0, When::Absent, seen_at)) };
         let text = String::from_utf8_lossy(&value);
-        let parts = text.split_once(' ').and_then(|(full, clock)| Some((full.parse().ok()?, clock)));
-        let Some((full, clock)) = parts else {
-            let what = format!("it holds {text:?}, no time and clock");
+        let parts = text.split_once(' ').and_then(|(full, rest)| Some((full.parse().ok()?, rest.split_once(' ')?)));
+        let parts = parts.and_then(|(full, (whole, clock))| Some((full, whole.parse().ok()?, clock)));
+        let Some((full, whole, clock)) = parts.filter(|(_, whole, _)| *whole <= LONGEST) else {
+            let what = format!("it holds {text:?}, no times and clock");
             return Err(Error::Damaged { entry: self.key.as_ref().to_owned(), what });
         };
         if clock != self.clock.tag() {
             return Err(Error::OtherClock { name: self.name.clone() });
         }
-        Ok((full, When::ModifiedAt(meta.modified), seen_at))
+        Ok((full, whole, When::ModifiedAt(meta.modified), seen_at))
     }
 }
 

@@ -31,8 +31,9 @@
 //! of asking, and never more at once than there are permits. Any of the holders may be the next to go, so who waits watches
 //! the whole line.
 //!
-//! The number of permits is in every ticket. Whoever finds the first in line to believe in another number is refused, so two
-//! programs that disagree are told instead of sharing wrongly.
+//! The number of permits is in every ticket. Whoever finds the first in line to believe in another number is refused, and
+//! nobody has a permit behind one who does: of any two who have one, the later has seen the earlier's number. So two programs
+//! that disagree are told instead of sharing wrongly.
 //!
 //! # When a process dies
 //! Its permit, or its place in line, goes with the session's lease: permits expire.
@@ -119,13 +120,15 @@ impl<B: Backend> Semaphore<B> {
                 let place = line.iter().position(|seen| seen.key == *drawn.key(0));
                 line.truncate(place.ok_or_else(|| drawn.lost())?);
             }
-            if line.len() < permits {
+            // One who believes in another number and is not first has not looked yet, and goes, or will be the first.
+            let agreed = line.iter().all(|seen| self.agrees(seen)) || planted("semaphore: overlook who disagrees");
+            if line.len() < permits && agreed {
                 return Ok(());
             }
             if deadline.has_passed() {
                 // A look at each holder, which shows those that are dead.
                 let mut gone = false;
-                for holder in &line[..permits] {
+                for holder in line.iter().take(permits) {
                     gone |= self.line.wait_for(holder, deadline)?;
                 }
                 if gone {
@@ -143,6 +146,10 @@ impl<B: Backend> Semaphore<B> {
                 changes.next(&sooner(deadline, left), &mut |_| {})?;
             }
         }
+    }
+
+    fn agrees(&self, seen: &Seen<B::Key>) -> bool {
+        seen.ticket.kind.parse().is_ok_and(|found: u32| found == self.permits)
     }
 
     fn check_number(&self, first: Option<&Seen<B::Key>>) -> Result<()> {

@@ -68,6 +68,39 @@ pub(super) struct LeafCopy {
     stamp: u64,
     bytes: Vec<u8>,
     pub(super) entries: Vec<EntryCopy>,
+    /// The groups of its entries' records, each once.
+    groups: Box<[u32]>,
+    /// One of its entries is to be looked at in any case: there is no copy yet, it is hot, or it lives by a lease.
+    restless: bool,
+    /// One of its entries may be other than what a watcher was told.
+    pub(super) news: bool,
+    /// Of all values, when they were last looked at.
+    size: u64,
+}
+
+impl LeafCopy {
+    /// After the leaf was read: what its entries were, nobody knows.
+    fn of(record: u32, seen: &Seen, bytes: Vec<u8>, entries: Vec<EntryCopy>) -> Self {
+        let (head, revision, stamp) = (seen.head, seen.modified(), seen.meta.key);
+        let groups = groups_of(&entries);
+        Self { record, head, revision, stamp, bytes, entries, groups, restless: true, news: true, size: 0 }
+    }
+
+    /// Whether something may have happened to one of its entries.
+    fn is_in(&self, choice: &impl Choice) -> bool {
+        self.groups.iter().any(|group| choice.holds(group * GROUP))
+    }
+
+    fn is_restless(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.known || entry.hot || entry.meta.lease.is_some())
+    }
+}
+
+fn groups_of(entries: &[EntryCopy]) -> Box<[u32]> {
+    let mut groups: Vec<u32> = entries.iter().map(|entry| entry.place.record / GROUP).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.into()
 }
 
 /// What of a picture is to be looked at.
@@ -124,10 +157,12 @@ impl Picture {
     }
 
     fn find_groups(&mut self) {
-        let leaves = self.leaves.iter().map(|leaf| leaf.record / GROUP);
-        self.groups = leaves.chain(self.entries().map(|entry| entry.place.record / GROUP)).collect();
-        self.groups.sort_unstable();
-        self.groups.dedup();
+        let groups = || self.leaves.iter().flat_map(|leaf| leaf.groups.iter().copied().chain([leaf.record / GROUP]));
+        // As bits: there are many, and they are wanted in order.
+        let mut marked = vec![0_u64; groups().max().map_or(0, |most| most as usize / 64 + 1)];
+        groups().for_each(|group| marked[group as usize / 64] |= 1 << (group % 64));
+        let all = (0..marked.len() as u32 * 64).filter(|group| marked[*group as usize / 64] >> (group % 64) & 1 != 0);
+        self.groups = all.collect();
     }
 
     /// Reads again what may have changed; `false` if leaves changed under it so that it must be repeated.
@@ -171,13 +206,12 @@ impl Picture {
                 self.stale = true;
                 return Ok(());
             }
-            (leaf.head, leaf.revision) = (seen.head, seen.modified());
-            std::mem::swap(&mut leaf.bytes, &mut bytes);
             let mut old = HashMap::new();
             for entry in leaf.entries.drain(..) {
                 old.insert((entry.place.record, entry.place.stamp), entry);
             }
-            leaf.entries = entries_of(store, &leaf.bytes, &self.prefix, &mut old)?;
+            let entries = entries_of(store, &bytes, &self.prefix, &mut old)?;
+            *leaf = LeafCopy::of(leaf.record, &seen, std::mem::take(&mut bytes), entries);
             self.gone.extend(old.into_values().filter(|entry| entry.told.is_some()));
             changed = true;
         }
@@ -205,14 +239,7 @@ impl Picture {
             let leaf = path.leaf();
             store.directory.sound(leaf)?;
             let entries = entries_of(store, &leaf.bytes, &self.prefix, &mut self.loose)?;
-            self.leaves.push(LeafCopy {
-                record: leaf.record,
-                head: leaf.seen.head,
-                revision: leaf.revision(),
-                stamp: leaf.seen.meta.key,
-                bytes: leaf.bytes.clone(),
-                entries,
-            });
+            self.leaves.push(LeafCopy::of(leaf.record, &leaf.seen, leaf.bytes.clone(), entries));
             let node = leaf.node();
             let next = node.high().filter(|high| *high > from.as_slice() && may_have(high, &self.prefix));
             let Some(next) = next else { break };
@@ -225,8 +252,8 @@ impl Picture {
     }
 
     fn refresh_entries(&mut self, store: &SharedMemory, choice: &impl Choice) -> Result<()> {
-        let mut bytes = 0;
-        for leaf in &mut self.leaves {
+        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.restless || leaf.is_in(choice)) {
+            (leaf.news, leaf.size) = (true, 0);
             for entry in &mut leaf.entries {
                 let record = entry.place.record;
                 let same = entry.known && (!choice.holds(record) || store.head(record) == entry.head);
@@ -238,9 +265,11 @@ impl Picture {
                     }
                     self.stale = true;
                 }
-                bytes += entry.value.len() as u64;
+                leaf.size += entry.value.len() as u64;
             }
+            leaf.restless = leaf.is_restless();
         }
+        let bytes: u64 = self.leaves.iter().map(|leaf| leaf.size).sum();
         if bytes > store.segment().size() {
             let what = "a directory with more values than the segment has room for";
             return Err(store.directory.damaged(what, 0, bytes));
@@ -248,13 +277,25 @@ impl Picture {
         Ok(())
     }
 
+    /// Every hot entry makes its leaf restless.
+    fn hot_entries(&mut self) -> impl Iterator<Item = &mut EntryCopy> {
+        let restless = self.leaves.iter_mut().filter(|leaf| leaf.restless);
+        restless.flat_map(|leaf| &mut leaf.entries).filter(|entry| entry.hot)
+    }
+
+    /// Whether there is an entry of this name.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        let leaf = self.leaves.iter().find(|leaf| leaf.entries.last().is_some_and(|last| last.key >= *key));
+        leaf.is_some_and(|leaf| leaf.entries.binary_search_by(|entry| entry.key.cmp(key)).is_ok())
+    }
+
     /// Copies the entries once more that changed too often in the last round, right before R is read.
     fn refresh_hot(&mut self, store: &SharedMemory) -> Result<()> {
-        for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries).filter(|entry| entry.hot) {
-            if store.head(entry.place.record) != entry.head && !entry.copy(store)? {
-                self.stale = true;
-            }
+        let mut stale = false;
+        for entry in self.hot_entries() {
+            stale |= store.head(entry.place.record) != entry.head && !entry.copy(store)?;
         }
+        self.stale |= stale;
         Ok(())
     }
 
@@ -267,7 +308,7 @@ impl Picture {
         let mut exact = true;
         let mut seen = Seen::NOTHING;
         // Those that change most are looked at first.
-        for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries).filter(|entry| entry.hot) {
+        for entry in self.hot_entries() {
             if choice.holds(entry.place.record) && entry.exact_at != revision && entry.is_exact_at(store, revision)? {
                 entry.exact_at = revision;
             }
@@ -288,11 +329,16 @@ impl Picture {
             // Nothing tells when an absent leaf was merged away.
             exact &= !seen.head.is_absent() && follows(&seen, leaf.head, revision);
         }
-        for entry in self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries) {
-            if choice.holds(entry.place.record) && entry.exact_at != revision && !entry.is_exact_at(store, revision)? {
-                entry.hot = true;
-                exact = false;
+        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.is_in(choice)) {
+            leaf.news = true;
+            for entry in &mut leaf.entries {
+                let held = choice.holds(entry.place.record) && entry.exact_at != revision;
+                if held && !entry.is_exact_at(store, revision)? {
+                    entry.hot = true;
+                    exact = false;
+                }
             }
+            leaf.restless |= leaf.is_restless();
         }
         Ok(exact && !self.stale)
     }

@@ -96,13 +96,13 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    /// Releases the lock and, in the same commit, does what `ops` says; they name no condition.
+    /// Releases the lock and, in the same commit, does what `ops` says; they name no condition. Once it is released, nothing.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it was not ours any more; nothing has been done then.
-    pub(in crate::recipe) fn finish(self, ops: &[Op<'_, B::Key>]) -> Result<()> {
+    /// [`Error::NotHolder`] if it was not ours any more; nothing has been done then. After any other error it is held still.
+    pub(in crate::recipe) fn finish(&mut self, ops: &[Op<'_, B::Key>]) -> Result<()> {
         // The handles that use this are not re-entrant: there is one guard.
-        Arc::into_inner(self.grant).map_or(Ok(()), |mut last| last.give_back(ops))
+        Arc::get_mut(&mut self.grant).map_or(Ok(()), |last| last.give_back(ops))
     }
 
     /// Releases the lock; when this returns, it is the next one's. Where a thread has entered again, the last guard does.

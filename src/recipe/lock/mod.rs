@@ -219,11 +219,17 @@ impl<B: Backend> Lock<B> {
     /// # Errors
     /// [`Error::NotHolder`] if nobody has this token. The store's.
     pub fn break_holder(&self, token: Token) -> Result<()> {
+        self.take_from(token, &[])
+    }
+
+    /// The same, and in the same commit what `besides` says.
+    pub(in crate::recipe) fn take_from(&self, token: Token, besides: &[Op<'_, B::Key>]) -> Result<()> {
         let (line, _) = self.line.look()?;
         let victim = line.iter().find(|seen| seen.ticket.token == token);
         let victim = victim.ok_or_else(|| self.line.not_holder(token))?;
         let gone = Op::delete(&victim.key).if_created_at(Revision(token.0));
-        match self.line.session.store().commit(&[gone])? {
+        let ops: Vec<_> = [gone].into_iter().chain(besides.iter().copied()).collect();
+        match self.line.session.store().commit(&ops)? {
             Outcome::Committed(_) => Ok(()),
             Outcome::Conflict => Err(self.line.not_holder(token)),
         }
@@ -309,12 +315,18 @@ pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Resu
         if let Err(error) = lock.wait_turn(Some((&drawn, at)), *mode, deadline) {
             if planted("lock: a waiter forgets its ticket") {
                 std::mem::forget(drawn);
+            } else if !planted("lock: who gives up leaves the delays' marks") {
+                // Those before this one were ours already; what their delays go by goes as by a release.
+                drop(Grant { drawn, locks: granted(&wanted[..at]) });
             }
             return Err(error);
         }
     }
-    let locks = wanted.iter().map(|(lock, mode)| ((*lock).clone(), *mode)).collect();
-    Ok(Guard { grant: Arc::new(Grant { drawn, locks }) })
+    Ok(Guard { grant: Arc::new(Grant { drawn, locks: granted(wanted) }) })
+}
+
+fn granted<B: Backend>(wanted: &[(&Lock<B>, Mode)]) -> Vec<(Lock<B>, Mode)> {
+    wanted.iter().map(|(lock, mode)| ((*lock).clone(), *mode)).collect()
 }
 
 /// Who is the last that somebody at the end of this line, who asks in this mode, has to wait for.
