@@ -81,6 +81,16 @@ impl Shared {
         Ok(self.store.read(&self.store.key(name)?, &mut Vec::new())?.0.is_some())
     }
 
+    /// Goes to another state; answers whether it was this call. Whoever was faster may have gone anywhere, also where no
+    /// rule leads on from.
+    fn go(&self, to: Breaker, reason: &str) -> Result<bool> {
+        match self.breaker.transition_because(to, reason) {
+            Ok(Transition::Done(_)) => Ok(true),
+            Ok(_) | Err(recipe::Error::NoTransition { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn set(&self, name: &str) -> Result<()> {
         self.store.commit(&[Op::put(&self.store.key(name)?, b"yes")])?;
         Ok(())
@@ -115,26 +125,23 @@ fn work(path: &Path) -> Result<()> {
                 }
                 if shared.failures.add(1)? >= THRESHOLD {
                     // Of those who count the last failures one opens it; the others find it open.
-                    let _ = shared.breaker.transition_because(Breaker::Open, "too many failures")?;
+                    shared.go(Breaker::Open, "too many failures")?;
                 }
             }
             Breaker::Open => {
                 // Woken by a change; if nothing happens, it is time to try.
-                if changes.next(&Deadline::after(COOL_DOWN))?.is_none()
-                    && let Transition::Done(_) = shared.breaker.transition(Breaker::HalfOpen)?
-                {
+                if changes.next(&Deadline::after(COOL_DOWN))?.is_none() && shared.go(Breaker::HalfOpen, "")? {
                     let back = shared.call()?;
                     if back {
                         shared.failures.add(-shared.failures.get()?)?;
                     }
-                    let next = if back { Breaker::Closed } else { Breaker::Open };
-                    let _ = shared.breaker.transition(next)?;
+                    shared.go(if back { Breaker::Closed } else { Breaker::Open }, "")?;
                 }
             }
             Breaker::HalfOpen => {
                 // Somebody probes. Should it have died, the probe has failed.
                 if changes.next(&Deadline::after(COOL_DOWN * 20))?.is_none() {
-                    let _ = shared.breaker.transition_because(Breaker::Open, "the probe never came back")?;
+                    shared.go(Breaker::Open, "the probe never came back")?;
                 }
             }
         }

@@ -149,7 +149,7 @@ impl<B: Backend> Gathering<B> {
                     continue;
                 }
             }
-            let (next, now) = (generation + u64::from(last), generation.to_string());
+            let (next, now) = (generation.wrapping_add(u64::from(last)), generation.to_string());
             let next = format!("{next} {}", self.parties);
             let mut besides = vec![Op::put(&self.arrivals, next.as_bytes()).when(before)];
             if last {

@@ -89,7 +89,7 @@ impl<B: Backend> Inside<'_, B> {
     /// [`Error::NotAllGone`] once the deadline has passed, naming one that is inside; [`Error::NotHolder`] if the others
     /// believe that we left before, because the session ended. We have left after any of them.
     pub fn leave(mut self, deadline: &Deadline) -> Result<()> {
-        self.drawn.give_back(&[])?;
+        self.drawn.give_back(&[], &[])?;
         let mut looked_last = false;
         loop {
             let inside = self.gathering.there(self.generation)?;

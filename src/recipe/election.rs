@@ -113,7 +113,6 @@ pub enum Change {
 pub struct Observer<B: Backend> {
     election: Election<B>,
     seen: Seen,
-    at: Revision,
 }
 
 /// What `NAME/leader` says.
@@ -130,7 +129,7 @@ impl<B: Backend> Election<B> {
     /// # Errors
     /// As [`Lock::new`].
     pub fn new(session: &Arc<Session<B>>, name: &str) -> Result<Self> {
-        let lock = Lock::new(session, name)?;
+        let lock = Lock::of(session, "election", name)?;
         let key = session.store().key(&format!("{name}/leader"))?;
         Ok(Self { lock, session: Arc::clone(session), key })
     }
@@ -193,7 +192,7 @@ impl<B: Backend> Election<B> {
 
     /// Observes from now on; the first thing told is the leader there is, if there is one.
     pub fn observe(&self) -> Observer<B> {
-        Observer { election: self.clone(), seen: Seen::Nobody, at: Revision(0) }
+        Observer { election: self.clone(), seen: Seen::Nobody }
     }
 
     fn look(&self) -> Result<(Seen, Revision)> {
@@ -290,7 +289,7 @@ impl<B: Backend> Observer<B> {
         loop {
             let (seen, at) = self.election.look()?;
             if let Some(change) = self.seen.turn_into(&seen) {
-                (self.seen, self.at) = (seen, at);
+                self.seen = seen;
                 return Ok(Some(change));
             }
             self.seen = seen;

@@ -21,12 +21,12 @@ pub enum Error {
 
     // lock, semaphore, barrier, latch, counter, rate_limiter
     /// Others are ahead of us in the line for a lock or a permit.
-    #[error("{0}; wait longer, ask them to give it up, or take it from them by their token")]
+    #[error("{0}; {way}", way = .0.way_out())]
     InUse(Box<crate::recipe::InUse>),
     /// What was acquired is not ours any more: its lease ended, or somebody took it away.
     #[error("{what} {name:?} is not held with token {token} any more: {}; acquire it anew and read again before writing", first_in_line(holder))]
     NotHolder {
-        /// `lock` or `semaphore`.
+        /// `lock`, `election`, `semaphore` or `double barrier`.
         what: &'static str,
         /// Its name.
         name: String,
@@ -36,7 +36,7 @@ pub enum Error {
         holder: Option<Box<crate::recipe::Ticket>>,
     },
     /// The last holder of a lock ended without releasing it, and the delay after that is not over.
-    #[error("lock {name:?}: the holder with token {token} ended without releasing it; wait for {left:.1?} more")]
+    #[error("lock {name:?}: the holder with token {token} ended without releasing it; wait for {left:.1?} more, with this handle")]
     Delayed {
         /// The lock.
         name: String,
@@ -614,6 +614,9 @@ pub enum Error {
         /// The operation.
         id: String,
     },
+    /// The executor was built before a fork, and this is the child: its threads are not here.
+    #[error("this executor's threads are those of the parent process; build another one in the child")]
+    ForkedExecutor,
     /// The executor takes nothing more, and runs nothing that has not begun.
     #[error("the executor is shut down")]
     ShutDown,
@@ -626,7 +629,7 @@ pub enum Error {
         token: Token,
     },
     /// What is stored of a job makes no sense.
-    #[error("job {id:?} is stored as {found:?}, which no program of ours wrote; nothing was changed")]
+    #[error("job {id:?} is stored as {found:?}, which no program of ours wrote; nothing was changed, delete or restore it: until then nobody takes a job")]
     BadJob {
         /// The job.
         id: String,

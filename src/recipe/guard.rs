@@ -225,7 +225,8 @@ impl<B: Backend> Turn<B> {
     /// [`Error::NotHolder`] if the turn was not ours any more; nothing has been counted then, and whoever had the next one
     /// found the intent. Those of [`Backend::commit`].
     pub fn commit(mut self, new: &[u8]) -> Result<Version> {
-        let version = self.state.version + 1;
+        // Wraps only where somebody else has written the entry.
+        let version = self.state.version.wrapping_add(1);
         let state = State { version, token: self.token(), intent: None, value: new.to_vec() };
         self.guard.finish(&[Op::put(&self.key, &state.to_bytes())])?;
         Ok(Version(version))

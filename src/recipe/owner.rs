@@ -36,8 +36,9 @@ impl Owner {
     pub fn me() -> Self {
         static COMMAND: OnceLock<String> = OnceLock::new();
         let command = COMMAND.get_or_init(|| {
-            let name = fs::read_to_string("/proc/self/comm").unwrap_or_default();
-            name.trim_end().to_owned()
+            let name = fs::read("/proc/self/comm").unwrap_or_default();
+            // Cut off after 15 bytes, perhaps within a character.
+            name.utf8_chunks().next().map_or("", |chunk| chunk.valid()).trim_end().to_owned()
         });
         Self { pid: process::id(), command: command.clone(), since_ms: now_ms() }
     }

@@ -197,7 +197,7 @@ impl<B: Backend> Permit<B> {
     /// # Errors
     /// [`Error::NotHolder`] if it was not ours any more.
     pub fn release(mut self) -> Result<()> {
-        self.drawn.give_back(&[])
+        self.drawn.give_back(&[], &[])
     }
 }
 

@@ -41,6 +41,7 @@ on_every_backend! {
     a2_real_names_get_slots_of_their_own_and_keep_them,
     a2_any_name_is_good_but_the_empty_one,
     a2_who_is_unknown_cannot_be_released,
+    d6_a_node_whose_slot_is_not_its_own_cannot_be_released,
     b3_all_slots_are_placeable_and_only_then_it_is_full,
     d5_an_evicted_owner_is_told_and_refused,
     d5_a_slot_given_out_again_has_a_larger_generation,
@@ -654,4 +655,19 @@ fn an_import_that_contradicts_changes_nothing(subject: &impl Subject) {
     slots.release("node").unwrap();
     assert_eq!(slots.import(&table).unwrap(), 2);
     assert!(everything(&*store, "a/").len() > before.len());
+}
+
+/// It is an error, and no search without an end for who released it.
+fn d6_a_node_whose_slot_is_not_its_own_cannot_be_released(subject: &impl Subject) {
+    let store = Arc::new(subject.client());
+    let slots = Assignment::open(&store, "nodes").unwrap();
+    store.commit(&[Op::put(&store.key("nodes/node/orphan").unwrap(), b"5")]).unwrap();
+    let found = slots.release("orphan");
+    let orphan = Finding::OrphanedEntry { node: "orphan".to_owned(), slot: 5 };
+    assert!(matches!(&found, Err(Error::Inconsistent { findings }) if *findings == [orphan]), "{found:?}");
+
+    // Its slot's entry has its name, but was not created with it.
+    store.commit(&[Op::put(&store.key("nodes/slot/00005").unwrap(), b"orphan")]).unwrap();
+    assert!(matches!(slots.release("orphan"), Err(Error::Damaged { .. })));
+    assert_eq!(slots.lookup("orphan").unwrap().unwrap().slot, 5, "nothing was wiped");
 }

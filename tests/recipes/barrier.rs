@@ -18,6 +18,7 @@ on_every_backend! {
     who_gave_up_is_not_counted,
     the_dead_are_not_counted,
     who_loses_its_session_is_told,
+    who_was_replaced_while_it_waited_does_not_go_on,
     another_number_of_parties_is_refused,
     what_is_no_barrier_is_refused,
 }
@@ -89,6 +90,22 @@ fn who_loses_its_session_is_told(subject: &impl Subject) {
     });
     let error = barrier(subject, 2).wait(&soon()).expect_err("nobody else is there");
     assert!(matches!(error, Error::NotAllThere { there: 1, .. }), "{error}");
+}
+
+/// Its lease has ended without its notice, as if it had been stopped, and its place is another's; when it looks, its
+/// generation has passed, without it.
+fn who_was_replaced_while_it_waited_does_not_go_on(subject: &impl Subject) {
+    let stopped = member(subject.client());
+    let wait = |session| Barrier::new(&session, "phase", 2).unwrap().wait(&Deadline::never());
+    thread::scope(|scope| {
+        let late = scope.spawn(|| wait(Arc::clone(&stopped)));
+        until_there(subject, "phase/b/", 1);
+        subject.client().revoke(stopped.lease()).unwrap();
+        let next = [(); 2].map(|()| member(subject.client())).map(|session| scope.spawn(move || wait(session)));
+        assert!(next.map(|next| next.join().unwrap().unwrap().generation) == [1; 2]);
+        let error = late.join().unwrap().expect_err("two went on in place of it");
+        assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{error}");
+    });
 }
 
 fn another_number_of_parties_is_refused(subject: &impl Subject) {

@@ -46,6 +46,9 @@ on_every_backend! {
     two_inboxes_of_a_member_do_nothing_twice,
     what_makes_no_sense_is_refused,
     what_nobody_of_us_wrote_is_told_and_not_believed,
+    what_was_sent_and_not_heard_of_is_not_sent_over,
+    what_was_done_and_not_heard_of_is_not_done_again,
+    who_catches_up_while_a_sender_looks_is_not_in_its_way,
 }
 
 fn session<S: Subject>(subject: &S) -> Arc<Session<S::Store>> {
@@ -719,4 +722,45 @@ fn what_nobody_of_us_wrote_is_told_and_not_believed(subject: &impl Subject) {
     assert!(matches!(Member::join(&session(subject), "d", 9), Err(Error::Damaged { .. })));
     store.commit(&[Op::delete(&store.key("d/r/9").unwrap())]).unwrap();
     assert_eq!(drain(&b), [(1, "m".to_owned())]);
+}
+
+/// A message whose sending ended in an error was delivered to all and removed. Its number is used up: another message under
+/// it would be taken for the first.
+fn what_was_sent_and_not_heard_of_is_not_sent_over(subject: &impl Subject) {
+    let way = Frail::new(subject.client());
+    let (anna, bert) = (Member::join(&join(&way, TTL).unwrap(), "d", 1).unwrap(), member(subject, 2));
+    way.mishear_next_commit();
+    anna.send(b"one").unwrap_err();
+    let mut inbox = bert.inbox().unwrap();
+    inbox.next(&Deadline::now()).unwrap().unwrap().acknowledge().unwrap();
+    assert_eq!(bert.prune().unwrap(), 1);
+    assert_eq!(anna.send(b"two").unwrap().sequence, 2);
+    assert_eq!(inbox.next(&Deadline::now()).unwrap().expect("a message").body(), b"two");
+}
+
+/// The effect and the acknowledgement took place, and the receiver was told of an error. It tries again.
+fn what_was_done_and_not_heard_of_is_not_done_again(subject: &impl Subject) {
+    let way = Frail::new(subject.client());
+    let (anna, bert) = (member(subject, 1), Member::join(&join(&way, TTL).unwrap(), "d", 2).unwrap());
+    anna.send(b"one").unwrap();
+    let effect = way.key("effect").unwrap();
+    let mut inbox = bert.inbox().unwrap();
+    let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
+    way.mishear_next_commit();
+    letter.commit(&[Op::put(&effect, b"done")]).unwrap_err();
+    let again = letter.commit(&[Op::put(&effect, b"done again")]);
+    assert!(matches!(again, Err(Error::AlreadyAcknowledged { sender: 1, sequence: 1 })), "{again:?}");
+    assert_eq!(value(&way.store, "effect").unwrap(), "done");
+    assert!(inbox.next(&Deadline::now()).unwrap().is_none());
+}
+
+/// A sender at its bound removes what it can and looks again. What was acknowledged in between is room as well.
+fn who_catches_up_while_a_sender_looks_is_not_in_its_way(subject: &impl Subject) {
+    let way = Frail::new(subject.client());
+    let anna = Member::join_with(&join(&way, TTL).unwrap(), "d", 1, 1).unwrap();
+    let bert = member(subject, 2);
+    anna.send(b"one").unwrap();
+    // After the look of the removal, which finds nothing to remove.
+    way.before_look(1, move |_| assert_eq!(drain(&bert).len(), 1));
+    assert_eq!(anna.send(b"two").unwrap().sequence, 2);
 }

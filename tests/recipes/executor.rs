@@ -11,6 +11,8 @@ use slotguard::recipe::executor::{Executor, Handle, Operation, Priority, Stage, 
 use slotguard::recipe::{Error, Failure};
 use slotguard::{Cancel, Deadline};
 
+use crate::alone::alone;
+
 /// Long enough for what is not to happen in a test.
 const LONG: Duration = Duration::from_secs(3_600);
 /// A timeout that passes.
@@ -501,5 +503,136 @@ fn b11_no_idle_worker_sleeps_through_a_submission() {
             }
         });
         assert_eq!(executor.status().done, 9_000);
+    });
+}
+
+/// Does something when it is dropped.
+struct AtTheEnd<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtTheEnd<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
+/// Results nobody waits for, and closures that are not run: what they hold may need the executor when it is dropped.
+#[test]
+fn b11_what_is_dropped_unused_may_use_the_executor() {
+    guarded("drops", || {
+        let executor = Arc::new(one_worker());
+        let (count, go) = (Arc::new(AtomicU32::new(0)), keep_busy(&executor));
+        let thing = || {
+            let (executor, count) = (Arc::clone(&executor), Arc::clone(&count));
+            AtTheEnd(move || {
+                executor.status();
+                executor.submit(Operation::new(format!("after-{}", count.fetch_add(1, SeqCst)), |_| Ok(()))).unwrap();
+            })
+        };
+        let with = |id: &str, thing: AtTheEnd<_>| {
+            Operation::new(id, move |_| {
+                let _thing = &thing;
+                Ok(())
+            })
+        };
+        executor.submit(with("cancelled", thing())).unwrap();
+        assert!(executor.cancel("cancelled").unwrap());
+        executor.submit(with("busy", thing())).unwrap_err();
+        let late = thing();
+        executor.submit(Operation::new("result", move |_| Ok(late))).unwrap();
+        let rollback = thing();
+        let done = Operation::new("rollback", |_| Ok(())).rollback(move || {
+            let _thing = &rollback;
+            Ok(())
+        });
+        let done = executor.submit(done).unwrap();
+        go.send(Ok(0)).unwrap();
+        done.join().unwrap();
+        while count.load(SeqCst) < 4 {
+            thread::yield_now();
+        }
+        finish(&executor);
+        assert_eq!(executor.status().done, 7);
+    });
+}
+
+/// An operation's closures may hold the last handle on their executor.
+#[test]
+fn b11_an_executor_may_go_with_the_last_of_its_operations() {
+    guarded("the last handle", || {
+        let executor = Arc::new(one_worker());
+        let (go, may_go) = channel::<()>();
+        let (gone, is_gone) = channel();
+        let mut held = Some((Arc::clone(&executor), AtTheEnd(move || gone.send(()).unwrap())));
+        let operation = Operation::new("a", move |_| Ok(may_go.recv()?)).rollback(move || {
+            held.take();
+            Ok(())
+        });
+        let handle = executor.submit(operation).unwrap();
+        drop(executor);
+        go.send(()).unwrap();
+        handle.join().unwrap();
+        is_gone.recv().unwrap();
+    });
+}
+
+#[test]
+fn b11_a_result_that_panics_when_dropped_costs_no_worker() {
+    guarded("a panic in a drop", || {
+        let executor = Executor::builder().workers(1).spare(0).build().unwrap();
+        executor.submit(Operation::new("a", |_| Ok(AtTheEnd(|| panic!("dropped"))))).unwrap();
+        assert_eq!(executor.submit(Operation::new("b", |_| Ok(1))).unwrap().join().unwrap(), 1);
+        finish(&executor);
+    });
+}
+
+/// What was cancelled leaves its place in the queue, so that another one of its id does not get it.
+#[test]
+fn b11_a_namesake_of_what_was_cancelled_waits_its_own_turn() {
+    guarded("places", || {
+        let executor = Executor::builder().workers(1).remembered(0).build().unwrap();
+        let (notes, go) = (Notes::default(), keep_busy(&executor));
+        executor.submit(noted("x", &notes).priority(Priority::Critical)).unwrap();
+        assert!(executor.cancel("x").unwrap());
+        executor.submit(noted("y", &notes)).unwrap();
+        executor.submit(noted("x", &notes).priority(Priority::Low)).unwrap();
+        go.send(Ok(0)).unwrap();
+        finish(&executor);
+        assert_eq!(read(&notes), ["y", "x"]);
+    });
+}
+
+/// The threads are the parent's: in a child nothing would ever run, and nobody would be told.
+#[test]
+fn b11_a_forked_child_is_refused_and_not_kept_waiting() {
+    alone(|_| {
+        let executor = one_worker();
+        let done = executor.submit(Operation::new("done", |_| Ok(1))).unwrap();
+        assert!(done.wait(&Deadline::never()).unwrap());
+        let (operation, has_begun, go) = held("held");
+        let held = executor.submit(operation).unwrap();
+        has_begun.recv().unwrap();
+        // SAFETY: the child calls what it is about and then ends, without a way back into the harness.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let forked = |result: Result<bool, Error>| matches!(result, Err(Error::ForkedExecutor));
+            let right = [
+                forked(executor.submit(Operation::new("a", |_| Ok(()))).map(|_| true)),
+                forked(executor.cancel("held")),
+                forked(executor.shut_down(&Deadline::never())),
+                forked(held.wait(&Deadline::never())),
+                done.join().is_ok_and(|value| value == 1),
+            ];
+            drop(executor);
+            let wrong = right.iter().filter(|right| !**right).count();
+            // SAFETY: it ends the process.
+            unsafe { libc::_exit(wrong as i32) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of ours that nobody has waited for, and a place for its status.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        go.send(Ok(7)).unwrap();
+        assert_eq!(held.join().unwrap(), 7);
+        finish(&executor);
     });
 }

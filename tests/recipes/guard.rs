@@ -8,7 +8,7 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Op, Session};
 use slotguard::conformance::Subject;
 use slotguard::recipe::{self, Error, Guarded};
-use slotguard::{Deadline, Token, Version, fnv1a64};
+use slotguard::{Deadline, ErrorKind, Token, Version, fnv1a64};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -100,6 +100,34 @@ fn what_was_not_written_is_taken_back(subject: &impl Subject) {
     assert_eq!(guarded.enter(&Deadline::now()).unwrap().abandoned(), None);
 }
 
+/// A write of a killed process arrives after its successor has looked for it, and the successor's own fails for it. Were the
+/// first intent gone with the second, nobody would know that it happened.
+fn what_was_announced_before_outlives_an_intent_that_is_taken_back(subject: &impl Subject) {
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    let mut killed = guarded.enter(&Deadline::now()).unwrap();
+    let intent = killed.intend(b"one").unwrap();
+    drop(killed);
+    let mut next = guarded.enter(&Deadline::now()).unwrap();
+    next.intend(b"two").unwrap();
+    next.withdraw().unwrap();
+    let last = guarded.enter(&Deadline::now()).unwrap();
+    assert_eq!(last.abandoned(), Some(intent));
+    last.commit(b"one").unwrap();
+    assert_eq!(guarded.read().unwrap().intent, None);
+}
+
+/// Refused after the row has been written, it could never be told, by no turn.
+fn what_is_too_large_is_refused_before_it_is_written<S: Subject>(subject: &S) {
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    let before = guarded.read().unwrap();
+    let mut turn = guarded.enter(&Deadline::now()).unwrap();
+    let error = turn.intend(&vec![0; S::Store::LIMITS.value]).expect_err("the header does not fit as well");
+    assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::TooLarge), "{error}");
+    assert_eq!(guarded.read().unwrap(), before);
+    turn.intend(b"small").unwrap();
+    assert_eq!(turn.commit(b"small").unwrap(), Version(1));
+}
+
 fn an_intent_that_was_neither_committed_nor_withdrawn_is_found_until_it_is_settled(subject: &impl Subject) {
     let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
     let mut turn = guarded.enter(&Deadline::now()).unwrap();
@@ -159,6 +187,8 @@ crate::on_every_backend! {
     things_of_other_names_are_not_in_the_way,
     a_commit_of_what_was_there_before_counts,
     what_was_not_written_is_taken_back,
+    what_was_announced_before_outlives_an_intent_that_is_taken_back,
+    what_is_too_large_is_refused_before_it_is_written,
     an_intent_that_was_neither_committed_nor_withdrawn_is_found_until_it_is_settled,
     a_late_turn_changes_nothing,
     an_entry_of_something_else_is_refused_and_left_alone,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use slotguard::backend::{Backend, Op, SharedMemory};
-use slotguard::conformance::Subject;
+use slotguard::backend::{Backend, Model, Op, Session, SharedMemory};
+use slotguard::conformance::{Subject, guarded};
 use slotguard::recipe::executor::Priority;
 use slotguard::recipe::executor::jobs::{Ended, Job, Jobs, MOST_DEPENDENCIES, MOST_EFFECTS, Worked, Worker};
 use slotguard::recipe::{self, Error};
@@ -32,10 +32,12 @@ on_every_backend! {
     b11_a_waiting_worker_is_woken_by_a_job_and_by_a_death,
     b11_who_waits_for_a_job_is_told_its_end,
     b11_a_waiting_job_can_be_cancelled,
+    b11_what_depends_on_a_cancelled_job_is_put_aside_with_it,
     b11_a_full_queue_of_jobs_refuses,
     a_claim_that_is_dropped_is_given_back,
     a_job_of_another_build_is_refused,
     a_worker_whose_session_is_over_takes_nothing,
+    a_worker_that_waits_is_told_that_its_session_is_over,
 }
 
 const TTL: Duration = Duration::from_secs(20);
@@ -408,6 +410,78 @@ fn a_worker_whose_session_is_over_takes_nothing(subject: &impl Subject) {
     die();
     assert!(matches!(first.try_take(), Err(Error::Store(slotguard::Error::LeaseExpired { .. }))));
     assert_eq!(worker(subject).try_take().unwrap().unwrap().attempt(), 1);
+}
+
+/// It could take no job any more, and would wait for one for ever.
+fn a_worker_that_waits_is_told_that_its_session_is_over(subject: &impl Subject) {
+    let time = Duration::from_millis(300);
+    let store = Arc::new(subject.client());
+    // Nobody renews it.
+    let session = Session::manual(&store, "workers/1", b"", time).unwrap().mine().unwrap();
+    let worker = Jobs::new(&store, "work").worker(&Arc::new(session));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| worker.take(&Deadline::never()));
+        subject.pass(time);
+        let told = waiting.join().unwrap();
+        assert!(matches!(told, Err(Error::Store(slotguard::Error::LeaseExpired { .. }))), "{told:?}");
+    });
+}
+
+/// Whoever waits for one of them is told, whether there is a worker or not.
+fn b11_what_depends_on_a_cancelled_job_is_put_aside_with_it(subject: &impl Subject) {
+    let queue = jobs(subject);
+    queue.submit(&Job::new("a", b"")).unwrap();
+    queue.submit(&Job::new("b", b"").after("a")).unwrap();
+    queue.submit(&Job::new("c", b"").after("b")).unwrap();
+    assert!(queue.cancel("a").unwrap());
+    assert!(matches!(queue.wait("c", &Deadline::never()).unwrap(), Some(Ended::Dead(_))));
+    assert_eq!((queue.status().unwrap().waiting, queue.status().unwrap().dead), (0, 3));
+}
+
+/// The payload fits beside the job's line, and the reason does not fit beside the payload. A job that cannot be put aside
+/// would be in the way of all others.
+#[test]
+fn b11_a_job_that_fills_its_value_is_put_aside_with_what_fits_of_the_reason() {
+    guarded("full values", || {
+        let store = Arc::new(Model::with_value_limit(64));
+        let queue = Jobs::new(&store, "work");
+        let worker = queue.worker(&recipe::join(&store, TTL).unwrap());
+        queue.submit(&Job::new("fails", b"").attempts(1).priority(Priority::Low)).unwrap();
+        // For what its worker says, for what it does not say, for what somebody wants, for what it depends on.
+        for id in ["told", "found", "cancelled"] {
+            queue.submit(&Job::new(id, &[b'x'; 57]).attempts(1)).unwrap();
+        }
+        queue.submit(&Job::new("lost", &[b'x'; 52]).attempts(1).after("fails")).unwrap();
+        queue.submit(&Job::new("last", b"").priority(Priority::Low)).unwrap();
+        assert!(queue.cancel("cancelled").unwrap());
+        worker.try_take().unwrap().unwrap().fail("full \u{2014} the disk is").unwrap();
+        drop(worker.try_take().unwrap().unwrap());
+        worker.try_take().unwrap().unwrap().fail("").unwrap();
+        assert_eq!(worker.try_take().unwrap().unwrap().id(), "last");
+        for (id, why) in [("told", "full "), ("found", "attemp"), ("cancelled", "it was")] {
+            let dead = queue.dead(id).unwrap().expect(id);
+            assert_eq!((dead.why.as_str(), dead.payload), (why, vec![b'x'; 57]));
+        }
+        assert_eq!(queue.dead("lost").unwrap().unwrap().payload, [b'x'; 52]);
+    });
+}
+
+/// Attempts are counted in the job's value, which is as long for the last as for the first.
+#[test]
+fn b11_a_job_that_fills_its_value_has_all_its_attempts() {
+    guarded("many attempts", || {
+        let store = Arc::new(Model::with_value_limit(64));
+        let queue = Jobs::new(&store, "work");
+        let worker = queue.worker(&recipe::join(&store, TTL).unwrap());
+        queue.submit(&Job::new("a", &[b'x'; 53]).attempts(101)).unwrap();
+        for attempt in 1..=101 {
+            assert_eq!(worker.try_take().unwrap().unwrap().attempt(), attempt);
+        }
+        assert!(worker.try_take().unwrap().is_none());
+        assert_eq!(queue.dead("a").unwrap().unwrap().payload, [b'x'; 53]);
+        let too_long = queue.submit(&Job::new("b", &[b'x'; 54]).attempts(101));
+        assert!(matches!(too_long, Err(Error::Store(slotguard::Error::TooLarge { .. }))), "{too_long:?}");
+    });
 }
 
 fn open(folder: &Path) -> Arc<SharedMemory> {

@@ -80,5 +80,5 @@ fn what_is_no_latch_is_refused<S: Subject>(subject: &S) {
     store.commit(&[Op::put(&key, b"many")]).unwrap();
     assert!(matches!(latch.count_down(), Err(Error::Damaged { .. })));
     store.commit(&[Op::delete(&key)]).unwrap();
-    assert!(matches!(latch.wait(&Deadline::never()), Err(Error::Damaged { .. })));
+    assert!(matches!(latch.wait(&Deadline::never()), Err(Error::LatchRemoved { .. })));
 }

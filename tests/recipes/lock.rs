@@ -43,6 +43,8 @@ on_every_backend! {
     a_re_entrant_reader_reads_again_past_a_waiting_writer,
     after_a_death_a_delay_keeps_everybody_waiting,
     after_a_release_there_is_no_delay,
+    who_gives_up_one_of_several_leaves_no_delay,
+    who_has_lost_one_of_several_leaves_no_delay_for_the_others,
     a_holder_may_be_asked_to_give_it_up,
     a_lock_taken_by_force_is_the_next_ones,
     a_place_taken_by_force_is_told,
@@ -546,6 +548,31 @@ fn after_a_death_a_delay_keeps_everybody_waiting(subject: &impl Subject) {
     now_of(late.release());
     guard.release().unwrap();
     assert_eq!(names(&subject.client(), "billing/"), [""; 0]);
+}
+
+/// It had the first of them already when it gave up the second, and nobody died.
+fn who_gives_up_one_of_several_leaves_no_delay(subject: &impl Subject) {
+    let session = member(subject.client());
+    let [one, two] = ["one", "two"].map(|name| lock_of(&session, name).delay(LONG).unwrap());
+    let held = two.try_acquire().unwrap();
+    let both = [(&one, Mode::Exclusive), (&two, Mode::Exclusive)];
+    assert_eq!(in_use(lock::all(&both, &soon())).name, "two");
+    assert_eq!(names(&subject.client(), "one/"), [""; 0]);
+    one.try_acquire().unwrap();
+    // What the holder of the second goes by stays.
+    assert!(read(&subject.client(), "two/held").is_some());
+    held.release().unwrap();
+    lock::all(&both, &Deadline::now()).unwrap().release().unwrap();
+}
+
+fn who_has_lost_one_of_several_leaves_no_delay_for_the_others(subject: &impl Subject) {
+    let session = member(subject.client());
+    let [one, two] = ["one", "two"].map(|name| lock_of(&session, name).delay(LONG).unwrap());
+    let both = lock::all(&[(&one, Mode::Exclusive), (&two, Mode::Exclusive)], &Deadline::now()).unwrap();
+    one.break_holder(both.token()).unwrap();
+    assert_eq!(now_of(both.release()), None);
+    two.try_acquire().expect("it was released");
+    assert!(matches!(one.try_acquire(), Err(Error::Delayed { .. })), "and this was not");
 }
 
 fn after_a_release_there_is_no_delay(subject: &impl Subject) {

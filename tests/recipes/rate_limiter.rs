@@ -19,6 +19,7 @@ on_every_backend! {
     it_fills_at_its_rate_and_to_its_brim,
     a_clock_that_goes_back_gives_nothing_away_and_keeps_nobody,
     a_clock_that_jumps_ahead_gives_one_burst,
+    while_two_bursts_are_in_use_no_more_than_the_larger_is_given_out_at_once,
     who_was_slow_to_look_at_the_clock_takes_nothing_twice,
     who_waits_gets_it_in_time_or_is_told_at_once,
     a_reset_wakes_who_waits,
@@ -125,6 +126,27 @@ fn a_clock_that_jumps_ahead_gives_one_burst(subject: &impl Subject) {
     assert_eq!(all_of(&mails), 4);
 }
 
+/// What a larger bucket owes looked to a smaller one like a clock that went back, and was written off.
+fn while_two_bursts_are_in_use_no_more_than_the_larger_is_given_out_at_once(subject: &impl Subject) {
+    let hands = Hands::default();
+    let limiter = |burst| {
+        let mails = RateLimiter::new(&Arc::new(subject.client()), "mails", 10, SECOND, burst).unwrap();
+        mails.with_clock(hands.clock())
+    };
+    let (old, new) = (limiter(40), limiter(4));
+    hands.set(3600 * SECOND);
+    let taken: u32 = (0..5).map(|_| all_of(&old) + all_of(&new)).sum();
+    assert_eq!(taken, 40);
+    // The smaller bucket has one again when the larger has 37.
+    assert_eq!(new.try_take(1).unwrap(), Taken::No { retry_after: SECOND * 37 / 10 });
+    hands.set(3600 * SECOND + SECOND * 37 / 10);
+    assert_eq!(all_of(&new), 1);
+    assert_eq!(all_of(&old), 36);
+    // A clock that goes back by more than that is noticed all the same.
+    hands.set(SECOND);
+    assert_eq!(new.try_take(1).unwrap(), Taken::No { retry_after: SECOND / 10 });
+}
+
 /// Between a look at the clock and what follows, others may take everything, at a later time.
 fn who_was_slow_to_look_at_the_clock_takes_nothing_twice(subject: &impl Subject) {
     let hands = Hands::default();
@@ -175,7 +197,7 @@ fn the_time_of_another_clock_is_refused(subject: &impl Subject) {
     let boot = limiter(subject, Clock::Boot);
     boot.try_take(1).unwrap();
     let (value, _) = read(&subject.client(), "mails/bucket").unwrap();
-    assert!(value.len() <= 37, "{} bytes", value.len());
+    assert!(value.len() <= 57, "{} bytes", value.len());
     let wall = limiter(subject, Clock::Wall);
     let error = wall.try_take(1).expect_err("two clocks");
     assert!(matches!(&error, Error::OtherClock { name } if name == "mails"), "{error}");
@@ -207,8 +229,10 @@ fn what_is_no_rate_is_refused<S: Subject>(subject: &S) {
         assert!(matches!(error, Error::BadCount { asked, .. } if asked == u64::from(tokens)), "{error}");
     }
     assert!(read(&*store, "mails/bucket").is_none(), "nothing has been taken");
-    store.commit(&[Op::put(&store.key("mails/bucket").unwrap(), b"full")]).unwrap();
-    assert!(matches!(mails.try_take(1), Err(Error::Damaged { .. })));
+    for damaged in [&b"full"[..], b"7 boot", b"7 x boot", b"7 18446744073709551615 boot"] {
+        store.commit(&[Op::put(&store.key("mails/bucket").unwrap(), damaged)]).unwrap();
+        assert!(matches!(mails.try_take(1), Err(Error::Damaged { .. })));
+    }
 }
 
 /// By the real clocks, whatever they say: the burst is there, and what follows comes at the rate.

@@ -20,6 +20,7 @@ on_every_backend! {
     who_gives_up_leaves_the_line,
     an_error_names_the_holders,
     another_number_of_permits_is_refused,
+    nobody_has_a_permit_behind_one_who_believes_in_another_number,
     what_is_no_semaphore_is_refused,
 }
 
@@ -163,6 +164,29 @@ fn another_number_of_permits_is_refused(subject: &impl Subject) {
     drop(permit);
     // Once nobody uses it, any number is good.
     semaphore(subject, 3).try_acquire().unwrap();
+}
+
+/// One who believes in two has drawn its ticket behind one who believes in ten, and has not looked yet. If those behind it
+/// went by the first alone, it would have a permit of two beside eight others once that one has gone.
+fn nobody_has_a_permit_behind_one_who_believes_in_another_number(subject: &impl Subject) {
+    let store = subject.client();
+    let (first, _) = put_as_another(&store, "gpus/s/x", b"10 1 0 first");
+    let (slow, _) = put_as_another(&store, "gpus/s/y", b"2 1 0 slow");
+    let error = semaphore(subject, 10).try_acquire().expect_err("it is not known yet how many there are");
+    assert!(matches!(&error, Error::InUse(ahead) if ahead.ahead == 2), "{error}");
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| semaphore(subject, 10).acquire(&Deadline::never()).map(drop));
+        while names(&subject.client(), "gpus/").len() < 3 {
+            thread::yield_now();
+        }
+        // It has looked, was refused, and is gone.
+        store.revoke(slow).unwrap();
+        waiter.join().unwrap().unwrap();
+    });
+    let (_, _) = put_as_another(&store, "gpus/s/z", b"2 1 0 slow");
+    store.revoke(first).unwrap();
+    let error = semaphore(subject, 10).try_acquire().expect_err("the other is the first now");
+    assert!(matches!(error, Error::OtherCount { asked: 10, found: 2, .. }), "{error}");
 }
 
 fn what_is_no_semaphore_is_refused<S: Subject>(subject: &S) {

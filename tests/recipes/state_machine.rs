@@ -38,6 +38,7 @@ on_every_backend! {
     a_guard_that_says_no_is_an_answer,
     a_transition_that_does_not_exist_names_what_is_possible,
     a_state_of_another_build_is_refused,
+    numbers_that_cannot_be_are_refused,
     bad_rules_and_reasons_are_refused,
     a_machine_whose_session_is_over_changes_nothing,
     the_thirteen_rules_of_a_connection,
@@ -494,6 +495,27 @@ fn a_state_of_another_build_is_refused(subject: &impl Subject) {
         let Error::UnknownState { found, known, .. } = error else { panic!("{error}") };
         assert_eq!((&found[..], known), ("4 PAUSED", vec!["NEW", "RUNNING", "DONE"]));
     }
+}
+
+/// What counts the changes was damaged by somebody: an error, no panic, and nobody is sent to a change far away.
+fn numbers_that_cannot_be_are_refused(subject: &impl Subject) {
+    let store = subject.client();
+    let put = |name: &str, value: &str| {
+        store.commit(&[Op::put(&store.key(name).unwrap(), value.as_bytes())]).unwrap();
+    };
+    let machine = machine(subject, Rules::new(New).allow(New, Running));
+    let mut changes = machine.changes().unwrap();
+    // In the entry of change 1: one that is kept elsewhere, one after which there is none, one that is not the next.
+    for number in [2, u64::MAX, 2_001] {
+        put("job/7/past/1", &format!("{number} NEW RUNNING moved\n1 2 x\n"));
+        let told = changes.next(&Deadline::now());
+        assert!(matches!(told, Err(Error::UnknownState { .. })), "{number}: {told:?}");
+    }
+    put("job/7/now/state", &format!("{} NEW", u64::MAX));
+    assert!(matches!(machine.transition(Running), Err(Error::UnknownState { .. })));
+    assert!(matches!(machine.force(Running, ""), Err(Error::UnknownState { .. })));
+    put("job/7/now/state", &format!("0 {}", "?".repeat(60_000)));
+    assert!(machine.state().unwrap_err().to_string().len() < 500);
 }
 
 fn bad_rules_and_reasons_are_refused(subject: &impl Subject) {

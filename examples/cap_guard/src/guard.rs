@@ -32,7 +32,7 @@ use crate::database::{Change, Database, Fence};
 /// Told of a change a dead or stopped process left open, and whether the row has it.
 ///
 /// If it has not, a statement of the dead one may still be on its way to the database. It and ours ask for the same
-/// version, so one of them fails; if that is ours, we start over from what the other wrote.
+/// version, so one of them fails; if that is ours, we start over from what the other wrote, and tell of it again.
 pub type Resolved = Box<dyn Fn(&Intent, bool) + Send + Sync>;
 
 /// Keeps the processes that change customers out of each other's way.

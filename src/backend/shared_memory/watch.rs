@@ -101,7 +101,7 @@ impl<'s> SharedWatch<'s> {
                 return Ok(revision);
             }
         }
-        Err(Error::Outrun { what: self.picture.what(), rounds: ROUNDS.into() })
+        Err(Error::Outrun { what: self.picture.what(), rounds: ROUNDS })
     }
 
     /// The next picture, if there is something to tell of it.

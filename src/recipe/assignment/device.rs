@@ -17,7 +17,7 @@
 //! # How
 //! ```text
 //!  path.lock   locked by whoever changes the table; never renamed, never written
-//!  path.tmp    the next table: written, synced
+//!  path.tmp    the next table: made anew, written, synced
 //!  path        renamed over; then the folder is synced
 //! ```
 //! The lock is a file of its own because the table's own file is another one after every change: who had waited for a lock
@@ -32,15 +32,16 @@
 //! * A change waits for the lock as long as its holder lives, without a deadline: a holder that is stopped stops all changes.
 //!   When it dies the kernel lets go.
 //! * Times in the table are the wall clocks of whoever wrote them; nothing is decided by them.
-//! * Every change writes and syncs the whole table.
+//! * Every change writes and syncs the whole table, into a new file: it has the permissions of the one before and the owner
+//!   of whoever wrote it. Who changes the table must be able to make files in its folder.
 //!
 //! [`Assignment`](super::Assignment) has none of these limits but the one file.
 //!
 //! # When a process dies
-//! Before the rename nothing has changed, and the next writer overwrites `path.tmp`. After it the change has taken place. A
-//! power failure in between leaves the old table or the new one.
+//! Before the rename nothing has changed, and the next writer removes `path.tmp`. After it the change has taken place. A
+//! power failure in between leaves the old table or the new one. A forked child holds no lock of its parent's.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -157,26 +158,30 @@ impl Device {
 
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
         let _lock = self.lock()?;
-        let mut table = self.table()?;
-        let before = table.version;
+        let before = self.table()?;
+        let mut table = before.clone();
         let result = change(&mut table)?;
-        if table.version != before {
+        if table == before {
+            // Whoever wrote it may have died, or failed, between the rename and this.
+            self.sync_folder().map_err(|error| self.io("sync the table's folder", error))?;
+        } else {
             self.write(&table)?;
         }
         Ok(result)
     }
 
     /// Waits until nobody else changes the table; dropping the answer lets others.
-    fn lock(&self) -> Result<File> {
+    fn lock(&self) -> Result<Locked> {
         let of_the_table = planted("assignment: lock the file that is renamed") && self.path.exists();
         let path = if of_the_table { self.path.clone() } else { self.beside(".lock") };
         let failed = |source| io_error("lock the table", &path, source);
         loop {
-            let mut options = OpenOptions::new();
+            let mut options = File::options();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
             file.lock().map_err(failed)?;
-            if of_the_table || is_at(&file, &path).map_err(failed)? {
-                return Ok(file);
+            let locked = Locked(file);
+            if of_the_table || is_at(&locked.0, &path).map_err(failed)? {
+                return Ok(locked);
             }
         }
     }
@@ -185,17 +190,27 @@ impl Device {
     fn write(&self, table: &Table) -> Result<()> {
         let next = self.beside(".tmp");
         let put = || -> io::Result<()> {
-            let mut file = File::create(&next)?;
+            // What somebody left there may be a link to elsewhere, or closed to us.
+            remove(&next)?;
+            let mut file = File::create_new(&next)?;
             if let Ok(old) = fs::metadata(&self.path) {
                 file.set_permissions(old.permissions())?;
             }
             file.write_all(&table.marshal())?;
             file.sync_all()?;
             fs::rename(&next, &self.path)?;
-            // The rename is on the disk once the folder is.
-            File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+            self.sync_folder()
         };
-        put().map_err(|error| self.io("write the table", error))
+        put().map_err(|error| {
+            // It may be the disk that is full.
+            let _ = remove(&next);
+            self.io("write the table", error)
+        })
+    }
+
+    /// A rename is on the disk once the folder is.
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
 
     fn exists(&self) -> Result<bool> {
@@ -214,6 +229,21 @@ impl Device {
     fn io(&self, action: &'static str, source: io::Error) -> Error {
         io_error(action, &self.path, source)
     }
+}
+
+/// The lock file, locked.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing it would not do: a child that was forked meanwhile has it open as well.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Whether the path still leads to this file.

@@ -35,7 +35,7 @@
 //! Values are as long as the node's name, and no others longer than 48 bytes, or the cluster's name and 6. A name of more
 //! than 64 bytes, one with a NUL in it or one that begins with `#` stands in the entry's name as `#` and its SHA-256, and in
 //! full in the slot's value: any name is good as long as the store takes a value of its length. The name of the
-//! assignment can have 70 bytes less than the store's longest.
+//! assignment can have 71 bytes less than the store's longest.
 //!
 //! # Why it is right
 //! * *One slot a node, one node a slot.* One commit creates the node's entry and the slot's, each only if it is absent, and one
@@ -265,13 +265,20 @@ impl<B: Backend> Assignment<B> {
     /// [`check`](Assigned::check) and refused by its next write.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`] if it has none.
+    /// [`Error::UnknownNode`] if it has none; [`Error::EmptyNode`]; [`Error::Inconsistent`] and [`Error::Damaged`] if entries
+    /// make no sense; the store's.
     pub fn release(&self, node: &str) -> Result<Place> {
+        let mut refused = None;
         loop {
             let place = self.lookup(node)?.ok_or_else(|| Error::UnknownNode { node: node.to_owned() })?;
+            let generation = place.generation;
+            if refused == Some(generation) {
+                // Its entry was there all the time, and the slot was not its own: says so, unless that has been mended since.
+                self.snapshot()?.place_of(node, &self.names)?;
+            }
             match self.assigned(place)?.release() {
                 // Somebody else released it; it may have come back.
-                Err(Error::Evicted { .. }) => {}
+                Err(Error::Evicted { .. }) => refused = Some(generation),
                 released => return released,
             }
         }

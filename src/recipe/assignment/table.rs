@@ -189,7 +189,8 @@ impl Table {
     }
 
     fn touch(&mut self) {
-        self.version += 1;
+        // The last number stays the last: 0 is no version, and would make the table unreadable.
+        self.version = self.version.saturating_add(1);
         self.last_update = now();
     }
 

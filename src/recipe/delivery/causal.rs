@@ -230,11 +230,12 @@ impl<T> Causal<T> {
 
     /// What has to be delivered before the message.
     fn gaps(&self, message: &Message<T>) -> Vec<Gap> {
-        let before = message.clock.iter().map(|(member, count)| {
+        let before = message.clock.iter().filter_map(|(member, count)| {
+            let delivered = self.delivered.get(member);
             let to = if member == message.sender { count - 1 } else { count };
-            Gap { sender: member, from: self.delivered.get(member).saturating_add(1), to }
+            (delivered < to).then(|| Gap { sender: member, from: delivered + 1, to })
         });
-        before.filter(|gap| gap.from <= gap.to && !self.left.contains(&gap.sender)).collect()
+        before.filter(|gap| !self.left.contains(&gap.sender)).collect()
     }
 
     fn deliver(&mut self, message: Message<T>) -> Message<T> {

@@ -162,7 +162,8 @@ impl<B: Backend> Letter<'_, '_, B> {
         Ok(self.inbox.member.act(done, None, ops)?.0)
     }
 
-    /// The same, and sends a message that this one has caused. `None` says that a condition was false.
+    /// The same, and sends a message that this one has caused: at most three operations fewer than the store's limit. `None`
+    /// says that a condition was false.
     ///
     /// # Errors
     /// As [`commit`](Letter::commit), and those of [`Member::send`].

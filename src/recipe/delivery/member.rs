@@ -36,6 +36,8 @@ struct State {
     clock: VectorClock,
     /// How many of our own are known to have been removed.
     removed: u64,
+    /// Nobody has told us what became of our last commit: the store knows more than we do.
+    unsure: bool,
 }
 
 /// A message that was sent.
@@ -97,7 +99,7 @@ impl<B: Backend> Member<B> {
             let resumed = resumed.is_some();
             // Of our own, all that was sent: a cursor need not know the last of it.
             clock.set(number, look.sent().get(number));
-            let state = Mutex::new(State { clock, removed: look.floor.get(number) });
+            let state = Mutex::new(State { clock, removed: look.floor.get(number), unsure: false });
             if let Outcome::Committed(revision) = outcome {
                 let (session, token) = (Arc::clone(session), Token(revision.0));
                 return Ok(Self { session, names, number, presence, cursor, token, most, resumed, state });
@@ -283,6 +285,9 @@ impl<B: Backend> Member<B> {
         let store = self.session.store();
         let mut state = self.state();
         loop {
+            if state.unsure {
+                self.catch_up(&mut state)?;
+            }
             let mut clock = state.clock.clone();
             if let Some((sender, sequence)) = deliver {
                 if sequence <= clock.get(sender) {
@@ -292,7 +297,7 @@ impl<B: Backend> Member<B> {
             }
             let mut letter = None;
             if let Some(body) = send {
-                if clock.get(self.number) - state.removed >= self.most {
+                if clock.get(self.number).saturating_sub(state.removed) >= self.most {
                     state.removed = self.make_room(clock.get(self.number))?;
                 }
                 let sequence = clock.tick(self.number)?;
@@ -312,7 +317,9 @@ impl<B: Backend> Member<B> {
             } else {
                 all.extend(ops);
             }
+            state.unsure = true;
             let outcome = store.commit(&all)?;
+            state.unsure = false;
             if let Outcome::Committed(_) = outcome {
                 let sequence = clock.get(self.number);
                 state.clock = clock;
@@ -320,13 +327,24 @@ impl<B: Backend> Member<B> {
             }
             self.check()?;
             // We are the member, so nobody else sends under our number: a message that is there already was sent by us, in a
-            // commit whose outcome we were not told. Go on after it.
+            // commit that took place after we had been told of an error. Go on after it.
             let sent = self.look()?.sent().get(self.number);
             if letter.is_none() || sent < clock.get(self.number) {
                 return Ok((Outcome::Conflict, 0));
             }
             state.clock.set(self.number, sent);
         }
+    }
+
+    /// Learns from the store what we have sent and acknowledged: an error may have hidden that a commit took place.
+    fn catch_up(&self, state: &mut State) -> Result<()> {
+        let look = self.look()?;
+        if let Some((acknowledged, _)) = look.cursors.get(&self.number) {
+            state.clock.merge(acknowledged);
+        }
+        state.clock.set(self.number, state.clock.get(self.number).max(look.sent().get(self.number)));
+        state.unsure = false;
+        Ok(())
     }
 
     /// Looks whether we are the member still.
@@ -345,7 +363,7 @@ impl<B: Backend> Member<B> {
             self.prune()?;
             let look = self.look()?;
             let removed = look.floor.get(self.number);
-            if sent - removed < self.most {
+            if sent.saturating_sub(removed) < self.most {
                 return Ok(removed);
             }
             let mut behind = look.behind(self.number, removed + 1);
@@ -358,7 +376,10 @@ impl<B: Backend> Member<B> {
                 // Whether its session lives is decided here, and not by what the look has shown.
                 dropped |= store.commit(&ops)? != Outcome::Conflict;
             }
-            if !dropped {
+            // Who was behind may have caught up in between, so that there is more to remove.
+            let acknowledged = look.acknowledged().get(self.number);
+            let more = look.messages.range((self.number, 0)..=(self.number, acknowledged)).next().is_some();
+            if !dropped && !more {
                 behind.sort_unstable_by_key(|behind| (behind.acknowledged, behind.member));
                 return Err(Error::Unacknowledged { sender: self.number, most: self.most, behind });
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::operation::Value;
@@ -20,6 +21,8 @@ pub(super) struct Teller(Option<Arc<Slot>>);
 
 struct Slot {
     id: String,
+    /// The process in which it is told.
+    home: u32,
     end: Mutex<Option<Result<Value>>>,
     told: Condvar,
 }
@@ -38,9 +41,14 @@ impl<T: 'static> Handle<T> {
     /// Waits for the end; `false` once the deadline has passed.
     ///
     /// # Errors
-    /// [`Cancelled`](StoreError::Cancelled) if the deadline's switch was thrown.
+    /// [`Cancelled`](StoreError::Cancelled) if the deadline's switch was thrown. [`Error::ForkedExecutor`].
     pub fn wait(&self, deadline: &Deadline) -> Result<bool> {
         let slot = &self.slot;
+        if slot.home != process::id() {
+            // The lock may have been held when we were forked.
+            let has_ended = slot.end.try_lock().is_ok_and(|end| end.is_some());
+            return if has_ended { Ok(true) } else { Err(Error::ForkedExecutor) };
+        }
         let _registration = deadline.cancel().map(|cancel| {
             let slot = Arc::clone(slot);
             cancel.register(Box::new(move || slot.wake()))
@@ -65,7 +73,7 @@ impl<T: 'static> Handle<T> {
     ///
     /// # Errors
     /// [`Error::OperationFailed`], [`Error::OperationPanicked`], [`Error::OperationTimedOut`],
-    /// [`Error::OperationCancelled`], [`Error::DependencyFailed`], [`Error::ShutDown`].
+    /// [`Error::OperationCancelled`], [`Error::DependencyFailed`], [`Error::ShutDown`], [`Error::ForkedExecutor`].
     pub fn join(self) -> Result<T> {
         self.wait(&Deadline::never())?;
         let end = self.slot.lock().take().expect("it has ended, and only we take");
@@ -75,7 +83,7 @@ impl<T: 'static> Handle<T> {
 
 /// Both ends of an operation's end.
 pub(super) fn pair<T: 'static>(id: &str) -> (Teller, Handle<T>) {
-    let slot = Arc::new(Slot { id: id.to_owned(), end: Mutex::new(None), told: Condvar::new() });
+    let slot = Arc::new(Slot { id: id.to_owned(), home: process::id(), end: Mutex::new(None), told: Condvar::new() });
     (Teller(Some(Arc::clone(&slot))), Handle { slot, returns: PhantomData })
 }
 

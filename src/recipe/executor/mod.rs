@@ -52,6 +52,11 @@
 //!
 //! # When the process dies
 //! Everything here is gone with it. What must survive belongs into [`jobs`].
+//!
+//! # In a forked child
+//! The threads are the parent's. [`submit`](Executor::submit), [`cancel`](Executor::cancel) and
+//! [`shut_down`](Executor::shut_down) answer [`Error::ForkedExecutor`], as does waiting for what had not ended; dropping an
+//! executor does nothing. Ask it for nothing else, since its lock may be held for ever.
 
 mod admit;
 mod handle;
@@ -111,7 +116,8 @@ impl Executor {
     ///
     /// # Errors
     /// Nothing has been submitted after any of them: [`Error::BadId`], [`Error::IdTwice`], [`Error::UnknownDependency`],
-    /// [`Error::DependencyCycle`] (of an operation with itself), [`Error::QueueFull`], [`Error::ShutDown`].
+    /// [`Error::DependencyCycle`] (of an operation with itself), [`Error::QueueFull`], [`Error::ShutDown`],
+    /// [`Error::ForkedExecutor`].
     pub fn submit<T: Send + 'static>(&self, operation: Operation<T>) -> Result<Handle<T>> {
         let (task, handle) = operation.split();
         self.pool.submit(vec![task])?;
@@ -142,7 +148,7 @@ impl Executor {
     /// `false` if it has ended before.
     ///
     /// # Errors
-    /// [`Error::UnknownId`].
+    /// [`Error::UnknownId`], [`Error::ForkedExecutor`].
     pub fn cancel(&self, id: &str) -> Result<bool> {
         self.pool.cancel(id)
     }
@@ -167,6 +173,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`Cancelled`](crate::Error::Cancelled) if the deadline's switch was thrown; nothing is cancelled then.
+    /// [`Error::ForkedExecutor`].
     pub fn shut_down(&self, deadline: &Deadline) -> Result<bool> {
         self.pool.shut_down(deadline)
     }
@@ -225,8 +232,10 @@ impl Batch<'_> {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        self.pool.close();
-        self.pool.cancel_all();
+        if self.pool.is_here() {
+            self.pool.close();
+            self.pool.cancel_all();
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Instant;
+use std::{process, thread};
 
 use super::Builder;
 use super::operation::{Rollback, Task};
@@ -13,7 +13,7 @@ use crate::clock::{Cancel, Deadline};
 use crate::error::Error as StoreError;
 use crate::mutant::planted;
 use crate::recipe::error::said;
-use crate::recipe::{Failure, Result};
+use crate::recipe::{Error, Failure, Result};
 
 pub(super) struct Pool {
     table: Mutex<Table>,
@@ -26,12 +26,15 @@ pub(super) struct Pool {
     /// For who waits until nothing is left.
     quiet: Condvar,
     built: Builder,
+    /// The process the threads are in.
+    home: u32,
 }
 
 impl Pool {
     pub fn start(built: Builder) -> Result<Arc<Self>> {
         let (signal, table) = (AtomicU32::new(0), Mutex::new(Table::new(built.limit, built.remembered)));
-        let pool = Arc::new(Self { table, signal, clock: Condvar::new(), quiet: Condvar::new(), built });
+        let (clock, quiet, home) = (Condvar::new(), Condvar::new(), process::id());
+        let pool = Arc::new(Self { table, signal, clock, quiet, built, home });
         let watching = Arc::clone(&pool);
         let failed = |source| StoreError::Io { action: "start the threads of an executor", path: None, source };
         let started = thread::Builder::new().name("slotguard-clock".to_owned()).spawn(move || watching.watch_clock());
@@ -48,6 +51,34 @@ impl Pool {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes something under the lock, and then settles without it what that has put aside.
+    fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        let mut table = self.lock();
+        let answer = change(&mut table);
+        let aside = std::mem::take(&mut table.aside);
+        if aside.is_empty() {
+            return answer;
+        }
+        table.settling += 1;
+        drop(table);
+        for one in aside {
+            // A program's value that panics when it is dropped has reported that, and takes no thread with it.
+            let _ = catch_unwind(AssertUnwindSafe(|| one.settle()));
+        }
+        self.lock().settling -= 1;
+        self.ring();
+        answer
+    }
+
+    /// Whether this is the process with the threads, and not a child that was forked from it.
+    pub fn is_here(&self) -> bool {
+        self.home == process::id()
+    }
+
+    fn check_here(&self) -> Result<()> {
+        if self.is_here() { Ok(()) } else { Err(Error::ForkedExecutor) }
+    }
+
     fn start_worker(self: &Arc<Self>) -> std::io::Result<()> {
         self.lock().threads += 1;
         let pool = Arc::clone(self);
@@ -59,20 +90,22 @@ impl Pool {
     }
 
     pub fn submit(&self, tasks: Vec<Task>) -> Result<()> {
-        self.lock().submit(tasks)?;
+        self.check_here()?;
+        self.change(|table| table.submit(tasks))?;
         self.ring();
         Ok(())
     }
 
     pub fn cancel(self: &Arc<Self>, id: &str) -> Result<bool> {
-        let cancelled = self.lock().cancel(id)?;
+        self.check_here()?;
+        let cancelled = self.change(|table| table.cancel(id))?;
         let found = cancelled.is_some();
         self.stopped(cancelled.flatten());
         Ok(found)
     }
 
     pub fn cancel_all(self: &Arc<Self>) {
-        let stopped = self.lock().cancel_all();
+        let stopped = self.change(Table::cancel_all);
         self.stopped(stopped);
     }
 
@@ -82,6 +115,7 @@ impl Pool {
     }
 
     pub fn shut_down(self: &Arc<Self>, deadline: &Deadline) -> Result<bool> {
+        self.check_here()?;
         self.close();
         let _registration = deadline.cancel().map(|cancel| {
             let pool = Arc::clone(self);
@@ -160,13 +194,13 @@ impl Pool {
                         Err(panic) => Err(Broke::Panicked(said(&*panic))),
                     };
                     let has_failed = how.is_err();
-                    let left = self.lock().returned(&id, serial, how);
+                    let left = self.change(|table| table.returned(&id, serial, how));
                     match left {
                         Left::Nothing => {}
                         Left::Undo(undo) => self.undo(undo),
                         Left::UndoThenTell(rollback, teller, broke) => {
                             let undone = roll_back(rollback);
-                            self.lock().failed(&id, teller, broke, Some(undone));
+                            self.change(|table| table.failed(&id, teller, broke, Some(undone)));
                         }
                     }
                     self.ring();
@@ -192,8 +226,8 @@ impl Pool {
             let now = Instant::now();
             table = match table.next_alarm() {
                 Some(at) if at <= now => {
-                    let stopped = table.alarms(now);
                     drop(table);
+                    let stopped = self.change(|table| table.alarms(now));
                     self.stopped(stopped);
                     self.lock()
                 }
@@ -206,9 +240,12 @@ impl Pool {
 
 /// Runs a rollback; a panic is a failure that says what the panic said.
 fn roll_back(mut rollback: Rollback) -> Result<(), Failure> {
-    let mut run = || catch_unwind(AssertUnwindSafe(&mut rollback)).unwrap_or_else(|panic| Err(said(&*panic).into()));
-    if planted("executor: roll back twice") {
-        let _ = run();
-    }
-    run()
+    // Dropped in there as well: what it holds is the program's.
+    let run = AssertUnwindSafe(move || {
+        if planted("executor: roll back twice") {
+            let _ = rollback();
+        }
+        rollback()
+    });
+    catch_unwind(run).unwrap_or_else(|panic| Err(said(&*panic).into()))
 }

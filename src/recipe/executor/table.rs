@@ -1,7 +1,8 @@
-//! Where every operation is. One lock guards it; nothing of a program's runs under that.
+//! Where every operation is. One lock guards it; nothing of a program's runs under that, nor is any dropped there: what is
+//! to be told or dropped is put [`aside`](Table::aside) for whoever unlocks.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::handle::Teller;
@@ -32,6 +33,30 @@ struct Running {
     rollback: Option<Rollback>,
     timeout: Option<Duration>,
     grace: Duration,
+    /// When it times out.
+    alarm: Option<Instant>,
+}
+
+/// An operation that was told to stop and runs still.
+struct Stuck {
+    /// Its rollback, until that is due.
+    undo: Option<Undo>,
+    /// When that is due at the latest.
+    alarm: Option<Instant>,
+}
+
+/// What belongs to a program: to be told or dropped without the lock, which the program's code may need.
+pub(super) enum Aside {
+    Told(Teller, Result<Value>),
+    Unused(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any + Send>),
+}
+
+impl Aside {
+    pub fn settle(self) {
+        if let Self::Told(teller, how) = self {
+            teller.tell(how);
+        }
+    }
 }
 
 /// A rollback that is due.
@@ -84,15 +109,21 @@ enum Alarm {
     Grace,
 }
 
+/// When, for which operation, and its id.
+type Alarms = BTreeMap<(Instant, u64, Alarm), String>;
+
 #[derive(Default)]
 pub(super) struct Table {
     pub operations: HashMap<String, Record>,
-    /// By priority; first come, first served. Those that have been cancelled since are passed over.
-    ready: [VecDeque<String>; 4],
+    /// By priority; first come, first served.
+    ready: BTreeMap<(Priority, u64), String>,
     due: VecDeque<Undo>,
-    /// Operations that were told to stop and run still, each with its rollback until that is due.
-    stuck: HashMap<u64, Option<Undo>>,
-    alarms: BinaryHeap<Reverse<(Instant, u64, Alarm, String)>>,
+    stuck: HashMap<u64, Stuck>,
+    /// Of what runs or is stuck, no others.
+    alarms: Alarms,
+    pub aside: Vec<Aside>,
+    /// How many are doing what was put aside.
+    pub settling: usize,
     /// Oldest first.
     ended: VecDeque<(String, u64)>,
     serial: u64,
@@ -110,7 +141,10 @@ impl Table {
 
     /// Takes all of these or none.
     pub fn submit(&mut self, tasks: Vec<Task>) -> Result<()> {
-        self.check(&tasks)?;
+        if let Err(refused) = self.check(&tasks) {
+            self.aside.push(Aside::Unused(Box::new(tasks)));
+            return Err(refused);
+        }
         let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
         for task in tasks {
             self.serial += 1;
@@ -121,6 +155,8 @@ impl Table {
         for id in ids {
             self.link(&id);
         }
+        // Some may have ended already, as what they depend on has failed.
+        self.forget();
         Ok(())
     }
 
@@ -150,9 +186,8 @@ impl Table {
     }
 
     fn make_ready(&mut self, id: &str) {
-        if let Some(Record { state: State::Waiting { task, .. }, .. }) = self.operations.get(id) {
-            let urgency = if planted("executor: every priority is one") { Priority::Low } else { task.priority };
-            self.ready[urgency as usize].push_back(id.to_owned());
+        if let Some(Record { state: State::Waiting { task, .. }, serial, .. }) = self.operations.get(id) {
+            self.ready.insert(place(task, *serial), id.to_owned());
         }
     }
 
@@ -162,46 +197,34 @@ impl Table {
             return Some(Work::Undo(undo));
         }
         loop {
-            let id = self.ready.iter_mut().find_map(VecDeque::pop_front)?;
+            let (_, id) = self.ready.pop_first()?;
             let Some(record) = self.operations.get_mut(&id) else { continue };
-            if !matches!(record.state, State::Waiting { missing: 0, .. }) {
-                continue;
-            }
             // Replaced in a moment.
             let State::Waiting { task, .. } = std::mem::replace(&mut record.state, State::Undoing) else { continue };
             let Task { run, timeout, grace, rollback, teller, .. } = task;
             let (stop, serial) = (Cancel::new(), record.serial);
-            record.state = State::Running(Running { stop: stop.clone(), teller, rollback, timeout, grace });
+            let alarm = from_now(timeout);
+            record.state = State::Running(Running { stop: stop.clone(), teller, rollback, timeout, grace, alarm });
             self.status.waiting -= 1;
             self.status.running += 1;
-            self.set_alarm(timeout, serial, Alarm::Timeout, &id);
+            self.alarms.extend(alarm.map(|at| ((at, serial, Alarm::Timeout), id.clone())));
             return Some(Work::Run { id, serial, run, stop });
-        }
-    }
-
-    fn set_alarm(&mut self, after: Option<Duration>, serial: u64, alarm: Alarm, id: &str) {
-        // Past the end of the clock is never.
-        if let Some(at) = after.and_then(|after| Instant::now().checked_add(after)) {
-            self.alarms.push(Reverse((at, serial, alarm, id.to_owned())));
         }
     }
 
     /// When there will be something to do for [`alarms`](Table::alarms).
     pub fn next_alarm(&self) -> Option<Instant> {
-        self.alarms.peek().map(|Reverse((at, ..))| *at)
+        self.alarms.first_key_value().map(|((at, ..), _)| *at)
     }
 
     /// Does what its time has come for; answers what was stopped.
     pub fn alarms(&mut self, now: Instant) -> Vec<Stopped> {
         let mut stopped = Vec::new();
         while self.next_alarm().is_some_and(|at| at <= now) {
-            let Some(Reverse((_, serial, alarm, id))) = self.alarms.pop() else { break };
+            let Some(((_, serial, alarm), id)) = self.alarms.pop_first() else { break };
             match alarm {
-                Alarm::Grace => self.due.extend(self.stuck.get_mut(&serial).and_then(Option::take)),
-                Alarm::Timeout if self.operations.get(&id).is_some_and(|record| record.serial == serial) => {
-                    stopped.extend(self.stop(&id, Stage::TimedOut));
-                }
-                Alarm::Timeout => {}
+                Alarm::Grace => self.due.extend(self.stuck.get_mut(&serial).and_then(|stuck| stuck.undo.take())),
+                Alarm::Timeout => stopped.extend(self.stop(&id, Stage::TimedOut)),
             }
         }
         stopped
@@ -212,7 +235,8 @@ impl Table {
         let record = self.operations.get_mut(id).filter(|record| matches!(record.state, State::Running(_)))?;
         let serial = record.serial;
         let State::Running(running) = std::mem::replace(&mut record.state, State::Undoing) else { return None };
-        let Running { stop, teller, mut rollback, timeout, grace } = running;
+        let Running { stop, teller, mut rollback, timeout, grace, alarm } = running;
+        unset(&mut self.alarms, alarm, serial, Alarm::Timeout);
         if planted("executor: a timeout rolls back nothing") {
             rollback = None;
         }
@@ -221,14 +245,15 @@ impl Table {
             record.undone = Some(Undone::Due);
             self.status.undoing += 1;
         }
-        let kept = if grace.is_zero() {
+        let stuck = if grace.is_zero() {
             self.due.extend(undo);
-            None
+            Stuck { undo: None, alarm: None }
         } else {
-            self.set_alarm(Some(grace), serial, Alarm::Grace, id);
-            undo
+            let alarm = from_now(undo.as_ref().map(|_| grace));
+            self.alarms.extend(alarm.map(|at| ((at, serial, Alarm::Grace), id.to_owned())));
+            Stuck { undo, alarm }
         };
-        self.stuck.insert(serial, kept);
+        self.stuck.insert(serial, stuck);
         self.status.running -= 1;
         self.end(id, stage);
         let (id, after) = (id.to_owned(), timeout.unwrap_or_default());
@@ -241,8 +266,10 @@ impl Table {
 
     /// An operation has returned.
     pub fn returned(&mut self, id: &str, serial: u64, how: Result<Value, Broke>) -> Left {
-        if let Some(undo) = self.stuck.remove(&serial) {
+        if let Some(Stuck { undo, alarm }) = self.stuck.remove(&serial) {
+            unset(&mut self.alarms, alarm, serial, Alarm::Grace);
             // Too late: what it returned is dropped.
+            self.aside.push(Aside::Unused(Box::new(how)));
             return undo.map_or(Left::Nothing, Left::Undo);
         }
         let Some(record) = self.operations.get_mut(id) else { return Left::Nothing };
@@ -250,11 +277,13 @@ impl Table {
         let State::Running(running) = std::mem::replace(&mut record.state, State::Undoing) else {
             return Left::Nothing;
         };
+        unset(&mut self.alarms, running.alarm, serial, Alarm::Timeout);
         match (how, running.rollback) {
-            (Ok(value), _) => {
+            (Ok(value), rollback) => {
                 self.status.running -= 1;
                 self.end(id, Stage::Done);
-                running.teller.tell(Ok(value));
+                self.aside.push(Aside::Told(running.teller, Ok(value)));
+                self.aside.push(Aside::Unused(Box::new(rollback)));
                 Left::Nothing
             }
             (Err(broke), Some(rollback)) => {
@@ -281,7 +310,7 @@ impl Table {
         };
         self.status.running -= 1;
         self.end(&id, Stage::Failed);
-        teller.tell(Err(why));
+        self.aside.push(Aside::Told(teller, Err(why)));
     }
 
     /// A rollback has run that was due.
@@ -340,19 +369,26 @@ impl Table {
     /// These will not run, each for the failure of the other, nor will what depends on them.
     fn skip(&mut self, mut lost: Vec<(String, String)>) {
         while let Some((id, dependency)) = lost.pop() {
-            let Some(teller) = self.take_waiting(&id) else { continue };
+            let why = Error::DependencyFailed { id: id.clone(), dependency };
+            if !self.take_waiting(&id, why) {
+                continue;
+            }
             let dependants = self.end_one(&id, Stage::Skipped);
-            teller.tell(Err(Error::DependencyFailed { id: id.clone(), dependency }));
             lost.extend(dependants.into_iter().map(|dependant| (dependant, id.clone())));
         }
     }
 
-    /// Takes what waits out of the queue.
-    fn take_waiting(&mut self, id: &str) -> Option<Teller> {
-        let record = self.operations.get_mut(id).filter(|record| matches!(record.state, State::Waiting { .. }))?;
-        let State::Waiting { task, .. } = std::mem::replace(&mut record.state, State::Undoing) else { return None };
+    /// Takes what waits out of the queue, for this reason; `false` if it does not wait.
+    fn take_waiting(&mut self, id: &str, why: Error) -> bool {
+        let waits = |record: &&mut Record| matches!(record.state, State::Waiting { .. });
+        let Some(record) = self.operations.get_mut(id).filter(waits) else { return false };
+        let State::Waiting { task, .. } = std::mem::replace(&mut record.state, State::Undoing) else { return false };
+        self.ready.remove(&place(&task, record.serial));
         self.status.waiting -= 1;
-        Some(task.teller)
+        let Task { run, rollback, teller, .. } = task;
+        self.aside.push(Aside::Told(teller, Err(why)));
+        self.aside.push(Aside::Unused(Box::new((run, rollback))));
+        true
     }
 
     /// Cancels it; answers what was stopped, if it runs. `None`: it has ended.
@@ -360,9 +396,8 @@ impl Table {
         let unknown = || Error::UnknownId { id: id.to_owned() };
         match &self.operations.get(id).ok_or_else(unknown)?.state {
             State::Waiting { .. } => {
-                if let Some(teller) = self.take_waiting(id) {
+                if self.take_waiting(id, Error::OperationCancelled { id: id.to_owned() }) {
                     self.end(id, Stage::Cancelled);
-                    teller.tell(Err(Error::OperationCancelled { id: id.to_owned() }));
                 }
                 Ok(Some(None))
             }
@@ -377,9 +412,8 @@ impl Table {
         self.operations.values_mut().for_each(|record| record.dependants.clear());
         let ids: Vec<String> = self.operations.keys().cloned().collect();
         for id in &ids {
-            if let Some(teller) = self.take_waiting(id) {
+            if self.take_waiting(id, Error::ShutDown) {
                 self.end(id, Stage::Cancelled);
-                teller.tell(Err(Error::ShutDown));
             }
         }
         ids.iter().filter_map(|id| self.stop(id, Stage::Cancelled)).collect()
@@ -396,7 +430,8 @@ impl Table {
 
     /// Nothing is left to be done.
     pub fn is_quiet(&self) -> bool {
-        self.status.waiting == 0 && self.status.running == 0 && self.status.undoing == 0
+        let Status { waiting, running, undoing, .. } = self.status;
+        waiting + running + undoing + self.settling == 0
     }
 
     /// How many threads there should be.
@@ -418,5 +453,21 @@ impl Table {
 
     pub fn status(&self) -> Status {
         Status { stuck: self.stuck.len(), workers: self.threads, ..self.status }
+    }
+}
+
+/// Where an operation stands among those that are ready.
+fn place(task: &Task, serial: u64) -> (Priority, u64) {
+    (if planted("executor: every priority is one") { Priority::Low } else { task.priority }, serial)
+}
+
+/// So much later; past the end of the clock is never.
+fn from_now(after: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(after?)
+}
+
+fn unset(alarms: &mut Alarms, at: Option<Instant>, serial: u64, alarm: Alarm) {
+    if let Some(at) = at {
+        alarms.remove(&(at, serial, alarm));
     }
 }

@@ -109,20 +109,22 @@ impl<B: Backend> Drawn<B> {
         Ok(outcome)
     }
 
-    /// Deletes the tickets, together with `besides`. If not all were there that is an error, and `besides` has not been
-    /// done; the others are deleted.
-    pub(crate) fn give_back(&mut self, besides: &[Op<'_, B::Key>]) -> Result<()> {
+    /// Deletes the tickets, each with what goes with it (of as many as `with` has), together with `besides`. If not all were
+    /// there that is an error, and `besides` has not been done; the others are deleted.
+    pub(crate) fn give_back(&mut self, with: &[Option<Op<'_, B::Key>>], besides: &[Op<'_, B::Key>]) -> Result<()> {
         if self.given_back {
             return Ok(());
         }
         let delete: Vec<_> = self.places.iter().map(|(_, key)| Op::delete(key).when(self.condition())).collect();
-        let ops: Vec<_> = delete.iter().chain(besides).copied().collect();
+        let ops: Vec<_> = delete.iter().chain(with.iter().flatten()).chain(besides).copied().collect();
         let store = self.session().store();
         let mut lost = None;
         if store.commit(&ops)? == Outcome::Conflict {
             lost = self.gone()?;
-            for one in delete.iter().filter(|_| delete.len() > 1) {
-                store.commit(&[*one])?;
+            for (at, one) in delete.iter().enumerate().filter(|_| delete.len() > 1) {
+                let with =
+                    with.get(at).copied().flatten().filter(|_| !planted("lock: a loss leaves the others' marks"));
+                store.commit(&[*one].into_iter().chain(with).collect::<Vec<_>>())?;
             }
         }
         let lost = lost.map(|line| self.lose(line));
@@ -172,7 +174,7 @@ impl<B: Backend> Drop for Drawn<B> {
             let _ = self.session().store().commit(&any);
         } else {
             // Whatever hinders it: they go with the lease.
-            let _ = self.give_back(&[]);
+            let _ = self.give_back(&[], &[]);
         }
     }
 }

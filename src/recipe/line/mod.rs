@@ -53,11 +53,11 @@ pub struct Ticket {
     pub asked_by: Option<String>,
 }
 
-/// Who is in the way of a lock or a permit.
+/// Who is in the way of a lock, a lead or a permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InUse {
-    /// `lock` or `semaphore`.
+    /// `lock`, `election` or `semaphore`.
     pub what: &'static str,
     /// Its name.
     pub name: String,
@@ -106,14 +106,23 @@ pub(super) fn wait_as<B: Backend>(
     newer_than: Revision,
     deadline: &Deadline,
 ) -> Result<bool> {
+    let wait = |until: &Deadline| Ok(session.store().wait(key, newer_than, until)?.then_some(()));
+    Ok(while_alive(session, deadline, wait)?.is_some())
+}
+
+/// Has `wait` wait until the deadline, but no longer than the session lives: it is given one that is no later, and asked
+/// again if the session has been renewed meanwhile.
+pub(super) fn while_alive<B: Backend, T>(
+    session: &Session<B>,
+    deadline: &Deadline,
+    mut wait: impl FnMut(&Deadline) -> Result<Option<T>>,
+) -> Result<Option<T>> {
     loop {
         let until = session.alive_until().ok_or_else(|| over(session))?;
         let left = until.saturating_duration_since(session.store().now());
-        if session.store().wait(key, newer_than, &sooner(deadline, left))? {
-            return Ok(true);
-        }
-        if deadline.has_passed() {
-            return Ok(false);
+        let found = wait(&sooner(deadline, left))?;
+        if found.is_some() || deadline.has_passed() {
+            return Ok(found);
         }
     }
 }
@@ -218,6 +227,17 @@ impl fmt::Display for Ticket {
         match &self.asked_by {
             Some(asker) => write!(f, " ({asker} has asked for it back)"),
             None => Ok(()),
+        }
+    }
+}
+
+impl InUse {
+    /// What can be done about it.
+    pub(super) fn way_out(&self) -> &'static str {
+        match self.what {
+            "election" => "wait longer, or depose the leader by its term",
+            "semaphore" => "wait longer, or have one of them give it back",
+            _ => "wait longer, ask them to give it up, or take it from them by their token",
         }
     }
 }

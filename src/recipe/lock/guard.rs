@@ -161,10 +161,11 @@ impl<B: Backend> Grant<B> {
 
     /// Deletes the tickets, and with them what the delays go by, and does whatever else is to be done.
     fn give_back(&mut self, besides: &[Op<'_, B::Key>]) -> Result<()> {
-        let alone = self.locks.iter().filter(|(_, mode)| *mode == Mode::Exclusive);
-        let marks = alone.filter_map(|(lock, _)| lock.delay.as_ref()).map(|delay| Op::delete(delay.key()));
-        let ops: Vec<_> = marks.chain(besides.iter().copied()).collect();
-        self.drawn.give_back(&ops)
+        let marks = self.locks.iter().map(|(lock, mode)| {
+            let delay = lock.delay.as_ref().filter(|_| *mode == Mode::Exclusive)?;
+            Some(Op::delete(delay.key()))
+        });
+        self.drawn.give_back(&marks.collect::<Vec<_>>(), besides)
     }
 }
 

@@ -111,7 +111,12 @@ impl<B: Backend> Lock<B> {
     /// [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL, or is longer than the
     /// store's names less 36 bytes.
     pub fn new(session: &Arc<Session<B>>, name: &str) -> Result<Self> {
-        Ok(Self { line: Line::new(session, "lock", name, "t")?, threads: None, delay: None })
+        Self::of(session, "lock", name)
+    }
+
+    /// What another recipe is made of, which errors call by that one's word.
+    pub(super) fn of(session: &Arc<Session<B>>, what: &'static str, name: &str) -> Result<Self> {
+        Ok(Self { line: Line::new(session, what, name, "t")?, threads: None, delay: None })
     }
 
     /// The same, re-entrant: a thread that holds the lock by this handle (or a clone of it) and asks again has it at
@@ -129,7 +134,7 @@ impl<B: Backend> Lock<B> {
     /// this long, as Chubby's lock-delay: for resources that cannot compare tokens.
     ///
     /// The time is measured by who waits, on its own monotonic clock, from when its handle noticed, so it is never
-    /// shorter; it begins anew with each handle that begins to ask. Everybody who uses the lock must ask for a delay: a
+    /// shorter; it begins anew with each handle that begins to ask, so keep the handle to ask again. Everybody who uses the lock must ask for a delay: a
     /// handle without one leaves no trace of its death and waits for none. It costs one more commit per grant.
     ///
     /// # Errors

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use super::{Change, KEPT, Machine, State, past};
+use super::record::unknown;
+use super::{Change, KEPT, Machine, State, past, past_name};
 use crate::backend::Backend;
 use crate::clock::{Cancel, Deadline};
 use crate::error::Error as StoreError;
@@ -100,7 +101,7 @@ impl<B: Backend, S: State> Changes<B, S> {
         loop {
             let (meta, at) = self.store.read(&place, &mut value)?;
             if meta.is_some() {
-                let change: Change<S> = Change::decode(&self.name, &value)?;
+                let change = self.read(&place, &value)?;
                 if change.number == self.next
                     || (change.number > self.next && planted("state machine: miss in silence"))
                 {
@@ -117,12 +118,17 @@ impl<B: Backend, S: State> Changes<B, S> {
         }
     }
 
+    /// The change in an entry, if it is one that can be there.
+    fn read(&self, place: &B::Key, value: &[u8]) -> Result<Change<S>> {
+        let change = Change::decode(&self.name, value)?;
+        let is_its_place = place.as_ref() == past_name(&self.name, change.number);
+        if is_its_place { Ok(change) } else { Err(unknown::<S>(&self.name, value)) }
+    }
+
     /// Moves on to the oldest change that is kept.
     fn outrun(&mut self, seen: u64) -> Result<Error> {
         let (mut newest, mut unreadable) = (seen, None);
-        self.store.range(&format!("{}/past/", self.name), &mut |_, value, _| match Change::<S>::decode(
-            &self.name, value,
-        ) {
+        self.store.range(&format!("{}/past/", self.name), &mut |place, value, _| match self.read(&place, value) {
             Ok(change) => newest = newest.max(change.number),
             Err(error) => unreadable = Some(error),
         })?;

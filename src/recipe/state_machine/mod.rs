@@ -101,6 +101,7 @@ use crate::backend::{Backend, Op, Session};
 use crate::clock::Deadline;
 use crate::error::Error as StoreError;
 use crate::mutant::planted;
+use crate::recipe::line::check_recipe_name;
 use crate::recipe::{Error, Owner, Result};
 use crate::{Outcome, Revision};
 
@@ -115,6 +116,9 @@ pub const KEPT: u64 = 64;
 
 /// Most bytes of a reason: 200.
 pub const LONGEST_REASON: usize = 200;
+
+/// `/now/wait/SESSION-NUMBER`, both in decimal.
+const LONGEST_REST: usize = 10 + 20 + 1 + 20;
 
 /// A state shared by all who use its name.
 pub struct Machine<B: Backend, S: State> {
@@ -167,9 +171,11 @@ impl<B: Backend, S: State> Machine<B, S> {
     /// The machine of this name. Nothing is stored before the first change.
     ///
     /// # Errors
-    /// [`Error::RuleTwice`] if two rules lead from one state to the same; those of [`Backend::key`].
+    /// [`Error::RuleTwice`] if two rules lead from one state to the same; [`BadName`](crate::Error::BadName) if the name is
+    /// empty, has a NUL, or leaves less than 51 bytes of the store's longest.
     pub fn new(session: &Arc<Session<B>>, name: &str, rules: Rules<S>) -> Result<Self> {
         rules.check()?;
+        check_recipe_name::<B>(name, LONGEST_REST)?;
         let key = |part: &str| session.store().key(&format!("{name}/{part}"));
         let (state, acting) = (key("now/state")?, key("now/acting")?);
         Ok(Self { session: Arc::clone(session), name: name.to_owned(), rules, state, acting })
@@ -329,7 +335,11 @@ fn reason_of(reason: &str) -> Result<&str> {
 }
 
 fn past<B: Backend>(store: &B, name: &str, number: u64) -> crate::Result<B::Key> {
-    store.key(&format!("{name}/past/{}", number % KEPT))
+    store.key(&past_name(name, number))
+}
+
+fn past_name(name: &str, number: u64) -> String {
+    format!("{name}/past/{}", number % KEPT)
 }
 
 impl<B: Backend, S: State> fmt::Debug for Machine<B, S> {

@@ -71,7 +71,7 @@ impl<S: State> Stand<S> {
     fn decode(machine: &str, value: &[u8]) -> Result<Self> {
         let parse = || {
             let mut words = str::from_utf8(value).ok()?.split(' ');
-            let (number, state) = (words.next()?.parse().ok()?, S::from_name(words.next()?)?);
+            let (number, state) = (number(words.next()?)?, S::from_name(words.next()?)?);
             let begun = match words.next() {
                 Some(pair) => {
                     let (from, to) = pair.split_once('>')?;
@@ -96,7 +96,7 @@ impl<S: State> Change<S> {
         let parse = || {
             let mut lines = str::from_utf8(value).ok()?.splitn(3, '\n');
             let mut words = lines.next()?.split(' ');
-            let number = words.next()?.parse().ok()?;
+            let number = number(words.next()?)?;
             let (from, to) = (S::from_name(words.next()?)?, S::from_name(words.next()?)?);
             let manner = Manner::of(words.next()?)?;
             let by = Owner::from_bytes(lines.next()?.as_bytes());
@@ -166,7 +166,14 @@ impl<B: Backend, S: State> Machine<B, S> {
     }
 }
 
-fn unknown<S: State>(machine: &str, value: &[u8]) -> Error {
+/// A number of changes, after which there is another.
+fn number(word: &str) -> Option<u64> {
+    word.parse().ok().filter(|number| *number < u64::MAX)
+}
+
+pub(super) fn unknown<S: State>(machine: &str, value: &[u8]) -> Error {
+    // Of what somebody else wrote, enough to know it by.
+    let value = &value[..value.len().min(128)];
     let known = S::TABLE.iter().map(|(_, name)| *name).collect();
     Error::UnknownState { machine: machine.to_owned(), found: String::from_utf8_lossy(value).into_owned(), known }
 }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 use slotguard::ErrorKind;
 use slotguard::recipe::Error;
 use slotguard::recipe::assignment::{Device, Table};
 use tempfile::TempDir;
+
+use crate::alone::alone;
 
 const CLUSTER: &str = "test-cluster";
 
@@ -161,4 +164,75 @@ fn every_way_to_the_file_is_one_table_and_keeps_its_mode() {
     assert_eq!(device.lookup("node-1").unwrap(), Some(28));
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "the link was replaced");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+/// What a writer that died left beside the table, or somebody put there: no link is followed, and nobody is kept out.
+#[test]
+fn what_lies_beside_the_table_is_in_nobodys_way() {
+    let folder = folder();
+    let (path, next, victim) =
+        (folder.path().join("nodes"), folder.path().join("nodes.tmp"), folder.path().join("victim"));
+    let device = Device::create(&path, CLUSTER).unwrap();
+    fs::write(&victim, "precious").unwrap();
+    symlink(&victim, &next).unwrap();
+    device.join("one").unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+
+    fs::write(&next, "half a table").unwrap();
+    fs::set_permissions(&next, PermissionsExt::from_mode(0o400)).unwrap();
+    device.join("two").unwrap();
+    assert_eq!(device.table().unwrap().entries.len(), 2);
+    assert!(!next.exists());
+}
+
+/// A child that is forked while a thread of its parent has the lock has the lock file open as well, for as long as it lives.
+#[test]
+fn a_forked_child_holds_no_lock_of_its_parents() {
+    alone(|folder| {
+        let path = folder.join("nodes");
+        let device = Device::create(&path, CLUSTER).unwrap();
+        let stop = AtomicBool::new(false);
+        let mut children = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(SeqCst) {
+                    device.join("one").unwrap();
+                    device.release("one").unwrap();
+                }
+            });
+            for _ in 0..50 {
+                // SAFETY: the child makes one system call over and over, and nothing else.
+                match unsafe { libc::fork() } {
+                    0 => loop {
+                        // SAFETY: it takes nothing.
+                        unsafe { libc::pause() };
+                    },
+                    child => children.push(child),
+                }
+                thread::yield_now();
+            }
+            stop.store(true, SeqCst);
+        });
+        // Another one waits for the lock as long as anybody has it.
+        device.join("two").unwrap();
+        for child in children {
+            // SAFETY: a child of ours that nobody has waited for.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            // SAFETY: as above; nobody asks how it ended.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        }
+    });
+}
+
+#[test]
+fn a_table_whose_version_is_at_its_end_is_still_changed() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    let mut table = Table::new(CLUSTER);
+    table.version = u64::MAX;
+    fs::write(&path, table.marshal()).unwrap();
+    let device = Device::open(&path, CLUSTER).unwrap();
+    let slot = device.join("one").unwrap();
+    assert_eq!(Device::open(&path, CLUSTER).unwrap().lookup("one").unwrap(), Some(slot));
 }

@@ -253,3 +253,10 @@ fn who_is_unknown_or_counts_strangers_is_refused() {
     is_held(b.receive(message(0, &[(0, u64::MAX), (1, u64::MAX)])).unwrap());
     assert_eq!(b.missing(), [Gap { sender: 0, from: 1, to: u64::MAX - 1 }, Gap { sender: 1, from: 1, to: u64::MAX }]);
 }
+
+#[test]
+fn what_was_delivered_is_not_waited_for_however_large_its_number() {
+    let mut causal = Causal::resume([1, 2], [(1, u64::MAX)].into_iter().collect(), 10).unwrap();
+    let after_the_last = Message { sender: 2, clock: [(1, u64::MAX), (2, 1)].into_iter().collect(), body: () };
+    assert!(matches!(causal.receive(after_the_last).unwrap(), Received::Delivered(all) if all.len() == 1));
+}

@@ -17,14 +17,17 @@ pub struct Frail<B> {
     /// Whether the last one takes place, unheard.
     applies: bool,
     dead: AtomicBool,
+    /// The next commit takes place, unheard; the client lives on.
+    mishears: AtomicBool,
     before: Mutex<Option<Hook<B>>>,
+    before_look: Mutex<Option<(u32, Hook<B>)>>,
 }
 
 impl<B: Backend> Frail<B> {
     /// One that dies at its commit number `commits`, counted from 0, which takes place or not.
     pub fn dies_at(store: B, commits: u32, applies: bool) -> Arc<Self> {
-        let (left, dead) = (AtomicU32::new(commits), AtomicBool::new(false));
-        Arc::new(Self { store, left, applies, dead, before: Mutex::new(None) })
+        let (left, dead, mishears) = (AtomicU32::new(commits), AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { store, left, applies, dead, mishears, before: Mutex::new(None), before_look: Mutex::new(None) })
     }
 
     /// One that lives.
@@ -35,6 +38,16 @@ impl<B: Backend> Frail<B> {
     /// Runs this before the next commit.
     pub fn before_next_commit(&self, hook: impl FnOnce(&B) + Send + 'static) {
         *self.before.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// Runs this before the look (`range`) after so many others.
+    pub fn before_look(&self, others: u32, hook: impl FnOnce(&B) + Send + 'static) {
+        *self.before_look.lock().unwrap() = Some((others, Box::new(hook)));
+    }
+
+    /// Has the next commit take place and end in an error all the same.
+    pub fn mishear_next_commit(&self) {
+        self.mishears.store(true, SeqCst);
     }
 
     pub fn is_dead(&self) -> bool {
@@ -66,6 +79,19 @@ impl<B: Backend> Backend for Frail<B> {
 
     fn range(&self, prefix: &str, visit: &mut dyn FnMut(B::Key, &[u8], Meta)) -> Result<Revision> {
         self.alive()?;
+        let mut before = self.before_look.lock().unwrap();
+        let hook = match &mut *before {
+            Some((0, _)) => before.take().map(|(_, hook)| hook),
+            Some((others, _)) => {
+                *others -= 1;
+                None
+            }
+            None => None,
+        };
+        drop(before);
+        if let Some(hook) = hook {
+            hook(&self.store);
+        }
         self.store.range(prefix, visit)
     }
 
@@ -83,7 +109,8 @@ impl<B: Backend> Backend for Frail<B> {
             return Err(Error::Retired);
         }
         self.left.fetch_sub(1, SeqCst);
-        self.store.commit(ops)
+        let outcome = self.store.commit(ops)?;
+        if self.mishears.swap(false, SeqCst) { Err(Error::Retired) } else { Ok(outcome) }
     }
 
     fn wait(&self, key: &B::Key, newer_than: Revision, deadline: &Deadline) -> Result<bool> {

@@ -70,7 +70,7 @@ impl<B: Backend> Claimed<B> {
     }
 
     /// Ends the job, leaves the result and writes the effects, all by one commit. `false` if a condition of an effect was
-    /// false: then nothing was written, and the job is given back, to be tried again.
+    /// false: then nothing was written, and the job is given back, to be tried again if this was not its last attempt.
     ///
     /// # Errors
     /// [`Error::ClaimLost`]: somebody else has the job, or will. [`TooManyOps`](crate::Error::TooManyOps) if there are more
@@ -116,10 +116,8 @@ impl<B: Backend> Claimed<B> {
     /// # Errors
     /// As [`fail`](Claimed::fail).
     pub fn bury(mut self, why: &str) -> Result<()> {
-        let dead = self.jobs.key("dead", &self.id)?;
-        let remains = self.job.remains(why);
         let claim = Op::delete(&self.claim).if_created_at(Revision(self.token.0));
-        let ended = self.jobs.store.commit(&[claim, Op::delete(&self.key), Op::put(&dead, &remains)])?;
+        let ended = self.jobs.lay_aside(&self.id, &self.job, why, [claim, Op::delete(&self.key)])?;
         self.has_ended = true;
         if ended == Outcome::Conflict { Err(self.lost()) } else { Ok(()) }
     }

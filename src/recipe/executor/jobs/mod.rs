@@ -34,7 +34,8 @@
 //! | `<name>/done/<id>` | the result | while it is among the last [`Jobs::keep`] |
 //! | `<name>/dead/<id>` | one line that says why; then the payload | until [`Jobs::forget`] |
 //!
-//! The line takes 8 bytes and 65 at most for each id in it.
+//! The line takes 7 bytes, more than that with more than nine attempts (25 at most), and 65 at most for each id in it. A
+//! reason that does not fit into a value beside the payload is cut.
 //!
 //! # Why it is right
 //! * **One worker at a time.** A job is taken by one commit: there is no claim, the job is as it was seen, the worker's session
@@ -70,6 +71,7 @@ use super::{Priority, check_id};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::Deadline;
+use crate::error::Error as StoreError;
 use crate::recipe::{Error, Owner, Result};
 
 pub use self::claimed::{Claimed, MOST_EFFECTS};
@@ -292,6 +294,7 @@ impl<B: Backend> Jobs<B> {
                 return Ok(false);
             }
             if self.bury(id, job, "it was cancelled")? {
+                while self.bury_lost(&self.look()?)? {}
                 return Ok(true);
             }
         }
@@ -304,15 +307,16 @@ impl<B: Backend> Jobs<B> {
     pub fn forget(&self, id: &str) -> Result<bool> {
         loop {
             let queue = self.look()?;
-            if !queue.dead.contains(id) {
-                return Ok(false);
-            }
+            let Some(since) = queue.dead.get(id) else { return Ok(false) };
             // Nobody can begin to depend on it any more.
             if self.bury_lost(&queue)? {
                 continue;
             }
-            self.store.commit(&[Op::delete(&self.key("dead", id)?)])?;
-            return Ok(true);
+            // These remains and no others: a job of that id that died since may have dependants again.
+            let dead = self.key("dead", id)?;
+            if let Outcome::Committed(_) = self.store.commit(&[Op::delete(&dead).if_created_at(*since)])? {
+                return Ok(true);
+            }
         }
     }
 
@@ -334,7 +338,7 @@ impl<B: Backend> Jobs<B> {
     fn bury_lost(&self, queue: &Queue) -> Result<bool> {
         let mut found = false;
         for (id, job) in queue.jobs.iter().filter(|(id, _)| !queue.claims.contains_key(*id)) {
-            if let Some(lost) = job.after.iter().find(|dependency| queue.dead.contains(*dependency)) {
+            if let Some(lost) = job.after.iter().find(|dependency| queue.dead.contains_key(*dependency)) {
                 self.bury(id, job, &format!("{lost:?}, which it depends on, is dead"))?;
                 found = true;
             }
@@ -344,11 +348,23 @@ impl<B: Backend> Jobs<B> {
 
     /// Puts aside a job that nobody runs; `false` if something about it has changed.
     fn bury(&self, id: &str, job: &Waiting, why: &str) -> Result<bool> {
-        let (key, claim, dead) = (self.key("job", id)?, self.key("claim", id)?, self.key("dead", id)?);
-        let remains = job.remains(why);
-        let ops =
-            [Op::delete(&key).if_modified_at(job.modified), Op::check(&claim, When::Absent), Op::put(&dead, &remains)];
-        Ok(matches!(self.store.commit(&ops)?, Outcome::Committed(_)))
+        let (key, claim) = (self.key("job", id)?, self.key("claim", id)?);
+        let ops = [Op::delete(&key).if_modified_at(job.modified), Op::check(&claim, When::Absent)];
+        Ok(matches!(self.lay_aside(id, job, why, ops)?, Outcome::Committed(_)))
+    }
+
+    /// Does this and leaves the job's remains. A reason that does not fit is cut: the payload did fit beside the line.
+    fn lay_aside(&self, id: &str, job: &Waiting, why: &str, ops: [Op<'_, B::Key>; 2]) -> Result<Outcome> {
+        let dead = self.key("dead", id)?;
+        let [first, second] = ops;
+        let put = |why: &str| self.store.commit(&[first, second, Op::put(&dead, &job.remains(why))]);
+        match put(why) {
+            Err(StoreError::TooLarge { limit, .. }) => {
+                let room = limit.saturating_sub(job.payload.len() + 1);
+                Ok(put(&why[..why.floor_char_boundary(room)])?)
+            }
+            done => Ok(done?),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is stored of jobs, and all of it as of one moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Dead, Job, Jobs, Priority};
 use crate::backend::Backend;
@@ -26,7 +26,8 @@ pub(super) struct Queue {
     pub claims: BTreeMap<String, Owner>,
     /// When each was completed.
     pub done: BTreeMap<String, Revision>,
-    pub dead: BTreeSet<String>,
+    /// When each was put aside.
+    pub dead: BTreeMap<String, Revision>,
     pub at: Revision,
 }
 
@@ -43,9 +44,12 @@ impl Waiting {
         }
     }
 
-    /// `priority attempts most after,after` and the payload on the next line.
+    /// `priority attempts most after,after` and the payload on the next line. As long as it ever is, whatever the number of
+    /// attempts: what the store took once, it takes again.
     pub fn encode(&self) -> Vec<u8> {
-        let line = format!("{} {} {} {}\n", self.priority as u8, self.attempts, self.most, self.after.join(","));
+        let most = self.most.to_string();
+        let (digits, after) = (most.len(), self.after.join(","));
+        let line = format!("{} {:0digits$} {most} {after}\n", self.priority as u8, self.attempts);
         [line.as_bytes(), &self.payload].concat()
     }
 
@@ -79,7 +83,7 @@ impl Dead {
 
 impl<B: Backend> Jobs<B> {
     pub(super) fn look(&self) -> Result<Queue> {
-        let (jobs, claims, done, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (jobs, claims, done, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut queue = Queue { jobs, claims, done, dead, at: Revision(0) };
         let mut bad = None;
         let prefix = format!("{}/", self.name);
@@ -100,7 +104,7 @@ impl<B: Backend> Jobs<B> {
                     queue.done.insert(id, meta.created);
                 }
                 "dead" => {
-                    queue.dead.insert(id);
+                    queue.dead.insert(id, meta.created);
                 }
                 _ => {}
             }
@@ -119,7 +123,7 @@ impl Queue {
         } else if self.done.contains_key(id) {
             Some("done")
         } else {
-            self.dead.contains(id).then_some("dead")
+            self.dead.contains_key(id).then_some("dead")
         }
     }
 

@@ -11,6 +11,7 @@ use crate::backend::{Backend, Op, Session, Watch, When};
 use crate::clock::{Deadline, Revision};
 use crate::mutant::planted;
 use crate::recipe::error::said;
+use crate::recipe::line::while_alive;
 use crate::recipe::{Failure, Owner, Result};
 
 /// Old results that one commit deletes at most. More than one, so that they are caught up with.
@@ -46,7 +47,8 @@ impl<B: Backend> Worker<B> {
     /// Waits for a job; `None` once the deadline has passed.
     ///
     /// # Errors
-    /// As [`try_take`](Worker::try_take).
+    /// As [`try_take`](Worker::try_take); [`LeaseExpired`](crate::Error::LeaseExpired), at the latest when the session's time
+    /// is up, if it ends meanwhile.
     pub fn take(&self, deadline: &Deadline) -> Result<Option<Claimed<B>>> {
         let mut watch = None;
         loop {
@@ -58,7 +60,7 @@ impl<B: Backend> Worker<B> {
                 Some(watch) => watch,
                 none => none.insert(self.jobs.store.watch(&format!("{}/", self.jobs.name), Revision(seen.0 + 1))?),
             };
-            if watch.next(deadline, &mut |_| {})?.is_none() {
+            if while_alive(&self.session, deadline, |until| Ok(watch.next(until, &mut |_| {})?))?.is_none() {
                 return Ok(None);
             }
         }
