@@ -53,6 +53,10 @@ pub enum Broken {
     Uncounted = 18,
     /// Lookups of nodes and of slots do not agree.
     Inconsistent = 19,
+    /// A guard that says it can be counted on after it has been refused.
+    StillSure = 20,
+    /// A ticket of somebody who has given up waiting.
+    StillInLine = 21,
 }
 
 /// What a log's number for a broken value means.
@@ -77,6 +81,8 @@ pub fn describe_broken(how: u64) -> &'static str {
         17 => "an observer was told of an older term than before",
         18 => "the thing outside and what was counted of it are not one change apart",
         19 => "nodes and slots do not agree",
+        20 => "who had been refused was told that it could count on its turn",
+        21 => "who had given up waiting was in line still",
         _ => "broken in an unknown way",
     }
 }
@@ -87,7 +93,8 @@ pub fn promise_of_broken(how: u64) -> Promise {
         9 | 19 => Promise::P5,
         10..=12 | 17 => Promise::P6,
         13 | 18 => Promise::P1,
-        14 | 16 => Promise::P7,
+        21 => Promise::P4,
+        14 | 16 | 20 => Promise::P7,
         _ => Promise::P3,
     }
 }
@@ -272,7 +279,9 @@ impl<'a> Hand<'a> {
 
     /// The same of a recipe's answer.
     pub fn refused_by(&self, open: Open<'_>, error: &recipe::Error) -> Outcome {
-        use recipe::Error::{Evicted, InUse, MemberLost, MemberTaken, NotHolder, SlotsFull, Store, Unacknowledged, UnknownNode};
+        use recipe::Error::{
+            Evicted, InUse, MemberLost, MemberTaken, NotHolder, SlotsFull, Store, Unacknowledged, UnknownNode,
+        };
         let outcome = match error {
             Store(error) => return self.refused(open, error),
             NotHolder { .. } | Evicted { .. } | MemberLost { .. } => Outcome::LeaseLost,

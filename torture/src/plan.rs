@@ -196,8 +196,7 @@ pub fn phases(options: &Options) -> Vec<Phase> {
     for workload in options.workloads.iter().filter(|workload| **workload != Workload::Records) {
         let share = if workload.is_of_recipes() { SHARE_OF_RECIPES } else { SHARE };
         let whole = (Duration::from_secs(options.seconds) / share).max(SHORTEST);
-        phases
-            .extend(rounds(workload.name(), whole, |round, length| scenario(*workload, options.seed, round, length)));
+        phases.extend(rounds(workload.name(), whole, |round, length| scenario(*workload, options.seed, round, length)));
     }
     phases
 }

@@ -58,7 +58,7 @@ fn a_short_run_passes_says_so_and_leaves_its_files() {
 
     let workloads = summary["workloads"].as_array().expect("workloads");
     let names: Vec<&str> = workloads.iter().filter_map(|one| one["workload"].as_str()).collect();
-    assert_eq!(names, ["bank", "churn", "leases", "watch"]);
+    assert_eq!(names, ["bank", "churn", "leases", "watch", "lock", "election", "guard", "assignment", "delivery"]);
     for one in workloads {
         assert!(one["kills"].as_u64() > Some(0) && one["stops"].as_u64() > Some(0), "{one}");
         assert!(one["figures"].as_array().is_some_and(|figures| figures.len() > 5), "{one}");

@@ -30,7 +30,7 @@ pub enum Kind {
     Renew = 8,
     /// A claim given back; `extra` is the token.
     Release = 9,
-    /// A claim dropped without a word; `extra` is the token.
+    /// A claim, or a turn, dropped without a word; `extra` is the token.
     Drop = 10,
     /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::hand::Broken`].
     Torn = 11,
@@ -211,13 +211,7 @@ impl Entry {
     pub fn is_change(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Update
-                | Kind::Swap
-                | Kind::Commit
-                | Kind::Transfer
-                | Kind::Guarded
-                | Kind::Pair
-                | Kind::Deliver
+            Kind::Update | Kind::Swap | Kind::Commit | Kind::Transfer | Kind::Guarded | Kind::Pair | Kind::Deliver
         )
     }
 

@@ -62,7 +62,10 @@ pub fn check(scene: &Scene<'_>, terms: Terms, left: &Left) -> Examined {
     let mut verdicts = reads::broken(scene.history);
     verdicts.add(Promise::P1, once);
     verdicts.add(Promise::P4, after.findings);
-    verdicts.add(Promise::P6, order::check(scene.history));
+    let mut order = order::check(scene.history);
+    let seen = |entry: &Entry| (entry.kind == Kind::Sight).then_some(entry.revision);
+    holds::looks_go_forward(scene, seen, &mut order);
+    verdicts.add(Promise::P6, order);
     verdicts.add(Promise::P7, leases);
     Examined {
         verdicts,

@@ -243,7 +243,7 @@ fn a_take_over_that_comes_too_late_is_seen_unless_the_taker_was_stopped() {
     };
     let mut house = House::new();
     late(&mut house);
-    house.breaks(Promise::P4, "the next hold of name 0 after token 1 (Name) took");
+    house.breaks(Promise::P4, "the next hold of name 0 by token 2 (Name) took");
     let mut house = House::new();
     late(&mut house);
     let (at, until) = (house.story.now - 100, house.story.now);

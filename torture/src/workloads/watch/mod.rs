@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slotguard::backend::{Backend, Op, SharedMemory};
-use slotguard::{Error, Outcome, Segment};
+use slotguard::{Error, Outcome, Segment, recipe};
 
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};

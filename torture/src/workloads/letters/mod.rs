@@ -1,0 +1,123 @@
+//! Messages between members: each sends, and does something for every message of the others by the commit that acknowledges
+//! it, so that what was done can be counted.
+//!
+//! A member's number stays when its process is killed; the next one goes on where it was. What it does for a message is one
+//! more change of its own entry, whose value leads back from change to change and so from message to message, in the order
+//! in which it was given them.
+//!
+//! ```text
+//! member 1 ── send m ─────────────────┐
+//! member 2 ── next: m ► { data/2: one change more, by m; acknowledged up to m } or, with a reply m' that m has caused
+//! member 3 ── next: m, and only then m' …
+//! ```
+
+mod check;
+mod work;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slotguard::backend::SharedMemory;
+use slotguard::recipe::Result;
+use slotguard::{Error, Segment};
+
+use super::{Cast, Examined, Scenario, fill};
+use crate::check::{Findings, Promise, Scene};
+use crate::hand::Hand;
+use crate::plan::share_entries;
+use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use crate::value;
+
+/// Messages, cursors, sessions and their leases the segment has room for.
+const KEYS: u32 = 512;
+const NAME: &str = "chat";
+const MEMBERS: u32 = 5;
+/// How many messages of a member may be under way.
+const BOUND: u64 = 64;
+
+/// What members have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// For how long a session lasts that is not renewed, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// Who takes part, and what is done to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub torment: Torment,
+    roles: Vec<Vec<Role>>,
+}
+
+/// What a thread does: it is the member of this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role(u32, Terms);
+
+/// The whole life of a thread.
+pub fn act(Role(number, terms): Role, hand: &mut Hand<'_>) -> Result<()> {
+    let store = Arc::new(SharedMemory::new(hand.segment.clone())?);
+    work::take_part(&store, number, Duration::from_millis(terms.lease_ms), hand)
+}
+
+impl Plan {
+    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+        let mut random = Random::of(seed, &[10, round]);
+        let terms = Terms { lease_ms: 50 + random.below(50) };
+        let member = |number| Role(number, terms);
+        let plan: [(Lives, Vec<Role>); 4] = [
+            (Lives::Brisk, vec![member(0)]),
+            (Lives::Brisk, vec![member(1)]),
+            (Lives::Long, vec![member(2), member(3)]),
+            (Lives::Steady, vec![member(4)]),
+        ];
+        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
+            let names: Vec<String> = roles.iter().map(|Role(number, _)| format!("member {number}")).collect();
+            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
+        };
+        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
+        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
+        share_entries(&mut slots, length, |_| 1);
+        let lease = Duration::from_millis(terms.lease_ms);
+        let torment = Torment { length, slots, lease, seed: random.next() };
+        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
+    }
+}
+
+impl Scenario for Plan {
+    fn torment(&self) -> &Torment {
+        &self.torment
+    }
+
+    fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
+        let builder = Segment::builder().records(1).keys(KEYS);
+        builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
+    }
+
+    fn cast(&self, slot: u32) -> Cast {
+        Cast::Letters(self.roles[slot as usize].clone())
+    }
+
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {
+        let store = Arc::new(SharedMemory::new(segment.clone())?);
+        let mut room = Findings::default();
+        let left = work::left(&store, &mut room)?;
+        let mut examined = check::check(scene, &left);
+        fill::to_the_limit(&store, &mut room)?;
+        examined.verdicts.add(Promise::P4, room);
+        Ok(examined)
+    }
+
+    fn words(&self, promise: Promise) -> Option<&'static str> {
+        Some(match promise {
+            Promise::P1 => "effects = acknowledgements: every message has its effect once at each member",
+            Promise::P3 => "every value read is whole",
+            Promise::P4 => "after a kill the others go on; no session and no message is left",
+            Promise::P5 => return None,
+            Promise::P6 => "no message comes before what caused it; revisions respect real time",
+            Promise::P7 => return None,
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! What members do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slotguard::backend::{Backend, Op, SharedMemory};
+use slotguard::recipe::delivery::{Inbox, Letter, Member};
+use slotguard::recipe::{self, Error, Result};
+use slotguard::{Deadline, Error as StoreError, Outcome as Answer};
+
+use super::check::Left;
+use super::{BOUND, MEMBERS, NAME};
+use crate::check::{Final, Findings};
+use crate::hand::{Broken, Hand};
+use crate::history::{Kind, Outcome};
+use crate::value::{self, Author, Evidence};
+
+/// How long a member waits for a message before it looks round.
+const NAP: Duration = Duration::from_millis(4);
+
+type Key = <SharedMemory as Backend>::Key;
+
+fn data(store: &SharedMemory, number: u32) -> Result<Key> {
+    Ok(store.key(&format!("data/{number}"))?)
+}
+
+/// Sends and receives under a number, with one session after the other.
+pub fn take_part(store: &Arc<SharedMemory>, number: u32, lease: Duration, hand: &mut Hand<'_>) -> Result<()> {
+    let data = data(store, number)?;
+    while hand.awaits_room() {
+        let Some(session) = hand.join(store, lease) else {
+            continue;
+        };
+        let open = hand.log.begin(Kind::Join, number);
+        let member = match Member::join_with(&session, NAME, number, BOUND) {
+            Ok(member) => member,
+            Err(error) => {
+                hand.refused_by(open, &error);
+                continue;
+            }
+        };
+        open.finish(Outcome::Done, u64::from(member.has_resumed()), 0);
+        hand.log.set_holding(true);
+        let goes_on = go_on(&member, &data, store, number, hand);
+        hand.log.set_holding(false);
+        match goes_on {
+            Ok(()) | Err(Error::MemberLost { .. } | Error::Store(StoreError::LeaseExpired { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// As long as it is the member.
+fn go_on(
+    member: &Member<SharedMemory>,
+    data: &Key,
+    store: &SharedMemory,
+    number: u32,
+    hand: &mut Hand<'_>,
+) -> Result<()> {
+    let mut inbox = member.inbox()?;
+    while hand.awaits_room() {
+        // Each message is one for each of the others.
+        if hand.random.one_in(u64::from(MEMBERS) + 1) && !send(member, number, hand) {
+            return Ok(());
+        }
+        if !receive(&mut inbox, data, store, number, hand)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Sends one message, whose body is the name of the entry that sends it; answers whether it is the member still.
+fn send(member: &Member<SharedMemory>, number: u32, hand: &mut Hand<'_>) -> bool {
+    let open = hand.log.begin(Kind::Send, number);
+    match member.send(&open.author().packed().to_le_bytes()) {
+        Ok(sent) => open.finish(Outcome::Done, sent.sequence, sent.revision.0),
+        Err(error) => return hand.refused_by(open, &error) != Outcome::LeaseLost,
+    }
+    true
+}
+
+/// Does what is to be done for the next message; answers whether it is the member still.
+fn receive(
+    inbox: &mut Inbox<'_, SharedMemory>,
+    data: &Key,
+    store: &SharedMemory,
+    number: u32,
+    hand: &mut Hand<'_>,
+) -> Result<bool> {
+    let Some(letter) = inbox.next(&Deadline::after(NAP))? else {
+        return Ok(true);
+    };
+    let mut bytes = Vec::new();
+    let (meta, _) = store.read(data, &mut bytes)?;
+    hand.log.count_read();
+    let version = meta.map_or(0, |meta| meta.version.0);
+    let (Ok(before), Some(sent)) = (Evidence::of(number, &bytes), author_of(&letter)) else {
+        hand.broken(number, 0, Broken::Mixed);
+        return Ok(false);
+    };
+    let reply = hand.random.one_in(8).then(|| hand.log.begin(Kind::Send, number).with_extra(1));
+    let open = hand.log.begin(Kind::Deliver, number).with_extra(sent);
+    open.attempt(before.author, before.count + 1);
+    let author = open.author();
+    before.followed_by(author).write(number, value::length_of(author, hand.longest()), &mut bytes);
+    // No condition of its own: that it is done once is the acknowledgement's doing.
+    let effect = [Op::put(data, &bytes)];
+    let done = match &reply {
+        None => letter.commit(&effect).map(|answer| (answer, 0)),
+        Some(reply) => letter.reply(&reply.author().packed().to_le_bytes(), &effect).map(|sent| match sent {
+            Some(sent) => (Answer::Committed(sent.revision), sent.sequence),
+            None => (Answer::Conflict, 0),
+        }),
+    };
+    let outcome = match done {
+        Ok((Answer::Committed(revision), sequence)) => {
+            hand.log.count_acknowledged();
+            // The revision of both is one, and written down once.
+            reply.into_iter().for_each(|reply| reply.finish(Outcome::Done, sequence, 0));
+            open.finish(Outcome::Done, version + 1, revision.0);
+            return Ok(true);
+        }
+        Ok((Answer::Conflict, _)) => {
+            open.finish(Outcome::Conflict, 0, 0);
+            Outcome::Conflict
+        }
+        Err(error) => hand.refused_by(open, &error),
+    };
+    reply.into_iter().for_each(|reply| reply.finish(outcome, 0, 0));
+    Ok(outcome == Outcome::Declined)
+}
+
+/// Which entry sent it.
+fn author_of(letter: &Letter<'_, '_, SharedMemory>) -> Option<u64> {
+    let packed = letter.body().try_into().map(u64::from_le_bytes).ok()?;
+    Author::unpack(packed).map(|_| packed)
+}
+
+/// Takes in, for every member, what it had not acknowledged when everybody left, and looks at the rest.
+pub fn left(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<Left> {
+    store.reap()?;
+    let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
+    let mut left = Left { data: vec![never; MEMBERS as usize], ..Left::default() };
+    store.range("", &mut |key, value, meta| {
+        let name = key.as_ref();
+        let number = name.strip_prefix("data/").and_then(|number| number.parse::<u32>().ok());
+        match number.and_then(|number| Some((number, left.data.get_mut(number as usize)?))) {
+            Some((number, place)) => {
+                *place = Final { version: meta.version.0, evidence: Evidence::of(number, value), ..never };
+            }
+            None if meta.lease.is_none() && name.starts_with(NAME) => {}
+            None => left.of_the_dead.push(name.to_owned()),
+        }
+    })?;
+    let session = recipe::join(store, Duration::from_secs(60))?;
+    let members = (0..MEMBERS).map(|number| Member::join_with(&session, NAME, number, BOUND));
+    let members: Vec<_> = members.collect::<Result<_>>()?;
+    for member in &members {
+        let (mut inbox, mut rest) = (member.inbox()?, Vec::new());
+        while let Some(letter) = inbox.next(&Deadline::now())? {
+            let sent = author_of(&letter);
+            findings.expect(sent.is_some(), || format!("member {}: a message of nobody's", member.number()));
+            rest.extend(sent);
+            letter.acknowledge()?;
+        }
+        left.rest.push((member.has_resumed(), rest));
+    }
+    if let Some(member) = members.first() {
+        member.prune()?;
+        let kept = member.history()?.len();
+        findings.expect(kept == 0, || format!("{kept} messages are kept that everybody has acknowledged"));
+    }
+    for member in members {
+        member.leave()?;
+    }
+    Ok(left)
+}

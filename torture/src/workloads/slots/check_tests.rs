@@ -1,0 +1,137 @@
+//! Each way in which slots can be given wrongly, planted into a history written by hand and seen.
+
+use super::*;
+use crate::check::by_hand::Story;
+use crate::history::Entry;
+
+/// Two joiners; one thing happens after the other.
+struct House {
+    story: Story,
+    left: Left,
+}
+
+impl House {
+    fn new() -> Self {
+        let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
+        Self { story: Story::new(2, 0), left: Left { data: vec![never; 4], ..Left::default() } }
+    }
+
+    fn told(&mut self, writer: u32, kind: Kind, record: u16, slot: u64, generation: u64) -> Author {
+        let entry = Entry { version: slot, revision: generation, ..self.story.operation(kind, record) };
+        self.story.push(writer, entry)
+    }
+
+    /// The node gets a free slot, and has it at the end.
+    fn place(&mut self, writer: u32, node: u16, slot: u16) -> u64 {
+        let generation = self.story.draw_revision();
+        self.told(writer, Kind::Place, node, u64::from(slot), generation);
+        self.left.places.insert(slot, (node, generation));
+        generation
+    }
+
+    fn free(&mut self, writer: u32, node: u16, slot: u16, generation: u64) -> Author {
+        self.left.places.remove(&slot);
+        self.told(writer, Kind::Free, node, u64::from(slot), generation)
+    }
+
+    fn write(&mut self, writer: u32, slot: u16, generation: u64) {
+        let data = self.left.data[usize::from(slot)];
+        let (before, version) = (data.evidence.expect("whole data"), data.version + 1);
+        let revision = self.story.draw_revision();
+        let author = self.told(writer, Kind::Guarded, slot, version, revision);
+        let entry = self.story.entry(author);
+        (entry.previous, entry.count, entry.extra) = (before.author, version, generation);
+        self.left.data[usize::from(slot)] = Final { version, evidence: Ok(before.followed_by(author)), ..data };
+    }
+
+    fn refuse(&mut self, writer: u32, slot: u16, generation: u64) {
+        let author = self.told(writer, Kind::Guarded, slot, 0, 0);
+        let entry = self.story.entry(author);
+        (entry.extra, entry.outcome) = (generation, Outcome::LeaseLost);
+    }
+
+    fn examine(&self) -> Examined {
+        self.story.with_scene(|scene| check(scene, &self.left))
+    }
+
+    fn breaks(&self, promise: Promise, words: &str) {
+        let examined = self.examine();
+        let found = &examined.verdicts.0[&promise];
+        assert!(found.examples.iter().any(|example| example.contains(words)), "{:?}", found.examples);
+    }
+}
+
+#[test]
+fn slots_that_are_given_released_and_given_again_are_sound() {
+    let mut house = House::new();
+    let one = house.place(0, 7, 1);
+    house.write(0, 1, one);
+    // The same node comes back to its slot.
+    house.told(0, Kind::Place, 7, 1, one);
+    house.free(1, 7, 1, one);
+    house.refuse(0, 1, one);
+    let two = house.place(1, 8, 1);
+    house.write(1, 1, two);
+    house.place(0, 7, 2);
+    // Released by somebody who was killed then.
+    let doubt = house.free(1, 8, 1, 0);
+    house.story.entry(doubt).outcome = Outcome::InDoubt;
+    house.story.kill(1);
+    house.place(0, 9, 1);
+    let examined = house.examine();
+    assert_eq!(examined.verdicts.violations(), 0, "{:?}", examined.verdicts);
+    assert_eq!((examined.acknowledged, examined.found, examined.refused_late), (2, 2, 1));
+}
+
+#[test]
+fn a_slot_with_two_nodes_and_a_node_with_two_slots_are_seen() {
+    let mut house = House::new();
+    house.place(0, 7, 1);
+    house.place(1, 8, 1);
+    house.breaks(Promise::P7, "nobody had released node 7, slot 1");
+    let mut house = House::new();
+    house.place(0, 7, 1);
+    house.place(0, 7, 2);
+    house.breaks(Promise::P7, "nobody had released node 7, slot 1");
+    let mut house = House::new();
+    let one = house.place(0, 7, 1);
+    house.told(1, Kind::Place, 8, 1, one);
+    house.breaks(Promise::P7, "node 8 has slot 1, and node 7 slot 1");
+}
+
+#[test]
+fn a_slot_that_is_lost_or_released_twice_is_seen() {
+    let mut house = House::new();
+    house.place(0, 7, 1);
+    house.left.places.clear();
+    house.breaks(Promise::P7, "at the end it is None");
+    let mut house = House::new();
+    let one = house.place(0, 7, 1);
+    house.free(0, 7, 1, one);
+    house.free(1, 7, 1, one);
+    house.breaks(Promise::P7, "was ended twice");
+}
+
+#[test]
+fn a_write_of_the_released_and_a_refusal_of_the_owner_are_seen() {
+    let mut house = House::new();
+    let one = house.place(0, 7, 1);
+    house.free(1, 7, 1, one);
+    house.write(0, 1, one);
+    house.breaks(Promise::P7, "after generation 1 had ended");
+    let two = house.place(1, 8, 1);
+    house.write(1, 1, two);
+    house.write(0, 1, one);
+    house.breaks(Promise::P1, "came after one of token");
+    let mut house = House::new();
+    let one = house.place(0, 7, 1);
+    house.refuse(0, 1, one);
+    house.breaks(Promise::P7, "which lasted");
+}
+
+#[test]
+fn what_is_left_of_the_dead_is_seen() {
+    let mut house = House::new();
+    house.left.of_the_dead.push("sessions/1".to_owned());
+    house.breaks(Promise::P4, "sessions/1");
+}

@@ -1,0 +1,158 @@
+//! Slots for nodes: more nodes than slots join, write under their generation, are released by themselves or by anybody, and
+//! swept away when nobody has been there for a while.
+//!
+//! Each thread has some nodes of its own, whichever process it lives in: started again it goes on under their names. It
+//! joins a node, writes the data of its slot by commits that check the generation and nothing else, and then keeps the slot,
+//! gives it back, or releases somebody else's. *Sweepers* free the slots of nodes whose process is gone. *Lookers* take in
+//! everything by one `range`, and ask who has what both ways.
+//!
+//! ```text
+//! thread ── join node 7 ► { check slot 12 is of my generation, write data/12 } … ► keep it, give it back, release node 31
+//! sweeper ─ look, and 20 ms later: release who has been away all the time
+//! looker ── range: a node's entry and its slot's are there together, of one commit, or neither
+//! ```
+
+mod check;
+mod work;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slotguard::backend::SharedMemory;
+use slotguard::recipe::Result;
+use slotguard::{Error, Segment};
+
+use super::{Cast, Examined, Scenario, fill};
+use crate::check::{Findings, Promise, Scene};
+use crate::hand::Hand;
+use crate::plan::share_entries;
+use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use crate::value;
+
+/// Entries, sessions and their leases the segment has room for.
+const KEYS: u32 = 512;
+/// The assignment's name, and that of its cluster.
+const NAME: &str = "gpus";
+const CLUSTER: &str = "torture";
+/// Nodes of each thread.
+const OWN: u32 = 8;
+
+/// What everybody has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    pub slots: u16,
+    /// For how long a session lasts that is not renewed, in milliseconds.
+    pub lease_ms: u64,
+}
+
+impl Terms {
+    pub fn lease(self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+}
+
+/// Who joins, and what is done to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub torment: Torment,
+    roles: Vec<Vec<Role>>,
+    terms: Terms,
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Joins the nodes of this thread's number.
+    Joiner(u32, Terms),
+    Sweeper(Terms),
+    Looker(Terms),
+}
+
+const JOINERS: u32 = 6;
+
+/// The whole life of a thread.
+pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<()> {
+    let store = Arc::new(SharedMemory::new(hand.segment.clone())?);
+    match role {
+        Role::Joiner(number, terms) => work::join_nodes(&store, number, terms, hand),
+        Role::Sweeper(terms) => work::sweep(&store, terms, hand),
+        Role::Looker(terms) => work::look(&store, terms, hand),
+    }
+}
+
+/// What a node is called.
+fn called(node: u32) -> String {
+    format!("node-{node}")
+}
+
+impl Plan {
+    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+        let mut random = Random::of(seed, &[9, round]);
+        // About as many as there are nodes with a slot at a time: now and then none is free.
+        let slots = (JOINERS * OWN) as u16 * 5 / 12 + random.below(5) as u16;
+        let terms = Terms { slots, lease_ms: 50 + random.below(50) };
+        let joiner = |number| Role::Joiner(number, terms);
+        let plan: [(Lives, Vec<Role>); 6] = [
+            (Lives::Brisk, vec![joiner(0)]),
+            (Lives::Brisk, vec![joiner(1)]),
+            (Lives::Long, vec![joiner(2), joiner(3)]),
+            (Lives::Long, vec![joiner(4), Role::Looker(terms)]),
+            (Lives::Steady, vec![joiner(5), Role::Looker(terms)]),
+            // Whom it has freed is told by nobody else.
+            (Lives::Steady, vec![Role::Sweeper(terms)]),
+        ];
+        let name = |role: &Role| match role {
+            Role::Joiner(..) => "joiner",
+            Role::Sweeper(_) => "sweeper",
+            Role::Looker(_) => "looker",
+        };
+        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
+            let names: Vec<&str> = roles.iter().map(name).collect();
+            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
+        };
+        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
+        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
+        share_entries(&mut slots, length, |_| 1);
+        let torment = Torment { length, slots, lease: terms.lease(), seed: random.next() };
+        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect(), terms }
+    }
+}
+
+impl Scenario for Plan {
+    fn torment(&self) -> &Torment {
+        &self.torment
+    }
+
+    fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
+        let builder = Segment::builder().records(1).keys(KEYS);
+        builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
+    }
+
+    fn cast(&self, slot: u32) -> Cast {
+        Cast::Slots(self.roles[slot as usize].clone())
+    }
+
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {
+        let store = Arc::new(SharedMemory::new(segment.clone())?);
+        let mut room = Findings::default();
+        let left = check::left(&store, self.terms, &mut room)?;
+        let mut examined = check::check(scene, &left);
+        fill::to_the_limit(&store, &mut room)?;
+        examined.verdicts.add(Promise::P4, room);
+        Ok(examined)
+    }
+
+    fn words(&self, promise: Promise) -> Option<&'static str> {
+        Some(match promise {
+            Promise::P1 => "a write under a generation is in its slot's data once, in the order of generations",
+            Promise::P3 => "every value read is whole",
+            Promise::P4 => "after a kill the others go on; nobody is announced, and every slot can be had",
+            Promise::P5 => "nodes and slots agree both ways at every moment",
+            Promise::P6 => "revisions respect real time",
+            Promise::P7 => "one node a slot, which it keeps until it is released; who was released is refused",
+        })
+    }
+}

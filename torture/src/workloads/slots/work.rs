@@ -1,0 +1,238 @@
+//! What joiners, sweepers and lookers do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slotguard::Outcome as Answer;
+use slotguard::backend::{Backend, Op, Session, SharedMemory};
+use slotguard::recipe::assignment::{Assigned, Assignment, Place};
+use slotguard::recipe::{Error, Result};
+
+use super::{CLUSTER, JOINERS, NAME, OWN, Terms, called};
+use crate::hand::{Broken, Hand};
+use crate::history::{Kind, Outcome};
+use crate::value::{self, Evidence};
+
+/// How often somebody writes at most before it decides what becomes of its slot.
+const WRITES: u64 = 16;
+/// For how long a node is away before it is swept.
+const AWAY: Duration = Duration::from_millis(20);
+const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
+
+type Slots = Assignment<SharedMemory>;
+
+pub fn open(store: &Arc<SharedMemory>, terms: Terms) -> Result<Slots> {
+    Assignment::open_with(store, NAME, CLUSTER, terms.slots)
+}
+
+/// Joins nodes with one session after the other.
+pub fn join_nodes(store: &Arc<SharedMemory>, number: u32, terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+    let slots = open(store, terms)?;
+    while hand.awaits_room() {
+        let Some(session) = hand.join(store, terms.lease()) else {
+            continue;
+        };
+        while session.alive() && hand.awaits_room() {
+            let node = number * OWN + hand.random.below(u64::from(OWN)) as u32;
+            turn(store, &slots, &session, node, hand)?;
+        }
+    }
+    Ok(())
+}
+
+fn turn(
+    store: &Arc<SharedMemory>,
+    slots: &Slots,
+    session: &Session<SharedMemory>,
+    node: u32,
+    hand: &mut Hand<'_>,
+) -> Result<()> {
+    let open = hand.log.begin(Kind::Place, node);
+    let mine = match slots.join(session, &called(node)) {
+        Ok(mine) => mine,
+        Err(error) => {
+            // None is free: somebody has to go.
+            if hand.refused_by(open, &error) == Outcome::Declined {
+                release_any(slots, hand);
+            }
+            return Ok(());
+        }
+    };
+    open.finish(Outcome::Done, u64::from(mine.slot()), mine.generation().0);
+    hand.log.set_holding(true);
+    let written = write(store, &mine, hand);
+    hand.log.set_holding(false);
+    if !written? || hand.log.room() < 16 {
+        return Ok(());
+    }
+    match hand.random.below(8) {
+        0..=2 => {
+            let open = hand.log.begin(Kind::Free, node).with_extra(mine.generation().0);
+            match mine.release() {
+                Ok(place) => freed(open, &place),
+                Err(error) => {
+                    hand.refused_by(open, &error);
+                }
+            }
+        }
+        3 | 4 => release_any(slots, hand),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Writes the slot's data under the generation; answers whether the slot is its own still.
+fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, hand: &mut Hand<'_>) -> Result<bool> {
+    let (slot, generation) = (u32::from(mine.slot()), mine.generation().0);
+    let data = store.key(&format!("data/{slot}"))?;
+    for _ in 0..1 + hand.random.below(WRITES) {
+        let mut bytes = Vec::new();
+        let (meta, _) = store.read(&data, &mut bytes)?;
+        hand.log.count_read();
+        let version = meta.map_or(0, |meta| meta.version.0);
+        let Ok(before) = Evidence::of(slot, &bytes) else {
+            hand.broken(slot, generation, Broken::Mixed);
+            return Ok(false);
+        };
+        if hand.random.one_in(16) {
+            std::thread::sleep(hand.random.between(Duration::ZERO, Duration::from_millis(4)));
+        }
+        if hand.log.room() < 16 || hand.is_over() {
+            break;
+        }
+        let open = hand.log.begin(Kind::Guarded, slot).with_extra(generation);
+        open.attempt(before.author, before.count + 1);
+        let author = open.author();
+        before.followed_by(author).write(slot, value::length_of(author, hand.longest()), &mut bytes);
+        // No condition of its own: only the generation keeps others away.
+        match store.commit(&[mine.condition(), Op::put(&data, &bytes)]) {
+            Ok(Answer::Committed(revision)) => {
+                hand.log.count_acknowledged();
+                open.finish(Outcome::Done, version + 1, revision.0);
+            }
+            Ok(Answer::Conflict) => {
+                open.finish(Outcome::LeaseLost, 0, 0);
+                // What was refused is told by whoever asks.
+                return match mine.check() {
+                    Err(Error::Evicted { .. }) => Ok(false),
+                    Ok(()) => {
+                        hand.broken(slot, generation, Broken::Inconsistent);
+                        Ok(false)
+                    }
+                    Err(error) => Err(error),
+                };
+            }
+            Err(error) => {
+                hand.refused(open, &error);
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Takes some node's slot away, whoever has it.
+fn release_any(slots: &Slots, hand: &mut Hand<'_>) {
+    let node = hand.random.below(u64::from(JOINERS * OWN)) as u32;
+    let open = hand.log.begin(Kind::Free, node);
+    match slots.release(&called(node)) {
+        Ok(place) => freed(open, &place),
+        Err(error) => {
+            hand.refused_by(open, &error);
+        }
+    }
+}
+
+fn freed(open: crate::history::Open<'_>, place: &Place) {
+    open.finish(Outcome::Done, u64::from(place.slot), place.generation.0);
+}
+
+/// Frees the slots of those who are away.
+pub fn sweep(store: &Arc<SharedMemory>, terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+    let slots = open(store, terms)?;
+    let mut cleaner = slots.cleaner();
+    while hand.awaits_room() {
+        if hand.log.room() < 16 + u64::from(terms.slots) {
+            break;
+        }
+        let open = hand.log.begin(Kind::Sweep, 0);
+        let sweep = open.author().packed();
+        let freed_places = cleaner.release_stale(AWAY)?;
+        open.finish(Outcome::Done, freed_places.len() as u64, 0);
+        for place in freed_places {
+            let node = place.node.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u32::MAX);
+            let open = hand.log.begin(Kind::Free, node);
+            open.attempt(sweep, 0);
+            freed(open, &place);
+        }
+        std::thread::sleep(AWAY / 4);
+    }
+    Ok(())
+}
+
+/// Takes in everything at one moment, and asks both ways.
+pub fn look(store: &Arc<SharedMemory>, terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+    let slots = open(store, terms)?;
+    while hand.awaits_room() {
+        let open = hand.log.begin(Kind::Look, 0);
+        let seen = everything(store)?;
+        hand.log.count_read();
+        if seen.agrees {
+            open.looked(seen.revision, 0, seen.taken);
+        } else {
+            open.finish(Outcome::Declined, 0, 0);
+            hand.broken(0, seen.revision, Broken::Inconsistent);
+        }
+        // By the recipe's own means: asked one after the other, with a generation that stays between equal answers.
+        let node = called(hand.random.below(u64::from(JOINERS * OWN)) as u32);
+        if let Some(place) = slots.lookup(&node)? {
+            let other = slots.node_of(place.slot)?;
+            let again = slots.lookup(&node)?;
+            if again.as_ref() == Some(&place) && other != again {
+                hand.broken(u32::from(place.slot), place.generation.0, Broken::Inconsistent);
+            }
+        }
+        let stats = slots.stats()?;
+        let sums = stats.taken + stats.free == terms.slots && stats.active + stats.stale == stats.taken;
+        if !sums || !slots.integrity()?.is_empty() {
+            hand.broken(0, 0, Broken::Inconsistent);
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(())
+}
+
+/// What one `range` shows.
+pub struct Seen {
+    pub revision: u64,
+    pub taken: u64,
+    /// Whether a node's entry and its slot's are there together, of one commit.
+    pub agrees: bool,
+    /// By slot: node and generation.
+    pub places: BTreeMap<u16, (String, u64)>,
+    /// The slots whose node is announced.
+    pub announced: Vec<u16>,
+}
+
+pub fn everything(store: &SharedMemory) -> Result<Seen> {
+    let (mut nodes, mut places, mut announced) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let mut is_text = true;
+    let revision = store.range(&format!("{NAME}/"), &mut |key, value, meta| {
+        let mut parts = key.as_ref().split('/').skip(1);
+        let (kind, rest) = (parts.next(), parts.next().unwrap_or_default());
+        let value = String::from_utf8_lossy(value).into_owned();
+        match kind {
+            Some("node") => {
+                is_text &= value.parse().map(|slot: u16| nodes.insert(slot, (rest.to_owned(), meta.created.0))).is_ok()
+            }
+            Some("slot") => {
+                is_text &= rest.parse().map(|slot: u16| places.insert(slot, (value, meta.created.0))).is_ok()
+            }
+            Some("alive") => announced.extend(rest.parse::<u16>()),
+            _ => {}
+        }
+    })?;
+    let agrees = is_text && nodes == places;
+    Ok(Seen { revision: revision.0, taken: places.len() as u64, agrees, places, announced })
+}

@@ -1,0 +1,160 @@
+//! Changing rows outside the store in turns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slotguard::backend::SharedMemory;
+use slotguard::recipe::guard::Turn;
+use slotguard::recipe::{self, Guarded, Result};
+use slotguard::{Deadline, Segment};
+
+use super::check::Left;
+use super::guest::{Guest, PAUSE, take_part};
+use super::row::{Row, Rows};
+use super::{Terms, lock, rows_of};
+use crate::check::Final;
+use crate::hand::{Broken, Hand};
+use crate::history::{Kind, Outcome};
+use crate::value;
+
+/// All guarded things, and the rows they guard.
+struct Things {
+    guarded: Vec<Guarded<SharedMemory>>,
+    rows: Rows,
+}
+
+/// Changes rows, turn after turn.
+pub fn take_turns(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+    take_part(terms, hand, things, |guest, things| {
+        let name = guest.hand.random.below(u64::from(guest.terms.names)) as u32;
+        let (deadline, lease) = (guest.patience(), guest.session.lease());
+        let open = guest.hand.log.begin(Kind::Take, name).with_extra(lease.0);
+        let turn = match things.guarded[name as usize].enter(&deadline) {
+            Ok(turn) => turn,
+            Err(error) => return guest.had_no_turn(open, name, &error),
+        };
+        if let Some(intent) = turn.abandoned() {
+            open.attempt(intent.token.0, 0);
+        }
+        open.finish(Outcome::Done, guest.store.segment().revision().0, turn.token().0);
+        guest.hand.log.set_holding(true);
+        let goes_on = change(guest, name, turn, &things.rows);
+        guest.hand.log.set_holding(false);
+        goes_on
+    })
+}
+
+fn things(guest: &Guest<'_, '_>) -> Result<Things> {
+    let guarded = (0..guest.terms.names).map(|name| Guarded::new(&guest.session, &guest.terms.called(name)));
+    let path = guest.store.segment().path().map(rows_of).unwrap_or_default();
+    Ok(Things { guarded: guarded.collect::<Result<_>>()?, rows: Rows::open(&path)? })
+}
+
+/// One turn: counts a change that nobody has counted, or makes one; answers whether the session is still its own.
+fn change(guest: &mut Guest<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, rows: &Rows) -> Result<bool> {
+    guest.counts_on();
+    let (token, counted) = (turn.token(), turn.version().0);
+    let row = rows.read(name)?;
+    guest.hand.log.count_read();
+    let Ok(before) = row.evidence(name) else {
+        guest.hand.broken(name, token.0, Broken::Mixed);
+        return Ok(true);
+    };
+    if before.count != counted {
+        if before.count != counted + 1 {
+            // Who is late sees the turn after its own; who is not must not.
+            if turn.check().is_ok() {
+                guest.hand.broken(name, token.0, Broken::Uncounted);
+            }
+            return Ok(guest.part(name, token, || turn.withdraw()));
+        }
+        return Ok(settle(guest, name, turn, &row, before.count));
+    }
+    // The write is the entry after the intent, and names itself as author.
+    let author = guest.hand.log.author_after(1);
+    let mut value = Vec::new();
+    before.followed_by(author).write(name, value::length_of(author, guest.hand.longest()), &mut value);
+    let open = guest.hand.log.begin(Kind::Intend, name).with_extra(token.0);
+    open.attempt(before.author, before.count + 1);
+    if let Err(error) = turn.intend(&value) {
+        guest.hand.refused_by(open, &error);
+        return Ok(guest.session.alive());
+    }
+    open.finish(Outcome::Done, 0, 0);
+    linger(guest);
+    if guest.hand.random.one_in(16) {
+        // Thinks better of it, one way or the other.
+        if guest.hand.random.one_in(2) {
+            return Ok(guest.part(name, token, || turn.withdraw()));
+        }
+        guest.drop_turn(name, token, turn);
+        return Ok(true);
+    }
+    let open = guest.hand.log.begin(Kind::Guarded, name).with_extra(token.0);
+    open.attempt(before.author, before.count + 1);
+    if !rows.swap(name, before.count, token.0, &value)? {
+        open.finish(Outcome::Conflict, 0, 0);
+        return Ok(guest.part(name, token, || turn.withdraw()));
+    }
+    guest.hand.log.count_acknowledged();
+    open.finish(Outcome::Done, before.count + 1, 0);
+    linger(guest);
+    if guest.hand.random.one_in(16) {
+        // Walks away: whoever comes next has to find out.
+        guest.drop_turn(name, token, turn);
+        return Ok(true);
+    }
+    let row = Row { token: token.0, value };
+    Ok(settle(guest, name, turn, &row, before.count + 1))
+}
+
+/// Counts the change that the row shows, and ends the turn.
+fn settle(guest: &mut Guest<'_, '_>, name: u32, turn: Turn<SharedMemory>, row: &Row, changes: u64) -> bool {
+    let open = guest.hand.log.begin(Kind::Settle, name).with_extra(turn.token().0).with_count(changes);
+    match turn.commit(&row.value) {
+        Ok(version) => open.finish(Outcome::Done, version.0, 0),
+        Err(error) => {
+            guest.hand.refused_by(open, &error);
+            return guest.session.alive();
+        }
+    }
+    true
+}
+
+/// One who talks to a database is slow now and then.
+fn linger(guest: &mut Guest<'_, '_>) {
+    for _ in 0..4 {
+        guest.linger(PAUSE);
+    }
+}
+
+/// Has one last turn at everything, as somebody who comes after a death, and looks at what is left.
+pub fn left(segment: &Segment, terms: Terms) -> Result<Left> {
+    let store = Arc::new(SharedMemory::new(segment.clone())?);
+    store.reap()?;
+    let path = segment.path().map(rows_of).unwrap_or_default();
+    let rows = Rows::open(&path)?;
+    let session = recipe::join(&store, Duration::from_secs(60))?;
+    let (mut data, mut counted) = (Vec::new(), Vec::new());
+    for name in 0..terms.names {
+        let guarded = Guarded::new(&session, &terms.called(name))?;
+        let turn = guarded.enter(&Deadline::after(Duration::from_secs(5)))?;
+        let (row, version) = (rows.read(name)?, turn.version().0);
+        let evidence = row.evidence(name);
+        let count = evidence.map_or(0, |evidence| evidence.count);
+        // Only if the row is ahead: what was counted and is in no row is to be seen.
+        if count > version {
+            turn.commit(&row.value)?
+        } else {
+            turn.withdraw().map(|()| slotguard::Version(version))?
+        };
+        let state = guarded.read()?;
+        data.push(Final { version: count, evidence, fingerprint_agrees: state.value == row.value });
+        counted.push((version, state.version));
+    }
+    drop(session);
+    drop(rows);
+    // A file that is there all the same is found when the files left are counted.
+    let _ = std::fs::remove_file(path);
+    Ok(Left { data, counted, ..lock::left(&store, terms)? })
+}

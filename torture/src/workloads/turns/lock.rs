@@ -1,0 +1,189 @@
+//! Locks: one alone, one with other readers, several at once.
+
+use std::time::Duration;
+
+use slotguard::backend::{Backend, SharedMemory};
+use slotguard::recipe::lock::{self, Guard, Lock, Mode};
+use slotguard::recipe::{Error, Result};
+
+use super::check::Left;
+use super::guest::{Guest, PAUSE, WRITES, data, take_part};
+use super::{DATA, Key, TURN, Terms};
+use crate::check::Final;
+use crate::check::holds::Wanted;
+use crate::hand::{Broken, Hand};
+use crate::history::{Kind, Outcome};
+use crate::value::Evidence;
+
+/// How long a looker rests between two rounds.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
+
+/// All locks, with the data each is for.
+struct Locks(Vec<(Lock<SharedMemory>, Key)>);
+
+impl Locks {
+    fn of(guest: &Guest<'_, '_>) -> Result<Self> {
+        let locks = data(&guest.store, guest.terms)?.into_iter().enumerate();
+        let called = |name| guest.terms.called(name as u32);
+        let locks = locks.map(|(name, data)| Ok((Lock::new(&guest.session, &called(name))?, data)));
+        Ok(Self(locks.collect::<Result<_>>()?))
+    }
+}
+
+/// Takes locks, turn after turn.
+pub fn take_turns(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+    take_part(terms, hand, Locks::of, turn)
+}
+
+/// Which locks are asked for, each in its mode.
+fn draw(guest: &mut Guest<'_, '_>) -> Vec<(u32, Mode)> {
+    let (random, names) = (&mut guest.hand.random, guest.terms.names);
+    let first = random.below(u64::from(names)) as u32;
+    let mode = if random.one_in(4) { Mode::Shared } else { Mode::Exclusive };
+    if !random.one_in(4) {
+        return vec![(first, mode)];
+    }
+    // From any of them on: so two that want the same name them in opposite orders.
+    let several = 2 + random.below(u64::from(names) - 1) as u32;
+    let each = |more| {
+        let mode = if random.one_in(3) { Mode::Shared } else { Mode::Exclusive };
+        ((first + more) % names, mode)
+    };
+    (0..several).map(each).collect()
+}
+
+fn turn(guest: &mut Guest<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
+    let drawn = draw(guest);
+    let mut wanted = Wanted::default();
+    for (name, mode) in &drawn {
+        *(if *mode == Mode::Shared { &mut wanted.shared } else { &mut wanted.alone }) |= 1 << name;
+    }
+    let (deadline, lease) = (guest.patience(), guest.session.lease());
+    let open = guest.hand.log.begin(Kind::Take, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
+    let taken = match drawn.as_slice() {
+        [(name, Mode::Exclusive)] => locks[*name as usize].0.acquire(&deadline),
+        [(name, Mode::Shared)] => locks[*name as usize].0.read(&deadline),
+        several => {
+            let several: Vec<_> = several.iter().map(|(name, mode)| (&locks[*name as usize].0, *mode)).collect();
+            lock::all(&several, &deadline)
+        }
+    };
+    let guard = match taken {
+        Ok(guard) => guard,
+        Err(error) => return guest.had_no_turn(open, drawn[0].0, &error),
+    };
+    open.finish(Outcome::Done, guest.store.segment().revision().0, guard.token().0);
+    guest.hand.log.set_holding(true);
+    let goes_on = hold(guest, guard, &drawn, locks);
+    guest.hand.log.set_holding(false);
+    goes_on
+}
+
+/// Uses what it has, and parts with it in one of the ways there are; answers whether the session is still its own.
+fn hold(
+    guest: &mut Guest<'_, '_>,
+    guard: Guard<SharedMemory>,
+    drawn: &[(u32, Mode)],
+    locks: &[(Lock<SharedMemory>, Key)],
+) -> Result<bool> {
+    guest.counts_on();
+    let token = guard.token();
+    let of_mode = |mode| drawn.iter().filter(move |(_, of)| *of == mode).map(|(name, _)| *name).collect::<Vec<u32>>();
+    let (alone, shared) = (of_mode(Mode::Exclusive), of_mode(Mode::Shared));
+    let before = shared.iter().map(|name| read(guest, *name, &locks[*name as usize].1)).collect::<Result<Vec<_>>>()?;
+    for _ in 0..1 + guest.hand.random.below(WRITES) {
+        if guest.hand.random.one_in(8) {
+            guest.counts_on();
+        }
+        guest.linger(PAUSE);
+        if guest.hand.log.room() < 16 || guest.hand.is_over() {
+            break;
+        }
+        let Some(name) = alone.get(guest.hand.random.below(alone.len() as u64) as usize) else {
+            // Readers do not stay for as long.
+            if guest.hand.random.one_in(8) {
+                break;
+            }
+            continue;
+        };
+        if !guest.write(*name, token, &locks[*name as usize].1, |ops| guard.commit(ops))? {
+            return Ok(guest.is_sure(*name, token, guard.alive()));
+        }
+    }
+    for (name, before) in shared.iter().zip(before) {
+        let now = read(guest, *name, &locks[*name as usize].1)?;
+        // It was ours in between if it is now.
+        match guard.check() {
+            Ok(()) if now != before => guest.hand.broken(*name, token.0, Broken::Unlocked),
+            Ok(()) | Err(Error::NotHolder { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match guest.hand.random.below(8) {
+        0 => guest.end_session().map(|()| false),
+        1 | 2 => {
+            guest.drop_turn(drawn[0].0, token, guard);
+            Ok(true)
+        }
+        _ => Ok(guest.part(drawn[0].0, token, || guard.release())),
+    }
+}
+
+/// Reads a name's data under a lock for readers, and writes it down; answers the revision.
+fn read(guest: &mut Guest<'_, '_>, name: u32, data: &Key) -> Result<u64> {
+    let open = guest.hand.log.begin(Kind::Read, name);
+    let mut bytes = Vec::new();
+    let (meta, _) = guest.store.read(data, &mut bytes)?;
+    guest.hand.log.count_read();
+    let revision = meta.map_or(0, |meta| meta.modified.0);
+    open.finish(Outcome::Done, meta.map_or(0, |meta| meta.version.0), revision);
+    if Evidence::of(name, &bytes).is_err() {
+        guest.hand.broken(name, revision, Broken::Mixed);
+    }
+    Ok(revision)
+}
+
+/// Looks who has which lock, and now and then asks for it back, which changes nothing but what the ticket says.
+pub fn look(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+    take_part(terms, hand, Locks::of, |guest, Locks(locks)| {
+        for (name, (lock, _)) in locks.iter().enumerate() {
+            if guest.hand.log.room() < 16 {
+                break;
+            }
+            let open = guest.hand.log.begin(Kind::Sight, name as u32);
+            let first = lock.status()?.holders.into_iter().next();
+            match first {
+                Some(first) => open.finish(Outcome::Done, 0, first.token.0),
+                None => open.finish(Outcome::Declined, 0, 0),
+            }
+            guest.hand.log.count_read();
+            if guest.hand.random.one_in(16) {
+                lock.ask_to_release()?;
+            }
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+        Ok(true)
+    })
+}
+
+/// Looks at what is left when everybody has gone: the data, and what should be gone with whoever put it.
+pub fn left(store: &SharedMemory, terms: Terms) -> Result<Left> {
+    store.reap()?;
+    let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
+    let mut left = Left { data: vec![never; terms.names as usize], ..Left::default() };
+    let is_last_word = |name: &str, value: &[u8]| name.ends_with("/leader") && value.starts_with(b"resigned ");
+    store.range("", &mut |key, value, meta| {
+        let name = key.as_ref();
+        let number = name.strip_prefix(DATA).and_then(|number| number.parse::<u32>().ok());
+        // What has no slash after its own name is a guarded thing.
+        let is_thing = name.strip_prefix(TURN).is_some_and(|rest| !rest.contains('/'));
+        match number.and_then(|number| Some((number, left.data.get_mut(number as usize)?))) {
+            Some((number, place)) => {
+                *place = Final { version: meta.version.0, evidence: Evidence::of(number, value), ..never };
+            }
+            None if meta.lease.is_none() && (is_thing || is_last_word(name, value)) => {}
+            None => left.of_the_dead.push(name.to_owned()),
+        }
+    })?;
+    Ok(left)
+}

@@ -1,0 +1,193 @@
+//! Names had in turns through a recipe: by a lock, as the leader of an election, or to change something outside the store.
+//!
+//! Whoever takes part joins with a session that is kept alive by itself, and joins anew when it has lost it: it is killed, or
+//! stopped for longer than its lease lasts, while it waits or has its turn. Who has its turn writes the name's data by
+//! commits that the recipe guards with the token, and parts with the name by giving it back, dropping it, or ending its
+//! session. Whoever must wait waits in the recipe's line, some not for long.
+//!
+//! ```text
+//! lock      one name alone, one with other readers, or several at once, in any order ► { guard.commit(write data/2) } …
+//! election  campaign ► { lead.commit(write data/1), proclaim } … ► resign            observers follow who leads
+//! guard     enter ► look at the row ► intend ► write the row, if it has that version ► commit
+//!                        └ one change ahead of what was counted: somebody died, or came late ► commit what is there
+//! ```
+//!
+//! The rows of `guard` lie in a plain file beside the segment, and refuse writes of another version or a smaller token, as
+//! the `WHERE version = ?` of a database does.
+
+mod check;
+mod election;
+mod guard;
+mod guest;
+mod lock;
+mod row;
+mod settled;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slotguard::backend::{Backend, SharedMemory};
+use slotguard::recipe::Result;
+use slotguard::{Error, Segment};
+
+use super::{Cast, Examined, Scenario, fill};
+use crate::check::{Findings, Promise, Scene};
+use crate::hand::Hand;
+use crate::plan::share_entries;
+use crate::random::Random;
+use crate::torment::{Lives, Slot, Torment};
+use crate::value;
+use row::Rows;
+
+/// Names, sessions and their leases the segment has room for.
+const KEYS: u32 = 256;
+
+const DATA: &str = "data/";
+const TURN: &str = "turn/";
+
+type Key = <SharedMemory as Backend>::Key;
+
+/// Through which recipe names are had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    Lock,
+    Election,
+    Guard,
+}
+
+/// What everybody has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    pub way: Way,
+    /// How many names there are.
+    pub names: u32,
+    /// For how long a session lasts that is not renewed, in milliseconds.
+    pub lease_ms: u64,
+}
+
+impl Terms {
+    pub fn lease(self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
+    /// What a lock, an election or a guarded thing is called.
+    fn called(self, name: u32) -> String {
+        format!("{TURN}{name}")
+    }
+}
+
+/// Who takes turns at what, and what is done to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub torment: Torment,
+    roles: Vec<Vec<Role>>,
+    terms: Terms,
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    Taker(Terms),
+    /// Looks whose turn it is.
+    Looker(Terms),
+}
+
+/// The whole life of a thread.
+pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<()> {
+    match role {
+        Role::Taker(terms) => match terms.way {
+            Way::Lock => lock::take_turns(terms, hand),
+            Way::Election => election::take_turns(terms, hand),
+            Way::Guard => guard::take_turns(terms, hand),
+        },
+        Role::Looker(terms) => match terms.way {
+            Way::Election => election::observe(terms, hand),
+            Way::Lock | Way::Guard => lock::look(terms, hand),
+        },
+    }
+}
+
+/// Where the rows are that a segment's holders write.
+fn rows_of(segment: &Path) -> PathBuf {
+    segment.with_extension("rows")
+}
+
+impl Plan {
+    pub fn of(way: Way, seed: u64, round: u64, length: Duration) -> Self {
+        let mut random = Random::of(seed, &[8, way as u64, round]);
+        // Several at once need several.
+        let fewest = if way == Way::Lock { 3 } else { 2 };
+        let terms = Terms { way, names: fewest + random.below(2) as u32, lease_ms: 50 + random.below(50) };
+        let (taker, looker) = (Role::Taker(terms), Role::Looker(terms));
+        let plan: [(Lives, Vec<Role>); 6] = [
+            (Lives::Brisk, vec![taker]),
+            (Lives::Brisk, vec![taker]),
+            (Lives::Long, vec![taker, taker]),
+            (Lives::Long, vec![looker, taker]),
+            (Lives::Steady, vec![taker]),
+            (Lives::Steady, vec![taker, looker]),
+        ];
+        let name = |role: &Role| match (role, way) {
+            (Role::Taker(_), Way::Election) => "candidate",
+            (Role::Taker(_), _) => "taker",
+            (Role::Looker(_), Way::Election) => "observer",
+            (Role::Looker(_), _) => "looker",
+        };
+        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
+            let names: Vec<&str> = roles.iter().map(name).collect();
+            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
+        };
+        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
+        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
+        share_entries(&mut slots, length, |_| 1);
+        let torment = Torment { length, slots, lease: terms.lease(), seed: random.next() };
+        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect(), terms }
+    }
+
+    pub fn way(&self) -> Way {
+        self.terms.way
+    }
+}
+
+impl Scenario for Plan {
+    fn torment(&self) -> &Torment {
+        &self.torment
+    }
+
+    fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
+        if self.terms.way == Way::Guard {
+            Rows::create(&rows_of(path), self.terms.names)?;
+        }
+        let builder = Segment::builder().records(1).keys(KEYS);
+        // A guarded thing has a header of its own before the value.
+        builder.payload(payload.max(value::SHORTEST) + 64).participants(64).lanes(256).create(path)
+    }
+
+    fn cast(&self, slot: u32) -> Cast {
+        Cast::Turns(self.roles[slot as usize].clone())
+    }
+
+    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {
+        let left = match self.terms.way {
+            Way::Guard => guard::left(segment, self.terms)?,
+            Way::Lock | Way::Election => lock::left(&SharedMemory::new(segment.clone())?, self.terms)?,
+        };
+        let mut examined = check::check(scene, self.terms, &left);
+        let mut room = Findings::default();
+        fill::to_the_limit(&SharedMemory::new(segment.clone())?, &mut room)?;
+        examined.verdicts.add(Promise::P4, room);
+        Ok(examined)
+    }
+
+    fn words(&self, promise: Promise) -> Option<&'static str> {
+        let (_, words) = match self.terms.way {
+            Way::Lock => check::OF_LOCKS,
+            Way::Election => check::OF_ELECTIONS,
+            Way::Guard => check::OF_GUARDS,
+        }
+        .into_iter()
+        .find(|(of, _)| *of == promise)?;
+        Some(words)
+    }
+}
