@@ -24,7 +24,10 @@ pub enum Error {
     #[error("{0}; {way}", way = .0.way_out())]
     InUse(Box<crate::recipe::InUse>),
     /// What was acquired is not ours any more: its lease ended, or somebody took it away.
-    #[error("{what} {name:?} is not held with token {token} any more: {}; acquire it anew and read again before writing", first_in_line(holder))]
+    #[error(
+        "{what} {name:?} is not held with token {token} any more: {}; acquire it anew and read again before writing",
+        first_in_line(holder)
+    )]
     NotHolder {
         /// `lock`, `election`, `semaphore` or `double barrier`.
         what: &'static str,
@@ -36,7 +39,9 @@ pub enum Error {
         holder: Option<Box<crate::recipe::Ticket>>,
     },
     /// The last holder of a lock ended without releasing it, and the delay after that is not over.
-    #[error("lock {name:?}: the holder with token {token} ended without releasing it; wait for {left:.1?} more, with this handle")]
+    #[error(
+        "lock {name:?}: the holder with token {token} ended without releasing it; wait for {left:.1?} more, with this handle"
+    )]
     Delayed {
         /// The lock.
         name: String,
@@ -75,7 +80,9 @@ pub enum Error {
         why: &'static str,
     },
     /// Others use what has this name for another number.
-    #[error("{what} {name:?} is used for {found} and this is for {asked}; use the same number everywhere, or another name")]
+    #[error(
+        "{what} {name:?} is used for {found} and this is for {asked}; use the same number everywhere, or another name"
+    )]
     OtherCount {
         /// `semaphore`, `barrier`, …
         what: &'static str,
@@ -123,7 +130,9 @@ pub enum Error {
         name: String,
     },
     /// A counter would leave the numbers it has.
-    #[error("counter {name:?} is {value}, and {by} more is past the numbers of an i64; count in larger units, or under another name")]
+    #[error(
+        "counter {name:?} is {value}, and {by} more is past the numbers of an i64; count in larger units, or under another name"
+    )]
     CounterOverflow {
         /// The counter.
         name: String,
@@ -133,7 +142,9 @@ pub enum Error {
         by: i64,
     },
     /// A rate limiter's time is of a clock that ours cannot be compared with.
-    #[error("rate limiter {name:?} counts on the clock of another boot, machine, or time namespace; use Clock::Wall everywhere, or reset it")]
+    #[error(
+        "rate limiter {name:?} counts on the clock of another boot, machine, or time namespace; use Clock::Wall everywhere, or reset it"
+    )]
     OtherClock {
         /// The limiter.
         name: String,
@@ -193,7 +204,10 @@ pub enum Error {
     },
 
     /// The slot is not the node's any more: somebody released it.
-    #[error("node {node:?} has lost slot {slot}, generation {generation}: {}; join again and go on with the new generation", now_of(now))]
+    #[error(
+        "node {node:?} has lost slot {slot}, generation {generation}: {}; join again and go on with the new generation",
+        now_of(now)
+    )]
     Evicted {
         /// The node.
         node: String,
@@ -266,7 +280,9 @@ pub enum Error {
     },
 
     /// A table's bytes have been changed.
-    #[error("the table is damaged: its checksum says {expected:#010x}, its bytes give {found:#010x}; restore it from a copy")]
+    #[error(
+        "the table is damaged: its checksum says {expected:#010x}, its bytes give {found:#010x}; restore it from a copy"
+    )]
     TableChecksum {
         /// What it says.
         expected: u32,
@@ -321,7 +337,10 @@ pub enum Error {
     },
 
     /// So many messages wait for others already. The message was not taken: bring it again.
-    #[error("{most} messages wait for others, so message {sequence} of {sender} was not taken: {}; bring what they wait for", listed(waiting_for))]
+    #[error(
+        "{most} messages wait for others, so message {sequence} of {sender} was not taken: {}; bring what they wait for",
+        listed(waiting_for)
+    )]
     BufferFull {
         /// How many may wait.
         most: usize,
@@ -353,7 +372,9 @@ pub enum Error {
     },
 
     /// We are not the member any more: the session ended.
-    #[error("we are not member {member} of {name:?} any more (the session of token {token} ended); join again, and see whether that resumes")]
+    #[error(
+        "we are not member {member} of {name:?} any more (the session of token {token} ended); join again, and see whether that resumes"
+    )]
     MemberLost {
         /// What we were a member of.
         name: String,
@@ -364,7 +385,10 @@ pub enum Error {
     },
 
     /// As many messages are under way as may be. The message was not sent.
-    #[error("{most} messages of {sender} are not acknowledged by all, so no other was sent: {}; let these receive, or end their sessions", listed(behind))]
+    #[error(
+        "{most} messages of {sender} are not acknowledged by all, so no other was sent: {}; let these receive, or end their sessions",
+        listed(behind)
+    )]
     Unacknowledged {
         /// Who sends.
         sender: u32,
@@ -501,7 +525,9 @@ pub enum Error {
         to: &'static str,
     },
     /// Changes were made faster than they were read.
-    #[error("machine {machine:?}: {missed} changes are not kept any more; change {next} is the next, look at the state")]
+    #[error(
+        "machine {machine:?}: {missed} changes are not kept any more; change {next} is the next, look at the state"
+    )]
     Missed {
         /// The machine.
         machine: String,
@@ -629,7 +655,9 @@ pub enum Error {
         token: Token,
     },
     /// What is stored of a job makes no sense.
-    #[error("job {id:?} is stored as {found:?}, which no program of ours wrote; nothing was changed, delete or restore it: until then nobody takes a job")]
+    #[error(
+        "job {id:?} is stored as {found:?}, which no program of ours wrote; nothing was changed, delete or restore it: until then nobody takes a job"
+    )]
     BadJob {
         /// The job.
         id: String,
@@ -639,7 +667,11 @@ pub enum Error {
 }
 
 fn ways(from: &str, possible: &[&str]) -> String {
-    if possible.is_empty() { format!("from {from} it can go nowhere") } else { format!("possible are {}", possible.join(", ")) }
+    if possible.is_empty() {
+        format!("from {from} it can go nowhere")
+    } else {
+        format!("possible are {}", possible.join(", "))
+    }
 }
 
 fn and_undone(rollback: &Option<Failure>) -> String {

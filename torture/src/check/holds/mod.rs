@@ -137,10 +137,19 @@ pub fn tokens_grow_along_the_data(scene: &Scene<'_>, chains: &Chains, findings: 
     }
 }
 
+/// A hold, and what it had waited for.
+struct Awaited<'r> {
+    next: &'r Hold,
+    /// When that was over, and what ended it. `None`: of some of it nobody knows.
+    over: Option<(u64, Next)>,
+    /// When it was over with the last of those who had asked and were never told that they had it.
+    between: u64,
+}
+
 /// From the end of what was in its way to a hold: its holder parted with it, was killed, or its lease ran out.
 pub fn names_are_free_in_time(scene: &Scene<'_>, register: &Register, found: &mut Recoveries) {
-    // Of several names at once the last counts. `None`: of one nobody knows when it was over.
-    let mut waits: BTreeMap<(u32, u64), (&Hold, Option<(u64, Next)>, u64)> = BTreeMap::new();
+    // Of several names at once the last counts.
+    let mut waits: BTreeMap<(u32, u64), Awaited<'_>> = BTreeMap::new();
     for holds in register.by_name() {
         for (at, next) in holds.iter().enumerate() {
             let before = in_the_way(&holds[..at], next);
@@ -152,12 +161,13 @@ pub fn names_are_free_in_time(scene: &Scene<'_>, register: &Register, found: &mu
             // Somebody who had asked before, and was never told that it had it, may have had it in between.
             let ends = register.asked_in_vain(next.name).filter(|end| *end < next.taken);
             let between = ends.max().unwrap_or(0);
-            let wait = waits.entry((next.writer, next.token)).or_insert((next, Some((0, Next::Name)), 0));
-            wait.1 = wait.1.zip(over).map(|(one, two)| if two.0 > one.0 { two } else { one });
-            wait.2 = wait.2.max(between);
+            let wait = waits.entry((next.writer, next.token));
+            let wait = wait.or_insert(Awaited { next, over: Some((0, Next::Name)), between: 0 });
+            wait.over = wait.over.zip(over).map(|(one, two)| if two.0 > one.0 { two } else { one });
+            wait.between = wait.between.max(between);
         }
     }
-    for (next, over, between) in waits.into_values() {
+    for Awaited { next, over, between } in waits.into_values() {
         let Some((over, kind)) = over else { continue };
         // After a hand-over only those count who had waited: the others found it free.
         if over >= next.taken || kind == Next::HandOver && over <= next.begin {

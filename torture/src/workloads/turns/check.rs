@@ -1,5 +1,5 @@
-//! What must hold of names had in turns, through whatever recipe; see [`holds`](crate::check::holds) for what they share
-//! with leases, and [`settled`](super::settled) for the rows of a guard.
+//! What must hold of names had in turns, through whatever recipe; see [`holds`] for what they share
+//! with leases, and [`settled`] for the rows of a guard.
 
 use super::settled::{self, Settled};
 use super::{Terms, Way};
