@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use super::{Line, over};
+use super::{Line, new_value, over};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Revision, Token};
 use crate::mutant::planted;
@@ -31,8 +31,8 @@ impl<B: Backend> Drawn<B> {
         for (line, _) in lines {
             places.push(((*line).clone(), session.store().key(&format!("{}{ticket}", line.prefix))?));
         }
-        let me = Owner::me().to_bytes();
-        let values: Vec<Vec<u8>> = lines.iter().map(|(_, kind)| [kind.as_bytes(), b" ", &me].concat()).collect();
+        let (me, lasts) = (Owner::me(), session.time_to_live());
+        let values: Vec<Vec<u8>> = lines.iter().map(|(_, kind)| new_value(kind, &me, lasts)).collect();
         // From here on a ticket that may exist is deleted whatever happens.
         let mut drawn = Self { places, token: Token(0), given_back: false, lost: AtomicBool::new(false) };
         let tickets = drawn.places.iter().zip(&values);

@@ -4,7 +4,7 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/WORD/SESSION-NUMBER` | `KIND PID SINCE COMMAND`, perhaps NUL and who asks for it back; at most 64 bytes where the kind is a letter | by the session's lease |
+//! | `NAME/WORD/SESSION-NUMBER` | `KIND PID SINCE COMMAND`, then two NULs and for how many milliseconds the lease lasts, or one and who asks for it back; at most 64 bytes where the kind is a letter | by the session's lease |
 //!
 //! `SESSION` is the token of the session that drew it and `NUMBER` counts within the process, so no name is ever used
 //! twice. `WORD` tells the recipes apart: `t` for a lock, `s` for a semaphore, `b` and `d` for the barriers. A name with one
@@ -49,6 +49,8 @@ pub struct Ticket {
     pub owner: Owner,
     /// The lease it lives by.
     pub lease: Option<Lease>,
+    /// How long that lease lasts after each renewal; not known any more once somebody has asked for the ticket back.
+    pub lasts: Option<Duration>,
     /// Who asks for it back, as `command[pid]`.
     pub asked_by: Option<String>,
 }
@@ -168,9 +170,9 @@ impl<B: Backend> Line<B> {
         let mut line = Vec::new();
         let at = self.session.store().range(&self.prefix, &mut |key, value, meta| {
             if !key.as_ref()[self.prefix.len()..].contains('/') {
-                let (kind, owner, asked_by) = read_value(value);
+                let (kind, owner, asked_by, lasts) = read_value(value);
                 let token = Token(meta.created.0);
-                let ticket = Ticket { token, kind, owner, lease: meta.lease, asked_by };
+                let ticket = Ticket { token, kind, owner, lease: meta.lease, lasts, asked_by };
                 line.push(Seen { key, modified: meta.modified, ticket });
             }
         })?;
@@ -195,14 +197,29 @@ impl<B: Backend> Clone for Line<B> {
     }
 }
 
-/// `KIND PID SINCE COMMAND`, perhaps NUL and who asks.
-fn read_value(value: &[u8]) -> (String, Owner, Option<String>) {
-    let mut parts = value.splitn(2, |byte| *byte == 0);
+/// Bytes that the smallest blocks of most segments take.
+const SMALL: usize = 64;
+
+/// The value of a new ticket. For how long the lease lasts is left out where there is no room for it.
+fn new_value(kind: &str, owner: &Owner, lasts: Duration) -> Vec<u8> {
+    let mut value = [kind.as_bytes(), b" ", &owner.to_bytes()].concat();
+    let lasts = format!("\0\0{}", lasts.as_millis());
+    if value.len() + lasts.len() <= SMALL {
+        value.extend_from_slice(lasts.as_bytes());
+    }
+    value
+}
+
+/// `KIND PID SINCE COMMAND`, and behind NULs who asks and how long the lease lasts, as far as they are told.
+fn read_value(value: &[u8]) -> (String, Owner, Option<String>, Option<Duration>) {
+    let mut parts = value.splitn(3, |byte| *byte == 0);
     let own = parts.next().unwrap_or_default();
-    let asked_by = parts.next().map(|asker| String::from_utf8_lossy(asker).into_owned());
+    let mut text = || parts.next().map(|part| String::from_utf8_lossy(part).into_owned());
+    let asked_by = text().filter(|asker| !asker.is_empty());
+    let lasts = text().and_then(|lasts| lasts.parse().ok()).map(Duration::from_millis);
     let at = own.iter().position(|byte| *byte == b' ').unwrap_or(own.len());
     let kind = String::from_utf8_lossy(&own[..at]).into_owned();
-    (kind, Owner::from_bytes(own.get(at + 1..).unwrap_or_default()), asked_by)
+    (kind, Owner::from_bytes(own.get(at + 1..).unwrap_or_default()), asked_by, lasts)
 }
 
 /// Who asks for the ticket of this value back.
@@ -223,6 +240,9 @@ impl fmt::Display for Ticket {
         write!(f, "{command}[{pid}], which asked for it {:.1?} ago, token {}", self.owner.age(), self.token)?;
         if let Some(lease) = self.lease {
             write!(f, ", lease {lease}")?;
+        }
+        if let Some(lasts) = self.lasts {
+            write!(f, " (it ends {lasts:?} after its last renewal)")?;
         }
         match &self.asked_by {
             Some(asker) => write!(f, " ({asker} has asked for it back)"),
