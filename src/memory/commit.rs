@@ -153,8 +153,9 @@ impl Arena {
                 return Ok(None);
             }
             let record = entry.plan.record();
-            // SeqCst: this is the swap that edges `sleep` and `mark` speak of. Acquire on failure: edge `publish`, who
-            // meets a foreign reference sees its descriptor.
+            // SeqCst: this is the swap that edges `sleep` and `mark` speak of. Its release gives nothing more: whoever follows
+            // the reference reads the control word before the entries, edge `descriptor`. Acquire on failure: edge
+            // `publish`, who meets a foreign reference sees its descriptor.
             let head = &self.record(record).head;
             match head.compare_exchange(entry.expected.0, reference.0, SeqCst, Acquire) {
                 Ok(_) => {}
