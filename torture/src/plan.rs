@@ -271,6 +271,29 @@ fn rounds(name: &str, whole: Duration, work: impl Fn(u64, Duration) -> PhaseWork
         .collect()
 }
 
+/// What is done to those who are there in a phase: the busy ones are told before they are stopped or killed, and each
+/// thread has an equal part of the history.
+pub fn torment<R>(
+    crew: &[(Lives, Vec<R>)],
+    called: impl Fn(&R) -> String,
+    length: Duration,
+    lease: Duration,
+    seed: u64,
+) -> Torment {
+    let slot = |(lives, roles): &(Lives, Vec<R>)| {
+        let slot = Slot::of(*lives, roles.iter().map(&called));
+        Slot { sprints: slot.is_busy(), ..slot }
+    };
+    let mut slots: Vec<Slot> = crew.iter().map(slot).collect();
+    share_entries(&mut slots, length, |_| 1);
+    Torment { length, slots, lease, seed }
+}
+
+/// What the threads of each slot do.
+pub fn roles<R>(crew: impl IntoIterator<Item = (Lives, Vec<R>)>) -> Vec<Vec<R>> {
+    crew.into_iter().map(|(_, roles)| roles).collect()
+}
+
 /// Divides the history of one round among its threads, so many parts for each thread of a slot as `weight` says.
 pub fn share_entries(slots: &mut [Slot], length: Duration, weight: impl Fn(&Slot) -> u64) {
     let entries = (ENTRIES_A_SECOND * length.as_secs().max(1)).min(ROUND_ENTRIES);
@@ -291,7 +314,8 @@ fn sustained(seed: u64, round: u64, length: Duration) -> Sustained {
     // One of the short-lived ones claims, so that holders are killed often.
     let claims = random.below(4) as usize;
     plan[claims].1 = vec![Claimer];
-    let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
+    let called = |role: &Role| format!("{role:?}");
+    let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles.iter().map(called))).collect();
     for (slot, (_, roles)) in slots.iter_mut().zip(&plan) {
         slot.sprints = roles.contains(&Sprinter);
     }
@@ -304,11 +328,7 @@ fn sustained(seed: u64, round: u64, length: Duration) -> Sustained {
         lease_ms: 40 + random.below(80),
     };
     let lease = Duration::from_millis(records.lease_ms);
-    Sustained {
-        torment: Torment { length, slots, lease, seed: random.next() },
-        roles: plan.into_iter().map(|(_, roles)| roles).collect(),
-        records,
-    }
+    Sustained { torment: Torment { length, slots, lease, seed: random.next() }, roles: roles(plan), records }
 }
 
 #[cfg(test)]

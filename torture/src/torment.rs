@@ -104,9 +104,10 @@ pub enum Aim {
 }
 
 impl Slot {
-    /// One thread for each role; the history is shared out later.
-    pub fn of(lives: Lives, roles: &[impl std::fmt::Debug]) -> Self {
-        let name = format!("{lives:?}: {roles:?}").to_lowercase().replace(['[', ']'], "");
+    /// One thread for each role, which is called so; the history is shared out later.
+    pub fn of(lives: Lives, roles: impl Iterator<Item = String>) -> Self {
+        let roles: Vec<String> = roles.collect();
+        let name = format!("{lives:?}: {}", roles.join(", ")).to_lowercase();
         Self { name, threads: roles.len() as u32, lives, sprints: false, capacity: 0 }
     }
 

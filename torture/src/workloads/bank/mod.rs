@@ -25,9 +25,9 @@ use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
-use crate::plan::share_entries;
+use crate::plan;
 use crate::random::Random;
-use crate::torment::{Lives, Slot, Torment};
+use crate::torment::{Lives, Torment};
 use house::{House, Named, Numbered};
 
 pub use work::act;
@@ -82,7 +82,7 @@ impl Plan {
         use Role::{Auditor, Teller};
         use Which::{Named, Numbered};
         let mut random = Random::of(seed, &[4, round]);
-        let plan: [(Lives, Vec<Role>); 7] = [
+        let crew = [
             (Lives::Brisk, vec![Teller(Numbered, 0)]),
             (Lives::Brisk, vec![Teller(Named, 1)]),
             (Lives::Brisk, vec![Teller(Numbered, 2)]),
@@ -92,13 +92,11 @@ impl Plan {
             (Lives::Long, vec![Auditor(Named, 0), Auditor(Numbered, 0)]),
             (Lives::Steady, vec![Auditor(Numbered, 1), Auditor(Named, 1)]),
         ];
-        let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
-        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
-        share_entries(&mut slots, length, |slot| if slot.is_busy() { 3 } else { 1 });
         // Nobody holds anything here: this only says how long the long stops are.
         let lease = Duration::from_millis(60);
-        let torment = Torment { length, slots, lease, seed: random.next() };
-        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
+        let mut torment = plan::torment(&crew, |role| format!("{role:?}"), length, lease, random.next());
+        plan::share_entries(&mut torment.slots, length, |slot| if slot.is_busy() { 3 } else { 1 });
+        Self { torment, roles: plan::roles(crew) }
     }
 }
 

@@ -22,9 +22,9 @@ use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
-use crate::plan::share_entries;
+use crate::plan;
 use crate::random::Random;
-use crate::torment::{Lives, Slot, Torment};
+use crate::torment::{Lives, Torment};
 use crate::value;
 
 pub use work::act;
@@ -76,7 +76,7 @@ impl Plan {
     pub fn of(seed: u64, round: u64, length: Duration) -> Self {
         use Role::{Counter, Owner};
         let mut random = Random::of(seed, &[5, round]);
-        let plan: [(Lives, Vec<Role>); 7] = [
+        let crew = [
             (Lives::Brisk, vec![Owner]),
             (Lives::Brisk, vec![Owner]),
             (Lives::Brisk, vec![Owner]),
@@ -85,12 +85,9 @@ impl Plan {
             (Lives::Long, vec![Counter(STEADY)]),
             (Lives::Steady, vec![Owner, Counter(STEADY)]),
         ];
-        let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
-        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
-        share_entries(&mut slots, length, |_| 1);
         let lease = Duration::from_millis(60);
-        let torment = Torment { length, slots, lease, seed: random.next() };
-        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
+        let torment = plan::torment(&crew, |role| format!("{role:?}"), length, lease, random.next());
+        Self { torment, roles: plan::roles(crew) }
     }
 }
 

@@ -25,9 +25,9 @@ use slotguard::{Error, Segment, recipe};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Promise, Scene};
 use crate::hand::Hand;
-use crate::plan::share_entries;
+use crate::plan;
 use crate::random::Random;
-use crate::torment::{Lives, Slot, Torment};
+use crate::torment::{Lives, Torment};
 use crate::value;
 
 /// Names, leases and entries under them the segment has room for.
@@ -91,7 +91,7 @@ impl Plan {
         let mut random = Random::of(seed, &[6, round]);
         let terms = Terms { names: 1 + random.below(3) as u32, lease_ms: 40 + random.below(60) };
         let (holder, looker) = (Role::Holder(terms), Role::Looker(terms));
-        let plan: [(Lives, Vec<Role>); 8] = [
+        let crew = [
             (Lives::Brisk, vec![holder]),
             (Lives::Brisk, vec![holder]),
             (Lives::Long, vec![holder, looker]),
@@ -101,21 +101,14 @@ impl Plan {
             (Lives::Long, vec![Role::Host(0, terms)]),
             (Lives::Steady, vec![Role::Host(1, terms), looker]),
         ];
-        let name = |role: &Role| match role {
+        let called = |role: &Role| match role {
             Role::Holder(_) => "holder",
             Role::Host(..) => "host",
             Role::Guest => "guest",
             Role::Looker(_) => "looker",
         };
-        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
-            let names: Vec<&str> = roles.iter().map(name).collect();
-            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
-        };
-        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
-        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
-        share_entries(&mut slots, length, |_| 1);
-        let torment = Torment { length, slots, lease: terms.lease(), seed: random.next() };
-        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect(), terms }
+        let torment = plan::torment(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
+        Self { torment, roles: plan::roles(crew), terms }
     }
 }
 

@@ -26,9 +26,9 @@ use slotguard::{Error, Segment};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
 use crate::hand::Hand;
-use crate::plan::share_entries;
+use crate::plan;
 use crate::random::Random;
-use crate::torment::{Lives, Slot, Torment};
+use crate::torment::{Lives, Torment};
 use crate::value;
 
 /// Messages, cursors, sessions and their leases the segment has room for.
@@ -67,22 +67,16 @@ impl Plan {
         let mut random = Random::of(seed, &[10, round]);
         let terms = Terms { lease_ms: 50 + random.below(50) };
         let member = |number| Role(number, terms);
-        let plan: [(Lives, Vec<Role>); 4] = [
+        let crew = [
             (Lives::Brisk, vec![member(0)]),
             (Lives::Brisk, vec![member(1)]),
             (Lives::Long, vec![member(2), member(3)]),
             (Lives::Steady, vec![member(4)]),
         ];
-        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
-            let names: Vec<String> = roles.iter().map(|Role(number, _)| format!("member {number}")).collect();
-            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
-        };
-        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
-        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
-        share_entries(&mut slots, length, |_| 1);
         let lease = Duration::from_millis(terms.lease_ms);
-        let torment = Torment { length, slots, lease, seed: random.next() };
-        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
+        let called = |Role(number, _): &Role| format!("member {number}");
+        let torment = plan::torment(&crew, called, length, lease, random.next());
+        Self { torment, roles: plan::roles(crew) }
     }
 }
 

@@ -27,9 +27,9 @@ use slotguard::{Error, Segment};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
 use crate::hand::Hand;
-use crate::plan::share_entries;
+use crate::plan;
 use crate::random::Random;
-use crate::torment::{Lives, Slot, Torment};
+use crate::torment::{Lives, Torment};
 use crate::value;
 
 /// Entries, sessions and their leases the segment has room for.
@@ -95,7 +95,7 @@ impl Plan {
         let slots = (JOINERS * OWN) as u16 * 5 / 12 + random.below(5) as u16;
         let terms = Terms { slots, lease_ms: 50 + random.below(50) };
         let joiner = |number| Role::Joiner(number, terms);
-        let plan: [(Lives, Vec<Role>); 6] = [
+        let crew = [
             (Lives::Brisk, vec![joiner(0)]),
             (Lives::Brisk, vec![joiner(1)]),
             (Lives::Long, vec![joiner(2), joiner(3)]),
@@ -104,20 +104,13 @@ impl Plan {
             // Whom it has freed is told by nobody else.
             (Lives::Steady, vec![Role::Sweeper(terms)]),
         ];
-        let name = |role: &Role| match role {
+        let called = |role: &Role| match role {
             Role::Joiner(..) => "joiner",
             Role::Sweeper(_) => "sweeper",
             Role::Looker(_) => "looker",
         };
-        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
-            let names: Vec<&str> = roles.iter().map(name).collect();
-            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
-        };
-        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
-        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
-        share_entries(&mut slots, length, |_| 1);
-        let torment = Torment { length, slots, lease: terms.lease(), seed: random.next() };
-        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect(), terms }
+        let torment = plan::torment(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
+        Self { torment, roles: plan::roles(crew), terms }
     }
 }
 

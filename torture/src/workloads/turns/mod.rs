@@ -34,9 +34,9 @@ use slotguard::{Error, Segment};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
 use crate::hand::Hand;
-use crate::plan::share_entries;
+use crate::plan;
 use crate::random::Random;
-use crate::torment::{Lives, Slot, Torment};
+use crate::torment::{Lives, Torment};
 use crate::value;
 use row::Rows;
 
@@ -120,7 +120,7 @@ impl Plan {
         let fewest = if way == Way::Lock { 3 } else { 2 };
         let terms = Terms { way, names: fewest + random.below(2) as u32, lease_ms: 50 + random.below(50) };
         let (taker, looker) = (Role::Taker(terms), Role::Looker(terms));
-        let plan: [(Lives, Vec<Role>); 6] = [
+        let crew = [
             (Lives::Brisk, vec![taker]),
             (Lives::Brisk, vec![taker]),
             (Lives::Long, vec![taker, taker]),
@@ -128,21 +128,14 @@ impl Plan {
             (Lives::Steady, vec![taker]),
             (Lives::Steady, vec![taker, looker]),
         ];
-        let name = |role: &Role| match (role, way) {
+        let called = |role: &Role| match (role, way) {
             (Role::Taker(_), Way::Election) => "candidate",
             (Role::Taker(_), _) => "taker",
             (Role::Looker(_), Way::Election) => "observer",
             (Role::Looker(_), _) => "looker",
         };
-        let slot = |(lives, roles): &(Lives, Vec<Role>)| {
-            let names: Vec<&str> = roles.iter().map(name).collect();
-            Slot { name: format!("{lives:?}: {}", names.join(", ")).to_lowercase(), ..Slot::of(*lives, roles) }
-        };
-        let mut slots: Vec<Slot> = plan.iter().map(slot).collect();
-        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
-        share_entries(&mut slots, length, |_| 1);
-        let torment = Torment { length, slots, lease: terms.lease(), seed: random.next() };
-        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect(), terms }
+        let torment = plan::torment(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
+        Self { torment, roles: plan::roles(crew), terms }
     }
 
     pub fn way(&self) -> Way {

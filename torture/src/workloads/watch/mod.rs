@@ -26,9 +26,9 @@ use slotguard::{Error, Outcome, Segment, recipe};
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
 use crate::hand::Hand;
-use crate::plan::share_entries;
+use crate::plan;
 use crate::random::Random;
-use crate::torment::{Lives, Slot, Torment};
+use crate::torment::{Lives, Torment};
 use crate::value;
 
 /// Pairs that are always there once they have been put.
@@ -110,7 +110,7 @@ impl Plan {
         use Role::{Follower, Whisperer, Writer};
         let mut random = Random::of(seed, &[7, round]);
         let (follower, sleeper) = (Follower(Prefix::Pairs), Follower(Prefix::Quiet));
-        let plan: [(Lives, Vec<Role>); 8] = [
+        let crew = [
             (Lives::Brisk, vec![Writer]),
             (Lives::Brisk, vec![Writer]),
             (Lives::Long, vec![Writer, Whisperer]),
@@ -120,12 +120,9 @@ impl Plan {
             (Lives::Steady, vec![follower]),
             (Lives::Steady, vec![sleeper]),
         ];
-        let mut slots: Vec<Slot> = plan.iter().map(|(lives, roles)| Slot::of(*lives, roles)).collect();
-        slots.iter_mut().for_each(|slot| slot.sprints = slot.is_busy());
-        share_entries(&mut slots, length, |_| 1);
         let lease = Duration::from_millis(60);
-        let torment = Torment { length, slots, lease, seed: random.next() };
-        Self { torment, roles: plan.into_iter().map(|(_, roles)| roles).collect() }
+        let torment = plan::torment(&crew, |role| format!("{role:?}"), length, lease, random.next());
+        Self { torment, roles: plan::roles(crew) }
     }
 
     /// How many threads follow this prefix at any time.
