@@ -9,6 +9,7 @@
 //!     ├─ lookup     among few and many
 //!     ├─ range      alone, and beside writers
 //!     ├─ watch      from a put to the batch ── ear (who listens, and where)
+//!     ├─ event      a put and its batch, few entries watched and many
 //!     ├─ fanout     what watchers cost those who write
 //!     ├─ session    is it alive; renewal
 //!     └─ memory     bytes a key
@@ -24,6 +25,7 @@ mod commits;
 mod contended;
 mod crossing;
 mod ear;
+mod event;
 mod fanout;
 mod goals;
 mod keys;
@@ -97,6 +99,7 @@ fn everything(name: &str, notes: &[String], systems: &[&dyn System], options: Op
     lookup::run(&mut run, systems)?;
     range::run(&mut run, systems)?;
     watch::run(&mut run, systems)?;
+    event::run(&mut run)?;
     fanout::run(&mut run, systems)?;
     session::run(&mut run, systems)?;
     recipes::run(&mut run, systems)?;
