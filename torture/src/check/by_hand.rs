@@ -22,7 +22,6 @@ pub struct Story {
 impl Story {
     /// So many writers, each a process of its own, and so many records that were never written.
     pub fn new(writers: usize, records: usize) -> Self {
-        let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
         Self {
             history: Recorded {
                 regions: vec![Region::default(); writers],
@@ -33,7 +32,7 @@ impl Story {
             faults: Vec::new(),
             counted: Counted::default(),
             lateness: Vec::new(),
-            records: vec![never; records],
+            records: vec![Final::NEVER; records],
             tokens: vec![0; writers],
             now: 100,
             revision: 0,

@@ -22,6 +22,7 @@ pub mod recovery;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use slotguard::Version;
 
 use crate::fault::Fault;
 use crate::history::Recorded;
@@ -119,6 +120,16 @@ pub struct Final {
     pub evidence: Result<Evidence, Torn>,
     /// Whether the stored fingerprint is that of the bytes, by our arithmetic and by the engine's.
     pub fingerprint_agrees: bool,
+}
+
+impl Final {
+    /// One that was never written.
+    pub const NEVER: Self = Self { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
+
+    /// That of an entry with a name, whose fingerprint nobody is shown.
+    pub fn of(number: u32, value: &[u8], version: Version) -> Self {
+        Self { version: version.0, evidence: Evidence::of(number, value), ..Self::NEVER }
+    }
 }
 
 /// The segment as counted when everybody had left.

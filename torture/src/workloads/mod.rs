@@ -26,6 +26,7 @@ pub mod bank;
 pub mod churn;
 pub mod fill;
 pub mod leases;
+mod left;
 pub mod letters;
 pub mod slots;
 pub mod turns;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
+use crate::check::chain::Chains;
 use crate::check::recovery::{Recovery, Times};
 use crate::check::{Promise, Scene, Verdicts};
 use crate::hand::Hand;
@@ -126,6 +128,26 @@ pub struct Examined {
     pub refused_late: u64,
     pub recoveries: Vec<Recovery>,
     pub figures: Vec<Figure>,
+}
+
+impl Examined {
+    /// What became of the writes.
+    pub fn of(chains: &Chains) -> Self {
+        let Chains { acknowledged, found, in_doubt, took_effect, .. } = *chains;
+        Self { acknowledged, found, in_doubt, took_effect, ..Self::default() }
+    }
+
+    #[cfg(test)]
+    fn sound(self) -> Self {
+        assert_eq!(self.verdicts.violations(), 0, "{:?}", self.verdicts);
+        self
+    }
+
+    #[cfg(test)]
+    fn breaks(&self, promise: Promise, words: &str) {
+        let found = &self.verdicts.0[&promise];
+        assert!(found.examples.iter().any(|example| example.contains(words)), "{:?}", found.examples);
+    }
 }
 
 /// One number of a workload, for its section of the report.

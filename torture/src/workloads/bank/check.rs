@@ -16,7 +16,7 @@ use crate::check::numbers::Numbers;
 use crate::check::recovery::{self, Recoveries};
 use crate::check::{Final, Findings, Promise, Scene, order, reads};
 use crate::history::{Entry, Kind, Outcome};
-use crate::value::{Evidence, Torn};
+use crate::value::Torn;
 use crate::workloads::{Examined, Figure, slowest};
 
 /// What a house holds when everybody has left.
@@ -29,7 +29,7 @@ pub struct BalanceSheet {
 
 /// Reads all of a house.
 pub fn balance_sheet(house: &impl House) -> Result<BalanceSheet, Error> {
-    let mut sheet = BalanceSheet { balances: Vec::new(), ledgers: vec![NEVER; LEDGERS as usize] };
+    let mut sheet = BalanceSheet { balances: Vec::new(), ledgers: vec![Final::NEVER; LEDGERS as usize] };
     let mut bytes = Vec::new();
     for number in 0..ACCOUNTS {
         house.read(Place::Account(number), &mut bytes)?;
@@ -38,16 +38,14 @@ pub fn balance_sheet(house: &impl House) -> Result<BalanceSheet, Error> {
     for number in house.which().ledgers() {
         let seen = house.read(Place::Ledger(number), &mut bytes)?;
         let evidence = ledger(number, &bytes);
-        sheet.ledgers[number as usize] = Final { version: seen.version, evidence, ..NEVER };
+        sheet.ledgers[number as usize] = Final { version: seen.version, evidence, ..Final::NEVER };
     }
     Ok(sheet)
 }
 
-const NEVER: Final = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
-
 /// Holds the history against the balance sheets of both houses.
 pub fn check(scene: &Scene<'_>, sheets: &[(Which, BalanceSheet)]) -> Examined {
-    let mut finals = vec![NEVER; LEDGERS as usize];
+    let mut finals = vec![Final::NEVER; LEDGERS as usize];
     for (which, sheet) in sheets {
         for number in which.ledgers() {
             finals[number as usize] = sheet.ledgers[number as usize];
@@ -65,20 +63,11 @@ pub fn check(scene: &Scene<'_>, sheets: &[(Which, BalanceSheet)]) -> Examined {
     answers_are_explained(scene, &mut going_on.findings);
     let figures = figures(scene, &chains, &going_on);
     let mut verdicts = reads::broken(scene.history);
-    verdicts.add(Promise::P1, chains.findings);
+    verdicts.add(Promise::P1, chains.findings.clone());
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, whole);
     verdicts.add(Promise::P6, order::check(scene.history));
-    Examined {
-        verdicts,
-        acknowledged: chains.acknowledged,
-        found: chains.found,
-        in_doubt: chains.in_doubt,
-        took_effect: chains.took_effect,
-        refused_late: 0,
-        figures,
-        recoveries: going_on.recoveries,
-    }
+    Examined { verdicts, figures, recoveries: going_on.recoveries, ..Examined::of(&chains) }
 }
 
 fn figures(scene: &Scene<'_>, chains: &Chains, going_on: &Recoveries) -> Vec<Figure> {
@@ -170,8 +159,10 @@ mod tests {
 
     impl Day {
         fn new() -> Self {
-            let sheet =
-                BalanceSheet { balances: vec![Ok(OPENING); ACCOUNTS as usize], ledgers: vec![NEVER; LEDGERS as usize] };
+            let sheet = BalanceSheet {
+                balances: vec![Ok(OPENING); ACCOUNTS as usize],
+                ledgers: vec![Final::NEVER; LEDGERS as usize],
+            };
             Self { story: Story::new(3, 0), sheet }
         }
 
@@ -219,9 +210,7 @@ mod tests {
         }
 
         fn breaks(self, promise: Promise, words: &str) {
-            let examined = self.examine();
-            let found = &examined.verdicts.0[&promise];
-            assert!(found.examples.iter().any(|example| example.contains(words)), "{:?}", found.examples);
+            self.examine().breaks(promise, words);
         }
     }
 

@@ -5,16 +5,15 @@
 //! or was killed, and cannot be seen or written by its token after.
 
 use slotguard::Error;
-use slotguard::backend::{Backend, SharedMemory};
+use slotguard::backend::{Meta, SharedMemory};
 
-use super::{DATA, HELD, Terms};
+use super::{HELD, Terms};
 use crate::check::chain::{self, Chains};
 use crate::check::holds::{self, Register};
 use crate::check::recovery::{Next, Recoveries};
 use crate::check::{Final, Findings, Promise, Scene, order, reads};
 use crate::history::{Entry, Kind, Outcome};
-use crate::value::Evidence;
-use crate::workloads::{Examined, Figure, count, slowest};
+use crate::workloads::{Examined, Figure, count, left, slowest};
 
 /// What is left when everybody has gone and all leases were ended.
 pub struct Left {
@@ -26,20 +25,9 @@ pub struct Left {
 
 /// Ends what is over, and looks at the rest.
 pub fn left(store: &SharedMemory, terms: Terms) -> Result<Left, Error> {
-    store.reap()?;
-    let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
-    let mut left = Left { data: vec![never; terms.names as usize], leased: Vec::new() };
-    store.range("", &mut |key, value, meta| {
-        let name = key.as_ref();
-        if meta.lease.is_some() || name.starts_with(HELD) {
-            left.leased.push(name.to_owned());
-        }
-        let number = name.strip_prefix(DATA).and_then(|number| number.parse::<usize>().ok());
-        if let Some((number, place)) = number.and_then(|number| Some((number, left.data.get_mut(number)?))) {
-            *place = Final { version: meta.version.0, evidence: Evidence::of(number as u32, value), ..never };
-        }
-    })?;
-    Ok(left)
+    let stays = |name: &str, _: &[u8], meta: &Meta| meta.lease.is_none() && !name.starts_with(HELD);
+    let (data, leased) = left::look(store, terms.names as usize, stays)?;
+    Ok(Left { data, leased })
 }
 
 /// Holds the history against what is left.
@@ -69,13 +57,10 @@ pub fn check(scene: &Scene<'_>, terms: Terms, left: &Left) -> Examined {
     verdicts.add(Promise::P7, leases);
     Examined {
         verdicts,
-        acknowledged: chains.acknowledged,
-        found: chains.found,
-        in_doubt: chains.in_doubt,
-        took_effect: chains.took_effect,
         refused_late: count(scene, Kind::Guarded, Outcome::LeaseLost),
         recoveries: after.recoveries,
         figures,
+        ..Examined::of(&chains)
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Op, SharedMemory, When};
 use slotguard::{Deadline, Error, Lease, Outcome as Answer, Revision};
 
-use super::{DATA, HELD, Key, Terms};
+use super::{HELD, Key, Terms};
 use crate::hand::{Broken, Hand};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
+use crate::workloads::left::DATA;
 
 /// How often a holder writes at most before it parts with a name.
 const WRITES: u64 = 64;

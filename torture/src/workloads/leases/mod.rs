@@ -37,7 +37,6 @@ const HOSTS: u32 = 2;
 const GUEST_ENTRIES: u64 = 8;
 
 const HELD: &str = "held/";
-const DATA: &str = "data/";
 const GUESTS: &str = "guest/";
 
 /// What holders have to know.

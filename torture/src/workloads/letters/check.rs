@@ -50,13 +50,10 @@ pub fn check(scene: &Scene<'_>, left: &Left) -> Examined {
     verdicts.add(Promise::P6, order);
     Examined {
         verdicts,
-        acknowledged: chains.acknowledged,
-        found: chains.found,
-        in_doubt: chains.in_doubt,
-        took_effect: chains.took_effect,
         refused_late: refused_late(scene),
         recoveries: going_on.recoveries,
         figures,
+        ..Examined::of(&chains)
     }
 }
 

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slotguard::backend::{Backend, Op, SharedMemory};
+use slotguard::backend::{Backend, Meta, Op, SharedMemory};
 use slotguard::recipe::delivery::{Inbox, Letter, Member};
 use slotguard::recipe::{self, Error, Result};
 use slotguard::{Deadline, Error as StoreError, Outcome as Answer};
 
 use super::check::Left;
 use super::{BOUND, MEMBERS, NAME};
-use crate::check::{Final, Findings};
+use crate::check::Findings;
 use crate::hand::{Broken, Hand};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Author, Evidence};
+use crate::workloads::left::{self, DATA};
 
 /// How long a member waits for a message before it looks round.
 const NAP: Duration = Duration::from_millis(4);
@@ -21,7 +22,7 @@ const NAP: Duration = Duration::from_millis(4);
 type Key = <SharedMemory as Backend>::Key;
 
 fn data(store: &SharedMemory, number: u32) -> Result<Key> {
-    Ok(store.key(&format!("data/{number}"))?)
+    Ok(store.key(&format!("{DATA}{number}"))?)
 }
 
 /// Sends and receives under a number, with one session after the other.
@@ -141,20 +142,9 @@ fn author_of(letter: &Letter<'_, '_, SharedMemory>) -> Option<u64> {
 
 /// Takes in, for every member, what it had not acknowledged when everybody left, and looks at the rest.
 pub fn left(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<Left> {
-    store.reap()?;
-    let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
-    let mut left = Left { data: vec![never; MEMBERS as usize], ..Left::default() };
-    store.range("", &mut |key, value, meta| {
-        let name = key.as_ref();
-        let number = name.strip_prefix("data/").and_then(|number| number.parse::<u32>().ok());
-        match number.and_then(|number| Some((number, left.data.get_mut(number as usize)?))) {
-            Some((number, place)) => {
-                *place = Final { version: meta.version.0, evidence: Evidence::of(number, value), ..never };
-            }
-            None if meta.lease.is_none() && name.starts_with(NAME) => {}
-            None => left.of_the_dead.push(name.to_owned()),
-        }
-    })?;
+    let stays = |name: &str, _: &[u8], meta: &Meta| meta.lease.is_none() && name.starts_with(NAME);
+    let (data, of_the_dead) = left::look(store, MEMBERS as usize, stays)?;
+    let mut left = Left { data, of_the_dead, ..Left::default() };
     let session = recipe::join(store, Duration::from_secs(60))?;
     let members = (0..MEMBERS).map(|number| Member::join_with(&session, NAME, number, BOUND));
     let members: Vec<_> = members.collect::<Result<_>>()?;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use slotguard::backend::{Backend, SharedMemory};
+use slotguard::backend::{Meta, SharedMemory};
 use slotguard::recipe::{Error, Result};
 
 use super::work::{self, everything};
@@ -17,8 +17,8 @@ use crate::check::holds;
 use crate::check::recovery::{self, Recoveries};
 use crate::check::{Final, Findings, Promise, Scene, order, reads};
 use crate::history::{Kind, Outcome};
-use crate::value::{Author, Evidence};
-use crate::workloads::{Examined, Figure, count, slowest};
+use crate::value::Author;
+use crate::workloads::{Examined, Figure, count, left, slowest};
 
 /// What is left when everybody has gone.
 #[derive(Default)]
@@ -33,20 +33,9 @@ pub struct Left {
 
 /// Looks at what is left; then releases everybody, and has every slot there is.
 pub fn left(store: &Arc<SharedMemory>, terms: Terms, room: &mut Findings) -> Result<Left> {
-    store.reap()?;
-    let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
-    let mut left = Left { data: vec![never; usize::from(terms.slots) + 1], ..Left::default() };
-    store.range("", &mut |key, value, meta| {
-        let name = key.as_ref();
-        let number = name.strip_prefix("data/").and_then(|number| number.parse::<u32>().ok());
-        match number.and_then(|number| Some((number, left.data.get_mut(number as usize)?))) {
-            Some((number, place)) => {
-                *place = Final { version: meta.version.0, evidence: Evidence::of(number, value), ..never };
-            }
-            None if meta.lease.is_none() && name.starts_with(NAME) => {}
-            None => left.of_the_dead.push(name.to_owned()),
-        }
-    })?;
+    let stays = |name: &str, _: &[u8], meta: &Meta| meta.lease.is_none() && name.starts_with(NAME);
+    let (data, of_the_dead) = left::look(store, usize::from(terms.slots) + 1, stays)?;
+    let mut left = Left { data, of_the_dead, ..Left::default() };
     let seen = everything(store)?;
     room.expect(seen.agrees && seen.announced.is_empty(), || {
         format!("at the end nodes and slots are {:?}, announced {:?}", seen.places, seen.announced)
@@ -111,13 +100,10 @@ pub fn check(scene: &Scene<'_>, left: &Left) -> Examined {
     verdicts.add(Promise::P7, slots);
     Examined {
         verdicts,
-        acknowledged: chains.acknowledged,
-        found: chains.found,
-        in_doubt: chains.in_doubt,
-        took_effect: chains.took_effect,
         refused_late: count(scene, Kind::Guarded, Outcome::LeaseLost),
         recoveries: going_on.recoveries,
         figures,
+        ..Examined::of(&chains)
     }
 }
 

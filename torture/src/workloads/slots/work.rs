@@ -13,6 +13,7 @@ use super::{CLUSTER, JOINERS, NAME, OWN, Terms, called};
 use crate::hand::{Broken, Hand};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
+use crate::workloads::left::DATA;
 
 /// How often somebody writes at most before it decides what becomes of its slot.
 const WRITES: u64 = 16;
@@ -85,7 +86,7 @@ fn turn(
 /// Writes the slot's data under the generation; answers whether the slot is its own still.
 fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, hand: &mut Hand<'_>) -> Result<bool> {
     let (slot, generation) = (u32::from(mine.slot()), mine.generation().0);
-    let data = store.key(&format!("data/{slot}"))?;
+    let data = store.key(&format!("{DATA}{slot}"))?;
     for _ in 0..1 + hand.random.below(WRITES) {
         let mut bytes = Vec::new();
         let (meta, _) = store.read(&data, &mut bytes)?;

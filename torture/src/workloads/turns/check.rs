@@ -72,13 +72,10 @@ pub fn check(scene: &Scene<'_>, terms: Terms, left: &Left) -> Examined {
     verdicts.add(Promise::P7, turns);
     Examined {
         verdicts,
-        acknowledged: chains.acknowledged,
-        found: chains.found,
-        in_doubt: chains.in_doubt,
-        took_effect: chains.took_effect,
         refused_late: refused_late(scene),
         recoveries: after.recoveries,
         figures,
+        ..Examined::of(&chains)
     }
 }
 

@@ -7,11 +7,12 @@ use slotguard::backend::{Backend, Op, Session, SharedMemory};
 use slotguard::recipe::{self, Error, Result};
 use slotguard::{Deadline, Outcome as Answer, Token};
 
-use super::{DATA, Key, TURN, Terms};
+use super::{Key, TURN, Terms};
 use crate::hand::{Broken, Hand};
 use crate::history::{Kind, Open, Outcome};
 use crate::system;
 use crate::value::{self, Evidence};
+use crate::workloads::left::DATA;
 
 /// How often somebody writes at most before it parts with a name.
 pub const WRITES: u64 = 32;

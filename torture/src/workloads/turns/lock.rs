@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use slotguard::backend::{Backend, SharedMemory};
+use slotguard::backend::{Backend, Meta, SharedMemory};
 use slotguard::recipe::lock::{self, Guard, Lock, Mode};
 use slotguard::recipe::{Error, Result};
 
 use super::check::Left;
 use super::guest::{Guest, PAUSE, WRITES, data, take_part};
-use super::{DATA, Key, TURN, Terms};
-use crate::check::Final;
+use super::{Key, TURN, Terms};
 use crate::check::holds::Wanted;
 use crate::hand::{Broken, Hand};
 use crate::history::{Kind, Outcome};
 use crate::value::Evidence;
+use crate::workloads::left;
 
 /// How long a looker rests between two rounds.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
@@ -168,22 +168,12 @@ pub fn look(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
 
 /// Looks at what is left when everybody has gone: the data, and what should be gone with whoever put it.
 pub fn left(store: &SharedMemory, terms: Terms) -> Result<Left> {
-    store.reap()?;
-    let never = Final { version: 0, evidence: Ok(Evidence::NONE), fingerprint_agrees: true };
-    let mut left = Left { data: vec![never; terms.names as usize], ..Left::default() };
-    let is_last_word = |name: &str, value: &[u8]| name.ends_with("/leader") && value.starts_with(b"resigned ");
-    store.range("", &mut |key, value, meta| {
-        let name = key.as_ref();
-        let number = name.strip_prefix(DATA).and_then(|number| number.parse::<u32>().ok());
+    let stays = |name: &str, value: &[u8], meta: &Meta| {
+        let is_last_word = name.ends_with("/leader") && value.starts_with(b"resigned ");
         // What has no slash after its own name is a guarded thing.
         let is_thing = name.strip_prefix(TURN).is_some_and(|rest| !rest.contains('/'));
-        match number.and_then(|number| Some((number, left.data.get_mut(number as usize)?))) {
-            Some((number, place)) => {
-                *place = Final { version: meta.version.0, evidence: Evidence::of(number, value), ..never };
-            }
-            None if meta.lease.is_none() && (is_thing || is_last_word(name, value)) => {}
-            None => left.of_the_dead.push(name.to_owned()),
-        }
-    })?;
-    Ok(left)
+        meta.lease.is_none() && (is_thing || is_last_word)
+    };
+    let (data, of_the_dead) = left::look(store, terms.names as usize, stays)?;
+    Ok(Left { data, of_the_dead, ..Left::default() })
 }

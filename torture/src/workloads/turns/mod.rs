@@ -43,7 +43,6 @@ use row::Rows;
 /// Names, sessions and their leases the segment has room for.
 const KEYS: u32 = 256;
 
-const DATA: &str = "data/";
 const TURN: &str = "turn/";
 
 type Key = <SharedMemory as Backend>::Key;

@@ -54,20 +54,11 @@ pub fn check(scene: &Scene<'_>, left: &Left, followers: impl Fn(Prefix) -> usize
     sleepers_are_told(scene, &mut going_on);
     let figures = figures(scene, &chains, &going_on);
     let mut verdicts = reads::broken(scene.history);
-    verdicts.add(Promise::P1, chains.findings);
+    verdicts.add(Promise::P1, chains.findings.clone());
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, whole);
     verdicts.add(Promise::P6, order::check(scene.history));
-    Examined {
-        verdicts,
-        acknowledged: chains.acknowledged,
-        found: chains.found,
-        in_doubt: chains.in_doubt,
-        took_effect: chains.took_effect,
-        refused_late: 0,
-        recoveries: going_on.recoveries,
-        figures,
-    }
+    Examined { verdicts, recoveries: going_on.recoveries, figures, ..Examined::of(&chains) }
 }
 
 /// The last value of a pair or a quiet entry.
