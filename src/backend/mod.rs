@@ -141,6 +141,13 @@ pub trait Backend: Send + Sync {
     /// [`Error::LeaseExpired`](crate::Error::LeaseExpired), which is final; [`Error::UnknownLease`](crate::Error::UnknownLease).
     fn renew(&self, lease: Lease) -> Result<Instant>;
 
+    /// When the lease ends by itself unless it is renewed before, on the clock of [`now`](Backend::now), and no later than it
+    /// does: to tell people how long a holder may be silent. It may be renewed, or revoked, right after that.
+    ///
+    /// # Errors
+    /// As [`renew`](Backend::renew).
+    fn expiry(&self, lease: Lease) -> Result<Instant>;
+
     /// Ends the lease; when this returns, every entry bound to it is gone.
     ///
     /// # Errors

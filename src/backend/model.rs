@@ -219,6 +219,12 @@ impl Backend for Model {
         Ok(self.shared.base + store.renew(lease))
     }
 
+    fn expiry(&self, lease: Lease) -> Result<Instant> {
+        let store = self.shared.lock();
+        store.check_lease(lease)?;
+        Ok(self.shared.base + store.ends(lease))
+    }
+
     fn revoke(&self, lease: Lease) -> Result<()> {
         let mut store = self.shared.lock();
         store.check_lease(lease)?;

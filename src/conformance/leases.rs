@@ -173,6 +173,34 @@ pub fn a_renewed_lease_lasts_its_whole_time_again<S: Subject>(subject: &S) {
     }
 }
 
+/// Everybody may ask when a lease ends; asking does not put it off.
+pub fn the_end_of_a_lease_can_be_asked_for<S: Subject>(subject: &S) {
+    let (store, other) = (subject.client(), subject.client());
+    let time = <S::Store as Backend>::LIMITS.shortest_lease.max(Duration::from_secs(60));
+    let before = store.now();
+    let lease = store.grant(time).expect("a lease");
+    let after = store.now();
+    subject.pass(Duration::from_millis(1));
+    // Whoever is interrupted while it looks is told of a moment that is too early.
+    let told = |least| loop {
+        let told = other.expiry(lease).expect("it has not ended");
+        if told >= least {
+            return told;
+        }
+    };
+    assert!(told(before + certain(&store, time)) <= after + time, "it was not renewed");
+    let before = store.now();
+    store.renew(lease).expect("it has not ended");
+    let after = store.now();
+    assert!(told(before + certain(&store, time)) <= after + time);
+    assert_eq!(fault(other.expiry(Lease(u64::MAX))), ErrorKind::UnknownLease);
+    store.revoke(lease).expect("it has not ended");
+    assert_eq!(fault(other.expiry(lease)), ErrorKind::LeaseExpired);
+    let (lease, time, _) = short_lived(&store, &["a"]);
+    subject.pass(time);
+    assert_eq!(fault(other.expiry(lease)), ErrorKind::LeaseExpired);
+}
+
 /// A lease that is over stays so: it cannot be renewed, revoked or used, and its number is not given out again.
 pub fn the_end_of_a_lease_is_final(subject: &impl Subject) {
     let (store, other) = (subject.client(), subject.client());

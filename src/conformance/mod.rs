@@ -147,6 +147,7 @@ macro_rules! conformance_promises {
                 a_lease_ends_by_itself
                 an_entry_of_a_dead_lease_can_be_created_anew
                 a_renewed_lease_lasts_its_whole_time_again
+                the_end_of_a_lease_can_be_asked_for
                 the_end_of_a_lease_is_final
                 a_put_without_a_lease_detaches_the_entry
                 the_end_of_a_lease_is_a_change_to_those_who_wait

@@ -162,6 +162,11 @@ impl<B: Backend> Backend for Weather<B> {
         renewed
     }
 
+    fn expiry(&self, lease: Lease) -> Result<Instant> {
+        self.reached();
+        self.store.expiry(lease)
+    }
+
     fn revoke(&self, lease: Lease) -> Result<()> {
         self.reached();
         self.revocations.fetch_add(1, SeqCst);

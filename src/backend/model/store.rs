@@ -145,6 +145,11 @@ impl Store {
         term.ends
     }
 
+    /// When a lease that is not over ends.
+    pub(super) fn ends(&self, lease: Lease) -> Duration {
+        self.leases[&lease].ends
+    }
+
     /// Moves the clock; leases whose time has come end on the way.
     pub(super) fn advance(&mut self, to: Duration) {
         let next = |store: &Self| store.leases.iter().map(|(lease, term)| (term.ends, *lease)).min();

@@ -258,6 +258,23 @@ impl SharedMemory {
         Err(outrun(lease))
     }
 
+    /// [`Backend::expiry`]: changes nothing.
+    pub(super) fn lease_expiry(&self, lease: Lease) -> Result<Instant> {
+        let home = self.home();
+        home.check()?;
+        let before = Instant::now();
+        let Some((_, terms)) = self.terms(lease)? else {
+            return Err(match self.past(lease) {
+                Standing::Unknown => Error::UnknownLease { lease },
+                _ => Error::LeaseExpired { lease },
+            });
+        };
+        let now = home.host.now();
+        let from = if planted("expiry counts from the question") { now + terms.time_to_live } else { terms.until };
+        let left = from.checked_sub(now).filter(|left| *left > 0 && terms.state == ALIVE && home.is_alive(terms.owner));
+        left.map(|left| before + Duration::from_nanos(left)).ok_or(Error::LeaseExpired { lease })
+    }
+
     /// [`Backend::revoke`].
     pub(super) fn revoke_lease(&self, lane: &mut LaneHandle, lease: Lease) -> Result<()> {
         for _ in 0..ROUNDS {

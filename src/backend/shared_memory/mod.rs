@@ -474,6 +474,10 @@ impl Backend for SharedMemory {
         self.noted(self.with_lane(|lane| self.renew_lease(lane, lease)))
     }
 
+    fn expiry(&self, lease: Lease) -> Result<Instant> {
+        self.noted(self.lease_expiry(lease))
+    }
+
     fn revoke(&self, lease: Lease) -> Result<()> {
         self.noted(self.with_lane(|lane| self.revoke_lease(lane, lease)))
     }

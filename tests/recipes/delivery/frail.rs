@@ -133,6 +133,11 @@ impl<B: Backend> Backend for Frail<B> {
         self.store.renew(lease)
     }
 
+    fn expiry(&self, lease: Lease) -> Result<Instant> {
+        self.alive()?;
+        self.store.expiry(lease)
+    }
+
     fn revoke(&self, lease: Lease) -> Result<()> {
         self.alive()?;
         self.store.revoke(lease)
