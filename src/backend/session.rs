@@ -169,11 +169,6 @@ impl<B: Backend> Session<B> {
         &self.heart.key
     }
 
-    /// How long the lease lasts after each renewal.
-    pub fn time_to_live(&self) -> Duration {
-        self.heart.time_to_live
-    }
-
     /// The lease, to bind more entries to.
     pub fn lease(&self) -> Lease {
         self.heart.lease

@@ -465,8 +465,9 @@ fn an_error_names_the_holder_and_our_place(subject: &impl Subject) {
     let lease = ahead.holders[0].lease.expect("a ticket lives by a lease");
     let begin = format!("lock \"billing\": held by {}[{}], which asked for it ", me.command, me.pid);
     assert!(text.starts_with(&begin), "{text}");
-    let lasts = ahead.holders[0].lasts.expect("the ticket says how long");
-    let lease = format!("lease {lease} (it ends {lasts:?} after its last renewal)");
+    let left = ahead.holders[0].expires_in.expect("the lease has not ended");
+    assert!(left <= LONG, "{left:?}");
+    let lease = format!("lease {lease} (it ends in {left:.1?} unless renewed)");
     let middle = format!(" ago, token {}, {lease}; 2 ahead of you after ", guard.token());
     assert!(text.contains(&middle) && text.contains("; wait longer"), "{text}");
 }

@@ -31,8 +31,8 @@ impl<B: Backend> Drawn<B> {
         for (line, _) in lines {
             places.push(((*line).clone(), session.store().key(&format!("{}{ticket}", line.prefix))?));
         }
-        let (me, lasts) = (Owner::me(), session.time_to_live());
-        let values: Vec<Vec<u8>> = lines.iter().map(|(_, kind)| new_value(kind, &me, lasts)).collect();
+        let me = Owner::me();
+        let values: Vec<Vec<u8>> = lines.iter().map(|(_, kind)| new_value(kind, &me)).collect();
         // From here on a ticket that may exist is deleted whatever happens.
         let mut drawn = Self { places, token: Token(0), given_back: false, lost: AtomicBool::new(false) };
         let tickets = drawn.places.iter().zip(&values);

@@ -4,7 +4,7 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/WORD/SESSION-NUMBER` | `KIND PID SINCE COMMAND`, then two NULs and for how many milliseconds the lease lasts, or one and who asks for it back; at most 64 bytes where the kind is a letter | by the session's lease |
+//! | `NAME/WORD/SESSION-NUMBER` | `KIND PID SINCE COMMAND`, and behind a NUL who asks for it back; at most 64 bytes where the kind is a letter | by the session's lease |
 //!
 //! `SESSION` is the token of the session that drew it and `NUMBER` counts within the process, so no name is ever used
 //! twice. `WORD` tells the recipes apart: `t` for a lock, `s` for a semaphore, `b` and `d` for the barriers. A name with one
@@ -49,8 +49,9 @@ pub struct Ticket {
     pub owner: Owner,
     /// The lease it lives by.
     pub lease: Option<Lease>,
-    /// How long that lease lasts after each renewal; not known any more once somebody has asked for the ticket back.
-    pub lasts: Option<Duration>,
+    /// In how long that lease ends by itself unless it is renewed. Only errors tell it, and of holders: it is the store that
+    /// has to be asked.
+    pub expires_in: Option<Duration>,
     /// Who asks for it back, as `command[pid]`.
     pub asked_by: Option<String>,
 }
@@ -152,7 +153,7 @@ impl<B: Backend> Line<B> {
 
     /// That so many are ahead, of whom the first hold it.
     pub(super) fn in_use(&self, ahead: &[Seen<B::Key>], holders: usize, waited: Duration) -> Error {
-        let holders = ahead.iter().take(holders).map(|seen| seen.ticket.clone()).collect();
+        let holders = ahead.iter().take(holders).map(|seen| self.with_expiry(&seen.ticket)).collect();
         let (what, name) = (self.what, self.name.to_string());
         Error::InUse(Box::new(InUse { what, name, holders, ahead: ahead.len(), waited }))
     }
@@ -161,8 +162,16 @@ impl<B: Backend> Line<B> {
     pub(super) fn not_holder(&self, token: Token) -> Error {
         // Who it is now is for people: an error in asking does not hide the answer.
         let line = self.look().map(|(line, _)| line).unwrap_or_default();
-        let holder = line.into_iter().next().map(|seen| Box::new(seen.ticket));
+        let holder = line.first().map(|seen| Box::new(self.with_expiry(&seen.ticket)));
         Error::NotHolder { what: self.what, name: self.name.to_string(), token, holder }
+    }
+
+    fn with_expiry(&self, ticket: &Ticket) -> Ticket {
+        let store = self.session.store();
+        // For people, too: a lease that has ended meanwhile has none.
+        let at = ticket.lease.and_then(|lease| store.expiry(lease).ok());
+        let expires_in = at.map(|at| at.saturating_duration_since(store.now()));
+        Ticket { expires_in, ..ticket.clone() }
     }
 
     /// Everybody in line, in their order, and when that was so.
@@ -170,9 +179,9 @@ impl<B: Backend> Line<B> {
         let mut line = Vec::new();
         let at = self.session.store().range(&self.prefix, &mut |key, value, meta| {
             if !key.as_ref()[self.prefix.len()..].contains('/') {
-                let (kind, owner, asked_by, lasts) = read_value(value);
+                let (kind, owner, asked_by) = read_value(value);
                 let token = Token(meta.created.0);
-                let ticket = Ticket { token, kind, owner, lease: meta.lease, lasts, asked_by };
+                let ticket = Ticket { token, kind, owner, lease: meta.lease, expires_in: None, asked_by };
                 line.push(Seen { key, modified: meta.modified, ticket });
             }
         })?;
@@ -197,29 +206,19 @@ impl<B: Backend> Clone for Line<B> {
     }
 }
 
-/// Bytes that the smallest blocks of most segments take.
-const SMALL: usize = 64;
-
-/// The value of a new ticket. For how long the lease lasts is left out where there is no room for it.
-fn new_value(kind: &str, owner: &Owner, lasts: Duration) -> Vec<u8> {
-    let mut value = [kind.as_bytes(), b" ", &owner.to_bytes()].concat();
-    let lasts = format!("\0\0{}", lasts.as_millis());
-    if value.len() + lasts.len() <= SMALL {
-        value.extend_from_slice(lasts.as_bytes());
-    }
-    value
+/// The value of a new ticket.
+fn new_value(kind: &str, owner: &Owner) -> Vec<u8> {
+    [kind.as_bytes(), b" ", &owner.to_bytes()].concat()
 }
 
-/// `KIND PID SINCE COMMAND`, and behind NULs who asks and how long the lease lasts, as far as they are told.
-fn read_value(value: &[u8]) -> (String, Owner, Option<String>, Option<Duration>) {
-    let mut parts = value.splitn(3, |byte| *byte == 0);
+/// `KIND PID SINCE COMMAND`, and behind a NUL who asks for it back.
+fn read_value(value: &[u8]) -> (String, Owner, Option<String>) {
+    let mut parts = value.splitn(2, |byte| *byte == 0);
     let own = parts.next().unwrap_or_default();
-    let mut text = || parts.next().map(|part| String::from_utf8_lossy(part).into_owned());
-    let asked_by = text().filter(|asker| !asker.is_empty());
-    let lasts = text().and_then(|lasts| lasts.parse().ok()).map(Duration::from_millis);
+    let asked_by = parts.next().map(|asker| String::from_utf8_lossy(asker).into_owned());
     let at = own.iter().position(|byte| *byte == b' ').unwrap_or(own.len());
     let kind = String::from_utf8_lossy(&own[..at]).into_owned();
-    (kind, Owner::from_bytes(own.get(at + 1..).unwrap_or_default()), asked_by, lasts)
+    (kind, Owner::from_bytes(own.get(at + 1..).unwrap_or_default()), asked_by)
 }
 
 /// Who asks for the ticket of this value back.
@@ -231,7 +230,7 @@ pub(super) fn read_asker(value: &[u8]) -> Option<String> {
 pub(super) fn asked_value(ticket: &Ticket) -> Vec<u8> {
     let me = Owner::me();
     let asker = format!("{}[{}]", me.command, me.pid);
-    [ticket.kind.as_bytes(), b" ", &ticket.owner.to_bytes(), b"\0", asker.as_bytes()].concat()
+    [&new_value(&ticket.kind, &ticket.owner)[..], b"\0", asker.as_bytes()].concat()
 }
 
 impl fmt::Display for Ticket {
@@ -241,8 +240,8 @@ impl fmt::Display for Ticket {
         if let Some(lease) = self.lease {
             write!(f, ", lease {lease}")?;
         }
-        if let Some(lasts) = self.lasts {
-            write!(f, " (it ends {lasts:?} after its last renewal)")?;
+        if let Some(left) = self.expires_in {
+            write!(f, " (it ends in {left:.1?} unless renewed)")?;
         }
         match &self.asked_by {
             Some(asker) => write!(f, " ({asker} has asked for it back)"),

@@ -27,7 +27,7 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/t/…` | a ticket: `w` or `r`, who, and for how long its lease lasts or who asks for it back; at most 64 bytes | from the asking to the release, at most by the session's lease |
+//! | `NAME/t/…` | a ticket: `w` or `r`, who, and who asks for it back; at most 64 bytes | from the asking to the release, at most by the session's lease |
 //! | `NAME/held` | the holder's token, at most 20 bytes; only with [`delay`](Lock::delay) | from grant to release, by no lease |
 //!
 //! # How
