@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use slotguard::backend::{Backend, Op};
+use slotguard::backend::{Backend, Op, When};
 use slotguard::{Outcome, Revision};
 
 use super::plot::Plot;
@@ -56,6 +56,17 @@ pub const SHRINK: Named = Named {
     effect: |all| removed(all, Shape::AboutToShrink.there() - 1),
     shape: Shape::AboutToShrink,
 };
+/// In another leaf there is to be nothing of [`AT_THE_FRONT`].
+pub const CREATE_ALONE: Named = Named {
+    name: "creation where another name is absent",
+    part: create_alone,
+    effect: |all| added(all, Shape::AboutToSplit.there()),
+    shape: Shape::AboutToSplit,
+};
+/// A name in the first leaf.
+pub const AT_THE_FRONT: &str = "v/first of all";
+/// Of the last name in a leaf that is about to be split.
+pub const READ: Named = Named { name: "read of a key", part: read_last, shape: Shape::AboutToSplit, ..PLAIN };
 pub const GRANT: Named = Named { name: "grant of a lease", part: grant, ..PLAIN };
 pub const CREATE_UNDER: Named = Named {
     name: "creation under a lease",
@@ -85,6 +96,31 @@ fn create(store: &Store, cue: &Cue<'_>, number: u32) {
     // While it was stopped somebody else may have created it.
     if let Outcome::Committed(revision) = mine.commit(&[Op::put(&key, &value).if_absent()]).expect("a commit") {
         cue.board.acknowledge(revision.0);
+    }
+    std::mem::forget(mine);
+}
+
+fn create_alone(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    put(&mine, &name(1));
+    let (key, value) = (mine.key(&name(Shape::AboutToSplit.there())).expect("a name"), value(1));
+    let other = mine.key(AT_THE_FRONT).expect("a name");
+    cue.ready();
+    let ops = [Op::put(&key, &value).if_absent(), Op::check(&other, When::Absent)];
+    if let Outcome::Committed(revision) = mine.commit(&ops).expect("a commit") {
+        cue.board.acknowledge(revision.0);
+    }
+    std::mem::forget(mine);
+}
+
+/// Acknowledges the revision of what it finds.
+fn read_last(store: &Store, cue: &Cue<'_>) {
+    let mine = store.own_keys();
+    put(&mine, &name(1));
+    let (key, mut value) = (mine.key(&name(Shape::AboutToSplit.there() - 1)).expect("a name"), Vec::new());
+    cue.ready();
+    if let (Some(meta), _) = mine.read(&key, &mut value).expect("a read") {
+        cue.board.acknowledge(meta.modified.0);
     }
     std::mem::forget(mine);
 }
@@ -309,7 +345,7 @@ impl Plot for Named {
     fn succeeded(&self, store: &Store, before: Entries) {
         let found = store.look();
         assert!(self.is_in(&before, &found).is_some(), "{}: {found:?}", self.name);
-        if !self.is_about_leases() {
+        if !self.is_about_leases() && self.name != READ.name {
             assert_eq!(store.nodes(), self.shape.nodes_afterwards(), "{}: nodes besides the root", self.name);
         }
     }

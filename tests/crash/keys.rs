@@ -1,8 +1,8 @@
 //! Operations on named entries and leases killed, or stopped, after each of their instructions: the directory is as before
 //! or as after, takes every name, and has lost no room; and whatever lived by a dead one's lease goes.
 
-use slotguard::backend::{Backend, Event, Watch};
-use slotguard::{Deadline, Revision, WAIT_SLICE};
+use slotguard::backend::{Backend, Event, Op, Watch, When};
+use slotguard::{Deadline, Outcome, Revision, WAIT_SLICE};
 
 use super::alone::{alone, stay_on_one_processor};
 use super::asleep::{Wait, Waker, published, wakers_get_no_further};
@@ -12,7 +12,7 @@ use super::puppet::Puppet;
 use super::scale::kills;
 use super::scene::Stage;
 use super::stopped::stop;
-use super::store::{Entries, Store, name};
+use super::store::{Entries, Store, name, value};
 use super::sweep::{Spot, sweep_along, walk};
 
 /// The survivor changes the neighbours of what a stopped one is about, in the same leaf and in others, and needs nothing
@@ -99,6 +99,43 @@ fn a_deletion_that_merges_two_leaves_killed_or_stopped_at_any_instruction_is_in_
 #[test]
 fn a_deletion_that_lowers_the_root_killed_or_stopped_at_any_instruction_is_in_or_not_in() {
     killed_or_stopped_anywhere(entries::SHRINK);
+}
+
+#[test]
+fn of_two_creations_that_want_each_others_name_absent_one_is_refused_wherever_the_other_was_stopped() {
+    alone(|folder| {
+        stay_on_one_processor();
+        let plot = entries::CREATE_ALONE;
+        stop(folder, plot, &walk(folder, plot), kills() / 4, |store, _, stopped| {
+            let theirs = store.keys.key(&name(plot.shape.there())).expect("a name");
+            let mine = store.keys.key(entries::AT_THE_FRONT).expect("a name");
+            let value = value(1);
+            let ops = [Op::put(&mine, &value).if_absent(), Op::check(&theirs, When::Absent)];
+            let is_mine = store.keys.commit(&ops).expect("a commit") != Outcome::Conflict;
+            stopped.finish();
+            let found = store.look();
+            let is_theirs = store.board().is_acknowledged();
+            assert!(is_mine != is_theirs, "one of the two: the survivor {is_mine}, the stopped one {is_theirs}");
+            let there = [mine, theirs].map(|key| found.contains_key(AsRef::<str>::as_ref(&key)));
+            assert_eq!(there, [is_mine, is_theirs], "what was told is there");
+        });
+    });
+}
+
+#[test]
+fn a_reader_stopped_at_any_instruction_finds_what_was_moved_to_another_leaf_meanwhile() {
+    alone(|folder| {
+        stay_on_one_processor();
+        let plot = entries::READ;
+        stop(folder, plot, &walk(folder, plot), kills() / 4, |store, before, stopped| {
+            let nodes = store.nodes();
+            store.put(&name(plot.shape.there()));
+            assert!(store.nodes() > nodes, "the leaf was split");
+            stopped.finish();
+            let there = before[&name(plot.shape.there() - 1)].modified;
+            assert_eq!(Revision(store.board().revision()), there, "it is found");
+        });
+    });
 }
 
 #[test]
