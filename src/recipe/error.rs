@@ -11,7 +11,8 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// The result of a recipe's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong in a recipe. Whatever it is, the call changed nothing, unless the variant says otherwise.
+/// What went wrong in a recipe. Whatever it is, the call changed nothing, unless the variant or
+/// the call's `# Errors` says otherwise.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -256,6 +257,19 @@ pub enum Error {
         slot: u16,
         /// What is in the way.
         why: String,
+    },
+
+    /// A table has fewer slots than the assignment that was to be written down as one.
+    #[error(
+        "node {node:?} has slot {slot}, and a table has no more than {most}; export an assignment of at most {most} slots"
+    )]
+    SlotBeyondTable {
+        /// The node.
+        node: String,
+        /// Its slot.
+        slot: u16,
+        /// The last slot that a table has.
+        most: u16,
     },
 
     /// There is no table at the path.

@@ -1,7 +1,7 @@
 //! Messages between processes: each to every member, none before its cause, none lost, none done twice.
 
 mod causal;
-mod frail;
+pub mod frail;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 
 #[path = "../support/alone.rs"]
 mod alone;
+#[path = "../support/forked.rs"]
+mod forked;
 #[path = "../conformance/shared_memory.rs"]
 mod in_segment;
 #[path = "../support/weather.rs"]

@@ -1,11 +1,21 @@
-//! Whether what is said of names and what is said of slots agree: the source's four findings, each told apart.
+//! Whether what is said of names and what is said of slots agree: the source's four findings, each told apart, and slots
+//! that there are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Something that cannot be in an assignment that only its own code has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
+    /// A node is said to have a slot that there is not.
+    NoSuchSlot {
+        /// The slot.
+        slot: u16,
+        /// The node.
+        node: String,
+        /// How many there are, numbered from 1.
+        slots: u16,
+    },
     /// The entries of several nodes name one slot.
     DuplicateSlot {
         /// The slot.
@@ -41,6 +51,7 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoSuchSlot { slot, node, slots } => write!(f, "slot {slot} of {node:?} is none of 1 to {slots}"),
             Self::DuplicateSlot { slot, nodes } => write!(f, "slot {slot} is in the entries of {nodes:?}"),
             Self::OrphanedUsage { slot, node } => write!(f, "slot {slot} belongs to {node:?}, which has no entry"),
             Self::Mismatch { slot, node, entry } => {
@@ -51,9 +62,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All findings, in the order of slots and names: duplicates, then what usage says wrong, then what entries say wrong.
-pub(super) fn examine(entries: &BTreeMap<String, u16>, usage: &BTreeMap<u16, String>) -> Vec<Finding> {
-    let mut found = Vec::new();
+/// All findings, in the order of slots and names: slots that there are not, duplicates, then what usage says wrong, then
+/// what entries say wrong.
+pub(super) fn examine(entries: &BTreeMap<String, u16>, usage: &BTreeMap<u16, String>, slots: u16) -> Vec<Finding> {
+    let all = entries.iter().map(|(node, &slot)| (slot, node)).chain(usage.iter().map(|(&slot, node)| (slot, node)));
+    let beyond: BTreeSet<_> = all.filter(|(slot, _)| !(1..=slots).contains(slot)).collect();
+    let beyond = beyond.into_iter().map(|(slot, node)| Finding::NoSuchSlot { slot, node: node.clone(), slots });
+    let mut found: Vec<_> = beyond.collect();
     let mut by_slot = BTreeMap::<u16, Vec<&String>>::new();
     for (node, slot) in entries {
         by_slot.entry(*slot).or_default().push(node);

@@ -64,6 +64,7 @@ mod cleaner;
 mod device;
 mod hash;
 mod integrity;
+mod json;
 mod names;
 mod snapshot;
 mod table;
@@ -76,7 +77,7 @@ use self::hash::order;
 use self::names::Names;
 use self::snapshot::Snapshot;
 use crate::Outcome;
-use crate::backend::{Backend, Op, Session};
+use crate::backend::{Backend, Op, Session, When};
 use crate::clock::Token;
 use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
@@ -205,7 +206,7 @@ impl<B: Backend> Assignment<B> {
             let text = slot.to_string();
             let mut ops = vec![
                 Op::put(&assigned.node_key, text.as_bytes()).if_absent(),
-                Op::put(&assigned.slot_key, node.as_bytes()).if_absent(),
+                Op::put(&assigned.slot_key, node.as_bytes()).when(unless_taken()),
             ];
             // A session that is over has a lease that is over, and under that nothing can be put.
             ops.extend(session.map(|session| Op::put_leased(&assigned.alive_key, &owner, session.lease())));
@@ -351,8 +352,13 @@ impl<B: Backend> Assignment<B> {
     }
 
     fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::take(&*self.store, &self.names)
+        Snapshot::take(&*self.store, &self.names, self.slots)
     }
+}
+
+/// The condition under which a slot is given.
+fn unless_taken() -> When {
+    if planted("assignment: look then put") { When::Always } else { When::Absent }
 }
 
 impl<B: Backend> fmt::Debug for Assignment<B> {

@@ -19,11 +19,14 @@ pub(super) struct Snapshot {
     alive: BTreeMap<u16, Meta>,
     /// The moment.
     pub at: Revision,
+    /// How many slots there are.
+    count: u16,
 }
 
 impl Snapshot {
-    pub fn take<B: Backend>(store: &B, names: &Names) -> Result<Self> {
-        let mut shot = Self { nodes: BTreeMap::new(), slots: BTreeMap::new(), alive: BTreeMap::new(), at: Revision(0) };
+    pub fn take<B: Backend>(store: &B, names: &Names, count: u16) -> Result<Self> {
+        let (nodes, slots, alive) = Default::default();
+        let mut shot = Self { nodes, slots, alive, at: Revision(0), count };
         let mut damage = None;
         let prefix = names.prefix();
         shot.at = store.range(&prefix, &mut |key, value, meta| {
@@ -62,7 +65,8 @@ impl Snapshot {
     /// Where the node is, if it is anywhere.
     pub fn place_of(&self, node: &str, names: &Names) -> Result<Option<Place>> {
         let Some(&(slot, meta)) = self.nodes.get(&Names::short(node)) else { return Ok(None) };
-        match self.slots.get(&slot) {
+        let is_slot = (1..=self.count).contains(&slot);
+        match self.slots.get(&slot).filter(|_| is_slot) {
             Some((name, other)) if name == node && other.created == meta.created => {
                 Ok(Some(Place { node: node.to_owned(), slot, generation: Token(meta.created.0) }))
             }
@@ -89,7 +93,7 @@ impl Snapshot {
         let name = |short: &String| whole.get(short).map_or_else(|| short.clone(), |node| (*node).clone());
         let entries = self.nodes.iter().map(|(short, (slot, _))| (name(short), *slot)).collect();
         let usage = self.slots.iter().map(|(&slot, (node, _))| (slot, node.clone())).collect();
-        examine(&entries, &usage)
+        examine(&entries, &usage, self.count)
     }
 }
 

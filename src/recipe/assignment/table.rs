@@ -29,14 +29,14 @@
 //! no part of it (the source's reader counts them into the checksum, so that nothing it had written could be read).
 
 use std::collections::BTreeMap;
-use std::io;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Serializer};
 
 use super::hash::{node_hash, order};
 use super::integrity::{Finding, examine};
+use super::json::{AsGo, JsonEntry, JsonTable, Unique};
 use crate::mutant::planted;
 use crate::recipe::{Error, Result};
 
@@ -105,11 +105,13 @@ impl Table {
     /// Gives the node a slot of 1 to 255, or says which it has.
     ///
     /// # Errors
-    /// [`Error::EmptyNode`]; [`Error::SlotsFull`] if all 255 are taken.
+    /// [`Error::EmptyNode`]; [`Error::Inconsistent`] with all that [`integrity`](Table::integrity) finds;
+    /// [`Error::SlotsFull`] if all 255 are taken. Nothing has changed after any of them.
     pub fn assign(&mut self, node: &str) -> Result<u16> {
         if node.is_empty() {
             return Err(Error::EmptyNode);
         }
+        self.check()?;
         if let Some(entry) = self.entries.get(node) {
             return Ok(entry.slot);
         }
@@ -124,8 +126,9 @@ impl Table {
     /// Takes the node's slot away and answers which it was.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`].
+    /// [`Error::Inconsistent`] as for [`assign`](Table::assign); [`Error::UnknownNode`]. Nothing has changed after either.
     pub fn remove(&mut self, node: &str) -> Result<u16> {
+        self.check()?;
         let entry = self.entries.remove(node).ok_or_else(|| Error::UnknownNode { node: node.to_owned() })?;
         self.usage.remove(&entry.slot);
         self.touch();
@@ -136,7 +139,14 @@ impl Table {
     /// [`Table::remove`].
     pub fn integrity(&self) -> Vec<Finding> {
         let entries = self.entries.iter().map(|(node, entry)| (node.clone(), entry.slot)).collect();
-        examine(&entries, &self.usage)
+        examine(&entries, &self.usage, TABLE_SLOTS)
+    }
+
+    /// Refuses a table that contradicts itself.
+    pub(super) fn check(&self) -> Result<()> {
+        let findings = self.integrity();
+        let agrees = findings.is_empty() || planted("assignment: give slots beside a contradiction");
+        if agrees { Ok(()) } else { Err(Error::Inconsistent { findings }) }
     }
 
     /// The table as bytes.
@@ -149,7 +159,8 @@ impl Table {
         bytes
     }
 
-    /// The table in these bytes, if it is this cluster's.
+    /// The table in these bytes, if it is this cluster's. Whether what it says agrees is for [`integrity`](Table::integrity)
+    /// to tell; who would change or import it is refused if it does not.
     ///
     /// # Errors
     /// The first of these that applies: [`Error::TableTooShort`], [`Error::TableChecksum`], [`Error::TableMalformed`],
@@ -195,7 +206,8 @@ impl Table {
     }
 
     fn to_json(&self) -> JsonTable {
-        let usage = Some(self.usage.iter().map(|(slot, node)| (slot.to_string(), node.clone())).collect());
+        let usage = self.usage.iter().map(|(slot, node)| (slot.to_string(), node.clone())).collect();
+        let usage = Some(Unique(usage));
         let (node_usage, slot_usage) = match self.words {
             Words::Nodes => (usage, None),
             Words::Slots => (None, usage),
@@ -205,7 +217,7 @@ impl Table {
             magic: MAGIC.to_vec(),
             version: self.version,
             cluster_name: self.cluster.clone(),
-            entries: Some(entries),
+            entries: Some(Unique(entries)),
             node_usage,
             slot_usage,
             last_update: self.last_update.clone(),
@@ -215,14 +227,14 @@ impl Table {
     fn of_json(read: JsonTable) -> Result<Self> {
         let words = if read.slot_usage.is_some() { Words::Slots } else { Words::Nodes };
         let mut usage = BTreeMap::new();
-        for (slot, node) in read.node_usage.or(read.slot_usage).unwrap_or_default() {
+        for (slot, node) in read.node_usage.or(read.slot_usage).map_or_else(BTreeMap::new, |usage| usage.0) {
             let number = u16::from_str(&slot).map_err(|_| malformed(&format!("{slot:?} is no slot")))?;
             if usage.insert(number, node).is_some() {
                 return Err(malformed(&format!("slot {number} is there twice")));
             }
         }
         let mut entries = BTreeMap::new();
-        for (name, entry) in read.entries.unwrap_or_default() {
+        for (name, entry) in read.entries.map_or_else(BTreeMap::new, |entries| entries.0) {
             if entry.node_name != name {
                 return Err(malformed(&format!("the entry of {name:?} says {:?}", entry.node_name)));
             }
@@ -253,56 +265,6 @@ impl TableEntry {
         check_time(&timestamp)?;
         check_time(&last_seen)?;
         Ok(Self { node, slot, hash, timestamp, last_seen, cluster })
-    }
-}
-
-/// The JSON, member by member in the order written.
-#[derive(Serialize, Deserialize)]
-struct JsonTable {
-    #[serde(default)]
-    magic: Vec<u8>,
-    #[serde(default)]
-    version: u64,
-    #[serde(default)]
-    cluster_name: String,
-    entries: Option<BTreeMap<String, JsonEntry>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node_usage: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slot_usage: Option<BTreeMap<String, String>>,
-    last_update: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct JsonEntry {
-    node_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node_id: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slot_id: Option<u16>,
-    hash: u32,
-    timestamp: String,
-    last_seen: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    cluster_name: String,
-}
-
-/// Escapes what Go's encoding/json escapes and serde_json does not.
-struct AsGo(CompactFormatter);
-
-impl Formatter for AsGo {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let escaped = |c: char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
-        let mut rest = fragment;
-        while let Some(at) = rest.find(escaped) {
-            let (plain, tail) = rest.split_at(at);
-            let mut tail = tail.chars();
-            let c = tail.next().map_or(0, u32::from);
-            self.0.write_string_fragment(writer, plain)?;
-            write!(writer, "\\u{c:04x}")?;
-            rest = tail.as_str();
-        }
-        self.0.write_string_fragment(writer, rest)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Moving a table of source system 1 into a store, and back.
 
-use super::{Assignment, Table};
+use super::{Assignment, TABLE_SLOTS, Table, unless_taken};
 use crate::backend::{Backend, Op};
 use crate::recipe::{Error, Result};
 
 impl<B: Backend> Assignment<B> {
     /// Gives every node of the table the slot it has there, and answers how many were new. Importing again changes nothing.
     ///
-    /// A table may be larger than a commit, so others may see a part of it meanwhile; whatever they see is a whole number of
-    /// nodes, each with its slot.
+    /// A table may be larger than a commit: it is imported in the order of names, several nodes a commit, so others may see
+    /// a part of it meanwhile. Whatever they see is a whole number of nodes, each with its slot.
     ///
     /// ```
     /// use slotguard::backend::Model;
@@ -28,17 +28,21 @@ impl<B: Backend> Assignment<B> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TableCluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table cannot
-    /// be this assignment's; [`Error::ImportConflict`] if a node or a slot of it is taken otherwise: nothing has changed
-    /// then, unless somebody joined during the call.
+    /// * [`Error::TableCluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table cannot
+    ///   be this assignment's. Nothing has changed.
+    /// * [`Error::ImportConflict`] if a node or a slot of it is taken otherwise; [`Error::Inconsistent`] and
+    ///   [`Error::Damaged`] if entries of the assignment make no sense. Nothing has changed, unless somebody else wrote
+    ///   during the call: then a part of the table may have been imported.
+    /// * The store's, among them [`TooLarge`](crate::Error::TooLarge) for a name that fits into no value and
+    ///   [`Full`](crate::Error::Full): what was imported before it stays.
+    ///
+    /// # When a process dies
+    /// What its commits have imported stays, and is no conflict: importing the same table again adds the rest.
     pub fn import(&self, table: &Table) -> Result<usize> {
         if table.cluster != self.cluster {
             return Err(Error::TableCluster { expected: self.cluster.clone(), found: table.cluster.clone() });
         }
-        let findings = table.integrity();
-        if !findings.is_empty() {
-            return Err(Error::Inconsistent { findings });
-        }
+        table.check()?;
         for (node, entry) in &table.entries {
             if node.is_empty() {
                 return Err(Error::EmptyNode);
@@ -89,7 +93,8 @@ impl<B: Backend> Assignment<B> {
         let ops: Vec<_> = rows
             .iter()
             .flat_map(|((node_key, slot_key), slot, node)| {
-                [Op::put(node_key, slot.as_bytes()), Op::put(slot_key, node.as_bytes())].map(Op::if_absent)
+                let is_theirs = Op::put(slot_key, node.as_bytes()).when(unless_taken());
+                [Op::put(node_key, slot.as_bytes()).if_absent(), is_theirs]
             })
             .collect();
         Ok(self.store.commit(&ops)?)
@@ -99,6 +104,7 @@ impl<B: Backend> Assignment<B> {
     /// its times are those of the export.
     ///
     /// # Errors
+    /// [`Error::SlotBeyondTable`] if a node has a slot that no table has: the source knows none above [`TABLE_SLOTS`];
     /// [`Error::Inconsistent`]; [`Error::Damaged`]; the store's.
     pub fn export(&self) -> Result<Table> {
         let shot = self.snapshot()?;
@@ -109,6 +115,9 @@ impl<B: Backend> Assignment<B> {
         let mut table = Table::new(&self.cluster);
         table.version = shot.at.0.max(1);
         for (place, ..) in shot.places() {
+            if place.slot > TABLE_SLOTS {
+                return Err(Error::SlotBeyondTable { node: place.node, slot: place.slot, most: TABLE_SLOTS });
+            }
             table.place(&place.node, place.slot);
         }
         Ok(table)

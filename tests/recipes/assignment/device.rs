@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use slotguard::ErrorKind;
+use slotguard::conformance::guarded;
 use slotguard::recipe::Error;
 use slotguard::recipe::assignment::{Device, Table};
 use tempfile::TempDir;
 
-use crate::alone::alone;
+use crate::alone::{alone, in_namespaces, mount};
+use crate::forked::fork;
 
 const CLUSTER: &str = "test-cluster";
 
@@ -26,15 +30,17 @@ fn b4_of_many_who_join_a_file_at_once_none_is_lost() {
     let folder = folder();
     let path = folder.path().join("nodes");
     Device::create(&path, CLUSTER).unwrap();
+    // In source 1, threads that shared a handle cleared each other's mark that there was something to write: S1-11.
+    let shared = Device::open(&path, CLUSTER).unwrap();
     let (threads, each) = (12, 8);
     let told: BTreeMap<String, u16> = thread::scope(|scope| {
         let joins: Vec<_> = (0..threads)
             .map(|thread| {
-                let device = Device::open(&path, CLUSTER).unwrap();
+                let (own, shared) = (Device::open(&path, CLUSTER).unwrap(), &shared);
                 scope.spawn(move || {
                     let join = |n| {
                         let node = format!("node-{thread}-{n}");
-                        let slot = device.join(&node).unwrap();
+                        let slot = if n % 2 == 0 { &own } else { shared }.join(&node).unwrap();
                         (node, slot)
                     };
                     (0..each).map(join).collect::<Vec<_>>()
@@ -54,6 +60,10 @@ fn b4_of_many_who_join_a_file_at_once_none_is_lost() {
 /// S1-7. Its recovery waited for a lock that it held itself: S1-12.
 #[test]
 fn d6_a_broken_table_is_refused_and_never_wiped() {
+    guarded("d6_a_broken_table_is_refused_and_never_wiped", refuse_each_broken_table);
+}
+
+fn refuse_each_broken_table() {
     let folder = folder();
     let path = folder.path().join("nodes");
     let device = Device::create(&path, CLUSTER).unwrap();
@@ -114,12 +124,16 @@ fn s1_7_another_cluster_is_refused_and_so_is_a_table_that_is_gone() {
     fs::remove_file(&path).unwrap();
     assert!(matches!(device.join("node-2"), Err(Error::NoTable { .. })));
     assert!(!path.exists(), "a table that was lost is not made up");
+    // A link that leads nowhere is something at the path, too.
+    symlink(folder.path().join("lost"), &path).unwrap();
+    assert!(matches!(Device::create(&path, CLUSTER), Err(Error::TableExists { .. })));
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert!(matches!(Device::open_or_create(&path, CLUSTER), Err(Error::NoTable { .. })));
     let nowhere = Device::create(folder.path().join("no/such/nodes"), CLUSTER).unwrap_err();
     assert!(matches!(&nowhere, Error::Store(error) if error.kind() == ErrorKind::Io), "{nowhere}");
 }
 
-/// What source 1 removed was written at the next tick only: S1-10. Neither the file nor the folder was ever synced: S1-14;
-/// here `write` syncs both before it returns, and what it leaves behind is the table alone.
+/// What source 1 removed was written at the next tick only: S1-10. (That it is on the disk: S1-14, in `durable`.)
 #[test]
 fn what_a_call_has_told_of_is_in_the_file() {
     let folder = folder();
@@ -166,6 +180,17 @@ fn every_way_to_the_file_is_one_table_and_keeps_its_mode() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
+#[test]
+fn a_relative_path_stays_where_it_was() {
+    alone(|folder| {
+        std::env::set_current_dir(folder).unwrap();
+        let [made, opened] = [Device::create("nodes", CLUSTER), Device::open("nodes", CLUSTER)].map(Result::unwrap);
+        std::env::set_current_dir("/").unwrap();
+        assert_eq!(made.join("node-1").unwrap(), 28);
+        assert_eq!(opened.lookup("node-1").unwrap(), Some(28));
+    });
+}
+
 /// What a writer that died left beside the table, or somebody put there: no link is followed, and nobody is kept out.
 #[test]
 fn what_lies_beside_the_table_is_in_nobodys_way() {
@@ -192,36 +217,32 @@ fn a_forked_child_holds_no_lock_of_its_parents() {
     alone(|folder| {
         let path = folder.join("nodes");
         let device = Device::create(&path, CLUSTER).unwrap();
-        let stop = AtomicBool::new(false);
-        let mut children = Vec::new();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(SeqCst) {
-                    device.join("one").unwrap();
-                    device.release("one").unwrap();
+        let table = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let child = thread::scope(|scope| {
+            let join = scope.spawn(|| device.join("one").unwrap());
+            // Both ends are open: the thread reads the table, and so has the lock.
+            let mut writer = fs::File::options().write(true).open(&path).unwrap();
+            let child = fork(|| {
+                // SAFETY: the child's own copy, which nobody uses any more.
+                unsafe { libc::close(writer.as_raw_fd()) };
+                loop {
+                    // SAFETY: it takes nothing.
+                    unsafe { libc::pause() };
                 }
             });
-            for _ in 0..50 {
-                // SAFETY: the child makes one system call over and over, and nothing else.
-                match unsafe { libc::fork() } {
-                    0 => loop {
-                        // SAFETY: it takes nothing.
-                        unsafe { libc::pause() };
-                    },
-                    child => children.push(child),
-                }
-                thread::yield_now();
-            }
-            stop.store(true, SeqCst);
+            writer.write_all(&table).unwrap();
+            drop(writer);
+            join.join().unwrap();
+            child
         });
-        // Another one waits for the lock as long as anybody has it.
+        let lock = fs::File::open(folder.join("nodes.lock")).unwrap();
+        lock.try_lock().expect("the child holds the lock");
+        lock.unlock().unwrap();
         device.join("two").unwrap();
-        for child in children {
-            // SAFETY: a child of ours that nobody has waited for.
-            unsafe { libc::kill(child, libc::SIGKILL) };
-            // SAFETY: as above; nobody asks how it ended.
-            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
-        }
+        assert_eq!(device.table().unwrap().entries.len(), 2);
+        child.kill();
     });
 }
 
@@ -235,4 +256,43 @@ fn a_table_whose_version_is_at_its_end_is_still_changed() {
     let device = Device::open(&path, CLUSTER).unwrap();
     let slot = device.join("one").unwrap();
     assert_eq!(Device::open(&path, CLUSTER).unwrap().lookup("one").unwrap(), Some(slot));
+}
+
+/// In source 1 a table that was made anew counted from 1 again, and what had been read of the old one passed for it: S1-8.
+#[test]
+fn s1_8_a_table_made_anew_is_not_taken_for_the_one_before() {
+    let folder = folder();
+    let path = folder.path().join("nodes");
+    let before = Device::create(&path, CLUSTER).unwrap();
+    before.join("node-1").unwrap();
+    fs::remove_file(&path).unwrap();
+    let anew = Device::create(&path, CLUSTER).unwrap();
+    anew.join("node-2").unwrap();
+    assert_eq!(anew.table().unwrap().version, 2, "the same version, another table");
+    before.join("node-3").unwrap();
+    assert_eq!(anew.table().unwrap().entries.keys().collect::<Vec<_>>(), ["node-2", "node-3"]);
+    assert!(matches!(before.release("node-1"), Err(Error::UnknownNode { .. })));
+}
+
+#[test]
+fn a_full_disk_leaves_the_table_as_it_was_and_room_to_release() {
+    in_namespaces(&["--mount"], |folder| {
+        let place = folder.join("small");
+        mount("tmpfs", &place, "size=16k", 0);
+        let path = place.join("nodes");
+        let device = Device::create(&path, CLUSTER).unwrap();
+        let mut before = Vec::new();
+        let node = |n| format!("node-{n}-{}", "x".repeat(300));
+        let error = (0..255).find_map(|n| {
+            before = fs::read(&path).unwrap();
+            device.join(&node(n)).err()
+        });
+        let error = error.expect("a full disk");
+        assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::Io), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert!(!place.join("nodes.tmp").exists(), "the disk stays full");
+        device.release(&node(0)).unwrap();
+        assert_eq!(device.lookup(&node(0)).unwrap(), None);
+        assert!(device.lookup(&node(1)).unwrap().is_some());
+    });
 }

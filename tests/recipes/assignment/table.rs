@@ -178,3 +178,50 @@ fn four_findings_are_told_apart() {
     table.usage.remove(&one);
     assert_eq!(table.integrity(), [Finding::OrphanedEntry { node: first, slot: one }]);
 }
+
+/// Two nodes in one slot, slots that there are not: whoever was given a slot beside them could be given one of theirs.
+#[test]
+fn a_table_that_contradicts_itself_gives_no_slot_and_takes_none() {
+    let (one, two, ghost) = (|| "node-1".to_owned(), || "node-2".to_owned(), || "ghost".to_owned());
+    let none = |slot, node| Finding::NoSuchSlot { slot, node, slots: 255 };
+    for (changes, findings) in [
+        (
+            [("\"node_id\":177", "\"node_id\":28"), ("", "")],
+            vec![
+                Finding::DuplicateSlot { slot: 28, nodes: vec![one(), two()] },
+                Finding::Mismatch { slot: 177, node: two(), entry: 28 },
+            ],
+        ),
+        ([("\"node_id\":28", "\"node_id\":0"), ("\"28\":", "\"0\":")], vec![none(0, one())]),
+        ([("\"node_id\":28", "\"node_id\":256"), ("\"28\":", "\"256\":")], vec![none(256, one())]),
+        (
+            [("\"28\":", "\"300\":\"ghost\",\"28\":"), ("", "")],
+            vec![none(300, ghost()), Finding::OrphanedUsage { slot: 300, node: ghost() }],
+        ),
+    ] {
+        let json = changes.iter().fold(JSON.to_owned(), |json, (right, wrong)| json.replacen(right, wrong, 1));
+        let mut table = Table::unmarshal(&with_sum(&json), CLUSTER).unwrap();
+        let before = table.clone();
+        assert_eq!(table.integrity(), findings);
+        for result in [table.assign("node-3"), table.assign("node-1"), table.remove("node-1")] {
+            let error = result.expect_err("a table that contradicts itself");
+            assert!(matches!(&error, Error::Inconsistent { findings: told } if *told == findings), "{error}");
+            assert!(error.to_string().contains(&findings[0].to_string()), "{error}");
+        }
+        assert_eq!(table, before);
+    }
+}
+
+/// JSON lets a name come twice, and readers count the last: the other node would be gone unseen.
+#[test]
+fn d6_a_name_that_is_there_twice_is_refused() {
+    for (right, wrong, name) in [
+        ("\"28\":\"node-1\"", "\"28\":\"node-2\",\"28\":\"node-1\"", "\"28\""),
+        ("\"node-2\":{\"node_name\":\"node-2\"", "\"node-1\":{\"node_name\":\"node-1\"", "\"node-1\""),
+    ] {
+        assert!(JSON.contains(right));
+        let error = refused(&with_sum(&JSON.replacen(right, wrong, 1)));
+        assert!(matches!(error, Error::TableMalformed { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("{name} is there twice")), "{error}");
+    }
+}
