@@ -160,6 +160,18 @@ pub enum Error {
         /// How many bytes it holds.
         length: usize,
     },
+    /// As many intents are neither committed nor withdrawn as can be kept. Nothing was announced.
+    #[error(
+        "{name:?} has {count} unsettled intents, of the turns {}; look which of them happened, have the thing refuse those turns' tokens, then commit what is there",
+        listed(tokens),
+        count = tokens.len()
+    )]
+    TooManyIntents {
+        /// Of what.
+        name: String,
+        /// The tokens of their turns, newest first.
+        tokens: Vec<Token>,
+    },
     /// Nobody leads with this term.
     #[error("election {name:?}: nobody leads in term {term} any more; look who does now")]
     NotLeader {
@@ -367,7 +379,7 @@ pub enum Error {
     },
 
     /// A bound of nothing.
-    #[error("no message may wait or be under way; give a bound of at least 1")]
+    #[error("a bound of 0, with which no message may wait or be under way; give one of at least 1")]
     NoRoom,
 
     /// A participant can send no more under its number.
@@ -431,7 +443,7 @@ pub enum Error {
     },
 
     /// There is no such message.
-    #[error("there is no message {sequence} of {sender}: {why}")]
+    #[error("there is no message {sequence} of {sender}: {why}; those that are kept are in the history")]
     NoSuchMessage {
         /// Who would have sent it.
         sender: u32,
@@ -503,6 +515,41 @@ pub enum Error {
         to: &'static str,
         /// What the rollback said, if it failed.
         rollback: Option<Failure>,
+    },
+    /// The store refused the commit that ends a transition, after the action. The state is unchanged, and the rollback has run.
+    #[error(
+        "machine {machine:?}: the action from {from} to {to} ran, and the store refused its end: {source}; the state is unchanged{}; mend the store, then try again",
+        and_undone(rollback)
+    )]
+    EndRefused {
+        /// The machine.
+        machine: String,
+        /// The state it is in still.
+        from: &'static str,
+        /// The state it was to go to.
+        to: &'static str,
+        /// What the store said.
+        source: Box<Error>,
+        /// What the rollback said, if it failed.
+        rollback: Option<Failure>,
+    },
+    /// The store refused to free a machine after a transition that did not take place. Where it refused even to tell whether
+    /// the machine is ours, the rollback has not run: whoever comes next runs it.
+    #[error(
+        "machine {machine:?} is occupied still by the transition from {from} to {to}, since the store refused to free it: {source}{}; call this machine again or drop it, or end its session",
+        why.as_ref().map_or_else(String::new, |why| format!("; before that: {why}"))
+    )]
+    NotFreed {
+        /// The machine.
+        machine: String,
+        /// The state it is in still.
+        from: &'static str,
+        /// The state it was to go to.
+        to: &'static str,
+        /// Why it did not take place; `None` if somebody else had abandoned it.
+        why: Option<Box<Error>>,
+        /// What the store said.
+        source: Box<Error>,
     },
     /// The session ended while a transition's action ran. Whoever comes next runs the rollback, or has.
     #[error(
@@ -577,7 +624,9 @@ pub enum Error {
         limit: usize,
     },
     /// There is no such operation or job, or it has been forgotten.
-    #[error("there is no {id:?}, or its end is too long ago to be remembered")]
+    #[error(
+        "there is no {id:?}, or its end is too long ago to be remembered; look for a misspelling, or have more ends kept"
+    )]
     UnknownId {
         /// The id.
         id: String,
@@ -607,7 +656,9 @@ pub enum Error {
         limit: usize,
     },
     /// What an operation was to run after has failed, so it did not run.
-    #[error("{id:?} did not run because {dependency:?} failed")]
+    #[error(
+        "{id:?} did not run because {dependency:?} failed; see what that said, then submit both again under other ids"
+    )]
     DependencyFailed {
         /// The operation.
         id: String,
@@ -621,7 +672,9 @@ pub enum Error {
         limit: usize,
     },
     /// An operation did not return in time. Its result, should there be one, is dropped.
-    #[error("{id:?} did not return within {after:.1?}; it has been told to stop")]
+    #[error(
+        "{id:?} did not return within {after:.1?} and has been told to stop; see how its rollback went, or give it longer"
+    )]
     OperationTimedOut {
         /// The operation.
         id: String,
@@ -649,7 +702,7 @@ pub enum Error {
         rollback: Option<Failure>,
     },
     /// An operation was cancelled.
-    #[error("{id:?} was cancelled")]
+    #[error("{id:?} was cancelled, or its batch never submitted; submit it again under another id if it is to be done")]
     OperationCancelled {
         /// The operation.
         id: String,
@@ -657,8 +710,16 @@ pub enum Error {
     /// The executor was built before a fork, and this is the child: its threads are not here.
     #[error("this executor's threads are those of the parent process; build another one in the child")]
     ForkedExecutor,
+    /// An executor was to be shut down by code that it runs, and would wait for itself.
+    #[error(
+        "{what} cannot shut down the executor it runs in, since that waits for it; drop the executor there, or have another thread shut it down"
+    )]
+    ShutDownInside {
+        /// Which code of the program's: an operation or rollback, by its id.
+        what: String,
+    },
     /// The executor takes nothing more, and runs nothing that has not begun.
-    #[error("the executor is shut down")]
+    #[error("the executor is shut down; build another one for what is still to be done")]
     ShutDown,
     /// A job's claim ended: the session did, or somebody took the job away.
     #[error("the claim on job {id:?} with token {token} is lost; nothing of it was written, and the job runs again")]
@@ -667,16 +728,6 @@ pub enum Error {
         id: String,
         /// The token of the lost claim.
         token: Token,
-    },
-    /// What is stored of a job makes no sense.
-    #[error(
-        "job {id:?} is stored as {found:?}, which no program of ours wrote; nothing was changed, delete or restore it: until then nobody takes a job"
-    )]
-    BadJob {
-        /// The job.
-        id: String,
-        /// How it begins.
-        found: String,
     },
 }
 

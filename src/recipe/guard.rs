@@ -21,7 +21,7 @@
 //!     [],
 //!     |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
 //! )?;
-//! if let Some(intent) = turn.abandoned() {
+//! for intent in turn.unsettled() {
 //!     // Somebody's turn ended in the midst. The row carries its token if the change was made, else it was not.
 //!     let _was_made = last as u64 == intent.token.0;
 //! }
@@ -54,6 +54,7 @@
 //! | name | value | lives |
 //! |---|---|---|
 //! | `NAME` | 32 bytes (version, token of the last commit, token and fingerprint of an intent; each 8 bytes, little-endian), then what was last committed | for ever |
+//! | `NAME/i/TOKEN` | an intent that a later one was announced over: its fingerprint (8 bytes); the token in 16 hexadecimal digits | until the next commit |
 //! | `NAME/t/…` | the line: see [`lock`](super::lock) | by the session's lease |
 //!
 //! # Why it holds
@@ -66,6 +67,10 @@
 //! Only the first in line writes `NAME`, by commits that check its ticket; so a late holder changes nothing. `commit` puts
 //! the new value and gives the turn back in one commit: there is no moment at which the next one is in and the change is
 //! not. The intent lies in `NAME`, which outlives its author.
+//!
+//! An intent over one that nobody has settled moves that one to `NAME/i/…`, in the same commit. Whoever announces over the
+//! dead and dies as well takes nothing with it: the next one is told of both ([`Turn::unsettled`]), of [`MOST_EARLIER`] and
+//! the newest at most, and then of none new before these are settled ([`Error::TooManyIntents`]).
 //!
 //! # When a process dies
 //! The next one has its turn at once where the store can prove the death, else when the lease ends, and finds the intent.
@@ -92,10 +97,9 @@ pub struct Guarded<B: Backend> {
 /// One process's turn. Dropped, the turn is over and an intent stays, because nobody knows how far its author came.
 pub struct Turn<B: Backend> {
     guard: Guard<B>,
+    store: Arc<B>,
     key: B::Key,
     state: State,
-    /// The intent that was there when the turn began.
-    found: Option<Intent>,
 }
 
 /// What the store knows of the thing.
@@ -106,8 +110,10 @@ pub struct State {
     pub version: u64,
     /// In which turn it was committed last; 0: never.
     pub token: Token,
-    /// What somebody has announced and neither committed nor withdrawn.
+    /// What somebody has announced and neither committed nor withdrawn; of several the newest.
     pub intent: Option<Intent>,
+    /// What was announced before that and not settled either, oldest first.
+    pub earlier: Vec<Intent>,
     /// What was last committed.
     pub value: Vec<u8>,
 }
@@ -125,6 +131,9 @@ pub struct Intent {
 
 /// Bytes before the value.
 const HEADER: usize = 32;
+
+/// Most unsettled intents that a new one can be announced over, the newest of them aside: 16.
+pub const MOST_EARLIER: usize = 16;
 
 impl<B: Backend> Guarded<B> {
     /// The thing of this name.
@@ -159,9 +168,8 @@ impl<B: Backend> Guarded<B> {
         } else {
             self.lock.acquire(deadline)?
         };
-        let state = self.read()?;
-        let found = state.intent;
-        Ok(Turn { guard, key: self.key.clone(), state, found })
+        let (store, state) = (Arc::clone(self.session.store()), self.read()?);
+        Ok(Turn { guard, store, key: self.key.clone(), state })
     }
 }
 
@@ -195,18 +203,26 @@ impl<B: Backend> Turn<B> {
         &self.state.value
     }
 
-    /// What somebody had announced before this turn and neither committed nor withdrawn: look whether it happened.
-    ///
-    /// If it did, [`commit`](Turn::commit) what is there now. If not, go on: [`intend`](Turn::intend) replaces it.
+    /// The newest of [`unsettled`](Turn::unsettled).
     pub fn abandoned(&self) -> Option<Intent> {
-        self.state.intent.filter(|intent| intent.token != self.token())
+        self.unsettled().first().copied()
+    }
+
+    /// What was announced before this turn and neither committed nor withdrawn, newest first: look which of it happened.
+    /// Where each write asks for the version it has read, at most one did.
+    ///
+    /// If one did, [`commit`](Turn::commit) what is there now. If none, go on: what is announced now stands beside these
+    /// until a commit settles all.
+    pub fn unsettled(&self) -> Vec<Intent> {
+        let others = self.state.intent.filter(|intent| intent.token != self.token());
+        others.into_iter().chain(self.state.earlier.iter().rev().copied()).collect()
     }
 
     /// Announces that the thing is about to become `new`. Do it before you write.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if the turn is not ours any more: do not write. Those of [`Backend::commit`]; what is too large
-    /// to be committed later is refused now.
+    /// [`Error::NotHolder`] if the turn is not ours any more: do not write. [`Error::TooManyIntents`] if as many as can be
+    /// kept are unsettled. Those of [`Backend::commit`]; what is too large to be committed later is refused now.
     pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
         if new.len() > self.state.value.len() && !planted("guard: announce what does not fit") {
             // After the write it would be too late to learn it. No entry was ever created at 0: nothing is put.
@@ -215,7 +231,26 @@ impl<B: Backend> Turn<B> {
         }
         let (before, after) = (fnv1a64(&self.state.value), fnv1a64(new));
         let intent = Intent { token: self.token(), before, after };
-        self.put_intent(Some(intent))?;
+        let mut state = State { intent: Some(intent), ..self.state.clone() };
+        // What was announced before stays announced.
+        let moved = self.abandoned().filter(|found| self.state.intent == Some(*found));
+        state.earlier.extend(moved);
+        if state.earlier.len() > MOST_EARLIER {
+            let tokens = self.unsettled().iter().map(|intent| intent.token).collect();
+            return Err(Error::TooManyIntents { name: self.key.as_ref().to_owned(), tokens });
+        }
+        let kept =
+            moved.map(|moved| Ok::<_, Error>((self.earlier_key(&moved)?, moved.after.to_le_bytes()))).transpose()?;
+        let whole = state.to_bytes();
+        let mut ops = vec![Op::put(&self.key, &whole)];
+        if !planted("guard: announce over what was announced before") {
+            ops.extend(kept.as_ref().map(|(key, after)| Op::put(key, after)));
+        }
+        // The only condition is the turn itself.
+        if !planted("guard: keep the intent to oneself") {
+            self.guard.commit(&ops)?;
+        }
+        self.state = state;
         Ok(intent)
     }
 
@@ -227,14 +262,15 @@ impl<B: Backend> Turn<B> {
     pub fn commit(mut self, new: &[u8]) -> Result<Version> {
         // Wraps only where somebody else has written the entry.
         let version = self.state.version.wrapping_add(1);
-        let state = State { version, token: self.token(), intent: None, value: new.to_vec() };
-        self.guard.finish(&[Op::put(&self.key, &state.to_bytes())])?;
+        let (token, value) = (self.token(), new.to_vec());
+        let settled = State { version, token, intent: None, earlier: Vec::new(), value };
+        self.end(&settled, self.state.earlier.clone().iter())?;
         Ok(Version(version))
     }
 
     /// Nothing was written: takes the intent back and ends the turn.
     ///
-    /// What an earlier one had announced is announced still: its statement may be what ours failed for.
+    /// What earlier ones had announced is announced still: their statement may be what ours failed for.
     ///
     /// # Errors
     /// As [`commit`](Turn::commit).
@@ -242,35 +278,67 @@ impl<B: Backend> Turn<B> {
         if self.state.intent.is_none_or(|intent| intent.token != self.token()) {
             return self.guard.release();
         }
-        let intent = self.found.filter(|_| !planted("guard: forget what was announced before"));
-        let state = State { intent, ..self.state.clone() };
-        self.guard.finish(&[Op::put(&self.key, &state.to_bytes())])
+        let mut before = self.state.clone();
+        before.intent = before.earlier.pop();
+        if planted("guard: forget what was announced before") {
+            before.intent = None;
+        }
+        self.end(&before, before.intent.iter())
     }
 
-    fn put_intent(&mut self, intent: Option<Intent>) -> Result<()> {
-        let state = State { intent, ..self.state.clone() };
-        // The only condition is the turn itself.
-        if !planted("guard: keep the intent to oneself") {
-            self.guard.commit(&[Op::put(&self.key, &state.to_bytes())])?;
-        }
-        self.state = state;
-        Ok(())
+    /// Leaves `state` and ends the turn; these have no entries of their own any more.
+    fn end<'i>(&mut self, state: &State, gone: impl Iterator<Item = &'i Intent>) -> Result<()> {
+        let whole = state.to_bytes();
+        let gone = gone.map(|intent| self.earlier_key(intent)).collect::<Result<Vec<_>>>()?;
+        let mut ops = vec![Op::put(&self.key, &whole)];
+        ops.extend(gone.iter().map(Op::delete));
+        self.guard.finish(&ops)
     }
+
+    fn earlier_key(&self, intent: &Intent) -> Result<B::Key> {
+        Ok(self.store.key(&earlier(self.key.as_ref(), intent.token))?)
+    }
+}
+
+/// The name of an intent that another was announced over.
+fn earlier(name: &str, token: Token) -> String {
+    format!("{name}/i/{:016x}", token.0)
 }
 
 impl State {
     fn read<B: Backend>(store: &B, key: &B::Key) -> Result<Self> {
-        let mut bytes = Vec::new();
-        let (meta, _) = store.read(key, &mut bytes)?;
-        if meta.is_none() {
-            return Ok(Self::default());
+        let (name, mut bytes) = (key.as_ref(), Vec::new());
+        let (mut meta, _) = store.read(key, &mut bytes)?;
+        loop {
+            let mut state = Self::from_bytes(name, meta.map(|_| &bytes[..]))?;
+            if state.intent.is_none() {
+                return Ok(state);
+            }
+            let (prefix, before) = (format!("{name}/i/"), fnv1a64(&state.value));
+            store.range(&prefix, &mut |key, value, _| {
+                let token = u64::from_str_radix(&key.as_ref()[prefix.len()..], 16).ok();
+                let token = token.filter(|token| key.as_ref() == earlier(name, Token(*token)));
+                let after = value.try_into().ok().map(u64::from_le_bytes);
+                let intent = |(token, after)| Intent { token: Token(token), before, after };
+                state.earlier.extend(token.zip(after).map(intent));
+            })?;
+            let (now, _) = store.read(key, &mut bytes)?;
+            if now == meta {
+                return Ok(state);
+            }
+            // Another turn has changed both in between.
+            meta = now;
         }
-        let not_ours = || Error::NotARecord { name: key.as_ref().to_owned(), length: bytes.len() };
+    }
+
+    fn from_bytes(name: &str, bytes: Option<&[u8]>) -> Result<Self> {
+        let Some(bytes) = bytes else { return Ok(Self::default()) };
+        let not_ours = || Error::NotARecord { name: name.to_owned(), length: bytes.len() };
         let (header, value) = bytes.split_first_chunk::<HEADER>().ok_or_else(not_ours)?;
         let word = |at: usize| header[at * 8..][..8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
         let intent = Intent { token: Token(word(2)), before: fnv1a64(value), after: word(3) };
         let intent = (intent.token != Token(0)).then_some(intent);
-        Ok(Self { version: word(0), token: Token(word(1)), intent, value: value.to_vec() })
+        Ok(Self { version: word(0), token: Token(word(1)), intent, earlier: Vec::new(), value: value.to_vec() })
     }
 
     fn to_bytes(&self) -> Vec<u8> {

@@ -3,7 +3,6 @@
 mod causal;
 pub mod frail;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, Session};
 use slotguard::conformance::Subject;
-use slotguard::recipe::delivery::{Behind, DEFAULT_BOUND, Member};
+use slotguard::recipe::delivery::{Behind, DEFAULT_BOUND, Member, foreign, remove_foreign};
 use slotguard::recipe::{Error, join};
 use slotguard::{Cancel, Causality, Deadline, ErrorKind, Outcome, VectorClock};
 
@@ -45,7 +44,11 @@ on_every_backend! {
     who_leaves_is_waited_for_no_more,
     two_inboxes_of_a_member_do_nothing_twice,
     what_makes_no_sense_is_refused,
-    what_nobody_of_us_wrote_is_told_and_not_believed,
+    what_nobody_of_us_wrote_stops_nobody_and_is_taken_away,
+    a_message_that_cannot_be_read_is_told_and_can_be_taken_away,
+    a_damaged_floor_is_told_to_all_and_made_anew,
+    what_a_cursor_says_that_cannot_be_read_is_nothing,
+    what_was_acknowledged_by_another_inbox_and_removed_is_not_waited_for,
     what_was_sent_and_not_heard_of_is_not_sent_over,
     what_was_done_and_not_heard_of_is_not_done_again,
     who_catches_up_while_a_sender_looks_is_not_in_its_way,
@@ -697,31 +700,133 @@ fn what_makes_no_sense_is_refused(subject: &impl Subject) {
     assert_ne!(letter.commit(&ops[..30]).unwrap(), Outcome::Conflict);
 }
 
-fn what_nobody_of_us_wrote_is_told_and_not_believed(subject: &impl Subject) {
-    let (a, b, store) = (member(subject, 1), member(subject, 2), subject.client());
-    a.send(b"m").unwrap();
-    let wrong: BTreeMap<&str, &[u8]> = [
-        ("d/m/1/00000000000000000002", &b""[..]),
-        ("d/m/1/00000000000000000003", b"\x01\x01\x07body"),
+/// One such entry under the group's name once stopped every member: none could join, send at its bound, or look.
+fn what_nobody_of_us_wrote_stops_nobody_and_is_taken_away(subject: &impl Subject) {
+    let anna = Member::join_with(&session(subject), "d", 1, 2).unwrap();
+    let (bert, store) = (member(subject, 2), subject.client());
+    let strange = [
+        ("d/floor/1", &b""[..]),
         ("d/m/1/2", b"\x01\x01\x02body"),
-        ("d/m/x/00000000000000000001", b"\x00"),
-    ]
-    .into();
-    for (name, bytes) in wrong {
-        put(&store, name, bytes);
-        let mut inbox = b.inbox().unwrap();
-        let error = inbox.next(&Deadline::now()).unwrap_err();
-        assert!(matches!(&error, Error::Damaged { entry, .. } if entry == name), "{error}");
-        // What is right is told all the same.
-        assert_eq!(inbox.next(&Deadline::now()).unwrap().unwrap().body(), b"m");
-        assert!(matches!(b.history(), Err(Error::Damaged { .. })));
-        store.commit(&[Op::delete(&store.key(name).unwrap())]).unwrap();
+        ("d/m/x", b"\x00"),
+        ("d/r/9", b""),
+        ("d/m/8", b"me"),
+    ];
+    strange.iter().for_each(|(name, bytes)| put(&store, name, bytes));
+    for n in 0..5 {
+        anna.send(&[n]).unwrap();
+        assert_eq!(drain(&bert).len(), 1);
+        anna.wait_acknowledged(u64::from(n) + 1, &Deadline::never()).unwrap();
     }
+    assert!(bert.history().unwrap().len() <= 2);
+    drop(member(subject, 3));
+    // Whose own entry it is cannot go on before it is gone. A cursor that nobody lives by is in no sender's way.
     put(&store, "d/r/9", b"");
-    assert!(matches!(a.prune(), Err(Error::Damaged { .. })));
-    assert!(matches!(Member::join(&session(subject), "d", 9), Err(Error::Damaged { .. })));
-    store.commit(&[Op::delete(&store.key("d/r/9").unwrap())]).unwrap();
-    assert_eq!(drain(&b), [(1, "m".to_owned())]);
+    for (number, entry) in [(9, "d/r/9"), (8, "d/m/8")] {
+        let error = Member::join(&session(subject), "d", number).unwrap_err();
+        assert!(matches!(&error, Error::Damaged { entry: found, .. } if found == entry), "{error}");
+        assert!(error.to_string().contains("remove_foreign"), "{error}");
+    }
+    let found: Vec<_> = foreign(&store, "d").unwrap().into_iter().map(|foreign| foreign.entry).collect();
+    assert_eq!(found, ["d/floor/1", "d/m/1/2", "d/m/8", "d/m/x", "d/r/9"]);
+    for entry in &found {
+        assert!(remove_foreign(&store, "d", entry).unwrap(), "{entry}");
+        assert_eq!(value(&store, entry), None);
+    }
+    assert_eq!(foreign(&store, "d").unwrap(), []);
+    // What is sound stays.
+    for entry in names(&store, "d/").iter().map(String::as_str).chain(["d/m/1/00000000000000000099", "elsewhere"]) {
+        assert!(!remove_foreign(&store, "d", entry).unwrap(), "{entry}");
+    }
+    assert_eq!([8, 9].map(|number| member(subject, number).has_resumed()), [false, false]);
+}
+
+/// The rest of its sender's waits for it, visibly, until somebody takes it away; then nobody waits for ever.
+fn a_message_that_cannot_be_read_is_told_and_can_be_taken_away(subject: &impl Subject) {
+    let (anna, bert, carl, store) = (member(subject, 1), member(subject, 2), member(subject, 3), subject.client());
+    let [second, fourth] = [2, 4].map(|n| format!("d/m/1/{n:020}"));
+    put(&store, &second, b"\x01\x01\x07body");
+    anna.send(b"one").unwrap();
+    assert_eq!(anna.send(b"three").unwrap().sequence, 3);
+    let mut inbox = bert.inbox().unwrap();
+    let is_told = |error: Error, entry: &str| {
+        assert!(matches!(&error, Error::Damaged { entry: told, .. } if told == entry), "{error}");
+    };
+    is_told(inbox.next(&Deadline::now()).unwrap_err(), &second);
+    inbox.next(&Deadline::now()).unwrap().unwrap().acknowledge().unwrap();
+    // All others go on.
+    carl.send(b"hello").unwrap();
+    inbox.next(&Deadline::now()).unwrap().unwrap().acknowledge().unwrap();
+    assert!(inbox.next(&Deadline::now()).unwrap().is_none());
+    assert_eq!(foreign(&store, "d").unwrap()[0].entry, second);
+    assert!(remove_foreign(&store, "d", &second).unwrap() && !remove_foreign(&store, "d", &second).unwrap());
+    assert!(matches!(bert.message(1, 2), Err(Error::NoSuchMessage { why, .. }) if why.contains("taken away")));
+    let letter = inbox.next(&Deadline::now()).unwrap().expect("what waited for it");
+    assert_eq!((letter.sequence(), letter.body()), (3, &b"three"[..]));
+    letter.acknowledge().unwrap();
+    assert_eq!(drain(&carl), [(1, "one".to_owned()), (1, "three".to_owned())]);
+    assert_eq!(anna.prune().unwrap(), 3);
+
+    // As for one that somebody has deleted: who waits for it is told, and by whom it is done it is not asked.
+    anna.send(b"four").unwrap();
+    anna.send(b"five").unwrap();
+    store.commit(&[Op::delete(&store.key(&fourth).unwrap())]).unwrap();
+    is_told(inbox.next(&Deadline::now()).unwrap_err(), &fourth);
+    assert!(inbox.next(&Deadline::now()).unwrap().is_none());
+    assert!(remove_foreign(&store, "d", &fourth).unwrap());
+    assert_eq!(inbox.next(&Deadline::now()).unwrap().unwrap().body(), b"five");
+    // One that is the newest is deleted, so that its sender goes on counting from its own.
+    let last = format!("d/m/1/{:020}", u64::MAX);
+    put(&store, &last, b"");
+    assert_eq!(anna.send(b"six").unwrap().sequence, 6);
+    drop(anna);
+    assert!(matches!(member(subject, 1).send(b"seven"), Err(Error::Unacknowledged { .. })));
+    assert!(remove_foreign(&store, "d", &last).unwrap());
+    assert_eq!((value(&store, &last), member(subject, 1).send(b"seven").unwrap().sequence), (None, 7));
+}
+
+/// What it says all need. Made anew, it loses no message and gives no number twice.
+fn a_damaged_floor_is_told_to_all_and_made_anew(subject: &impl Subject) {
+    let (anna, bert, store) = (member(subject, 1), member(subject, 2), subject.client());
+    for body in [b"one", b"two"] {
+        anna.send(body).unwrap();
+    }
+    drain(&bert);
+    bert.send(b"other").unwrap();
+    assert_eq!(anna.prune().unwrap(), 2);
+    put(&store, "d/floor", b"\xff");
+    let is_told =
+        |error: Error| assert!(matches!(&error, Error::Damaged { entry, .. } if entry == "d/floor"), "{error}");
+    is_told(anna.prune().unwrap_err());
+    is_told(Member::join(&session(subject), "d", 3).unwrap_err());
+    assert!(remove_foreign(&store, "d", "d/floor").unwrap() && !remove_foreign(&store, "d", "d/floor").unwrap());
+    drop(anna);
+    let anna = member(subject, 1);
+    assert_eq!(anna.send(b"three").unwrap().sequence, 3);
+    assert_eq!(drain(&bert), [(1, "three".to_owned())]);
+    assert_eq!(drain(&anna), [(2, "other".to_owned())]);
+}
+
+/// Taken for no cursor at all, what its member has not acknowledged would be removed.
+fn what_a_cursor_says_that_cannot_be_read_is_nothing(subject: &impl Subject) {
+    let (anna, bert, store) = (member(subject, 1), member(subject, 2), subject.client());
+    anna.send(b"one").unwrap();
+    put(&store, "d/r/2", b"\xff");
+    assert_eq!(anna.prune().unwrap(), 0);
+    assert!(matches!(anna.wait_acknowledged(1, &Deadline::now()), Err(Error::NotAcknowledged { .. })));
+    assert!(!remove_foreign(&store, "d", "d/r/2").unwrap(), "its member writes it anew");
+    assert_eq!(drain(&bert), [(1, "one".to_owned())]);
+    assert_eq!((anna.prune().unwrap(), foreign(&store, "d").unwrap()), (1, vec![]));
+}
+
+/// What one inbox has acknowledged and is removed since, another one would wait for.
+fn what_was_acknowledged_by_another_inbox_and_removed_is_not_waited_for(subject: &impl Subject) {
+    let (anna, bert) = (member(subject, 1), member(subject, 2));
+    let mut idle = bert.inbox().unwrap();
+    anna.send(b"one").unwrap();
+    assert_eq!(drain(&bert).len(), 1);
+    assert_eq!(anna.prune().unwrap(), 1);
+    anna.send(b"two").unwrap();
+    assert_eq!(idle.next(&Deadline::now()).unwrap().expect("a message").body(), b"two");
 }
 
 /// A message whose sending ended in an error was delivered to all and removed. Its number is used up: another message under

@@ -432,6 +432,63 @@ fn b11_a_shutdown_whose_deadline_passes_cancels_the_rest() {
     });
 }
 
+/// It waited for its own end, for ever.
+#[test]
+fn b11_a_shutdown_from_inside_is_refused() {
+    guarded("a shutdown from inside", || {
+        let (executor, other) = (Arc::new(one_worker()), one_worker());
+        let refused = |executor: &Arc<Executor>, deadline: Deadline| {
+            let executor = Arc::clone(executor);
+            move || match executor.shut_down(&deadline) {
+                Err(Error::ShutDownInside { what }) => what,
+                other => panic!("{other:?}"),
+            }
+        };
+        let run = refused(&executor, Deadline::now());
+        let operation = Operation::new("a", move |_| {
+            // Another one's is no business of ours.
+            finish(&other);
+            Ok(run())
+        });
+        assert_eq!(executor.submit(operation).unwrap().join().unwrap(), "operation \"a\"");
+        let (tell, told) = channel();
+        let undo = refused(&executor, Deadline::never());
+        let operation = Operation::new("b", |_| Err::<(), _>("no".into())).rollback(move || Ok(tell.send(undo())?));
+        assert!(executor.submit(operation).unwrap().join().is_err());
+        assert_eq!(told.recv().unwrap(), "the rollback of \"b\"");
+        // As does what is dropped with a rollback that is not needed.
+        let (tell, told) = channel();
+        let dropped = refused(&executor, Deadline::never());
+        let left = AtTheEnd(move || tell.send(dropped()).unwrap());
+        let unneeded = move || {
+            let _left = &left;
+            Ok(())
+        };
+        executor.submit(Operation::new("c", |_| Ok(())).rollback(unneeded)).unwrap().join().unwrap();
+        assert_eq!(told.recv().unwrap(), "the drop of what an operation left");
+        executor.submit(Operation::new("d", |_| Ok(()))).unwrap().join().unwrap();
+        finish(&executor);
+    });
+}
+
+/// The operation that drops it is told to stop, and waits for nobody.
+#[test]
+fn b11_an_executor_may_be_dropped_by_its_own_operation() {
+    guarded("a drop from inside", || {
+        let executor = one_worker();
+        let (give, given) = channel::<Executor>();
+        let (tell, told) = channel();
+        let operation = Operation::new("a", move |stop: &Cancel| {
+            drop(given.recv()?);
+            Ok(tell.send(stop.is_cancelled())?)
+        });
+        let handle = executor.submit(operation).unwrap();
+        give.send(executor).unwrap();
+        assert!(told.recv().unwrap());
+        assert!(matches!(handle.join(), Err(Error::OperationCancelled { .. })));
+    });
+}
+
 #[test]
 fn b11_a_dropped_executor_leaves_nobody_waiting() {
     guarded("a drop", || {

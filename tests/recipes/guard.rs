@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, Session};
 use slotguard::conformance::Subject;
+use slotguard::recipe::guard::MOST_EARLIER;
 use slotguard::recipe::{self, Error, Guarded};
 use slotguard::{Deadline, ErrorKind, Token, Version, fnv1a64};
+
+use crate::member::names;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -116,6 +119,50 @@ fn what_was_announced_before_outlives_an_intent_that_is_taken_back(subject: &imp
     assert_eq!(guarded.read().unwrap().intent, None);
 }
 
+/// A dies with an intent, and so does B, which has announced its own and not settled the first: A's statement, which was
+/// still on its way when B looked, would be a change that nobody is ever told of.
+fn of_several_who_die_one_after_the_other_no_intent_is_lost(subject: &impl Subject) {
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    guarded.enter(&Deadline::now()).unwrap().commit(b"old").unwrap();
+    let mut intents = Vec::new();
+    for new in [b"one", b"two", b"six"] {
+        let mut turn = guarded.enter(&Deadline::now()).unwrap();
+        // Twice in one turn is one intent.
+        turn.intend(b"first thought").unwrap();
+        intents.insert(0, turn.intend(new).unwrap());
+        assert_eq!(turn.unsettled(), intents[1..]);
+    }
+    let other = Guarded::new(&join(subject), "rows/7").unwrap();
+    let state = other.read().unwrap();
+    assert_eq!((state.intent, state.earlier), (Some(intents[0]), vec![intents[2], intents[1]]));
+    // Who takes its own back leaves all of them.
+    let mut turn = other.enter(&Deadline::now()).unwrap();
+    assert_eq!((turn.abandoned(), turn.unsettled()), (Some(intents[0]), intents.clone()));
+    turn.intend(b"new").unwrap();
+    turn.withdraw().unwrap();
+    let turn = guarded.enter(&Deadline::now()).unwrap();
+    assert_eq!(turn.unsettled(), intents);
+    assert_eq!(turn.commit(b"one").unwrap(), Version(2));
+    assert_eq!(guarded.enter(&Deadline::now()).unwrap().unsettled(), []);
+    assert_eq!(names(&subject.client(), "rows/7"), ["rows/7"], "nothing is left of them");
+}
+
+fn more_intents_than_can_be_kept_are_refused_until_they_are_settled(subject: &impl Subject) {
+    let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
+    for _ in 0..=MOST_EARLIER {
+        guarded.enter(&Deadline::now()).unwrap().intend(b"new").unwrap();
+    }
+    let before = guarded.read().unwrap();
+    let mut turn = guarded.enter(&Deadline::now()).unwrap();
+    let tokens: Vec<_> = turn.unsettled().iter().map(|intent| intent.token).collect();
+    let error = turn.intend(b"new").unwrap_err();
+    assert!(matches!(&error, Error::TooManyIntents { tokens: named, .. } if *named == tokens), "{error}");
+    assert!(error.to_string().starts_with("\"rows/7\" has 17 unsettled intents"), "{error}");
+    assert_eq!(guarded.read().unwrap(), before);
+    turn.commit(b"new").unwrap();
+    guarded.enter(&Deadline::now()).unwrap().intend(b"newer").unwrap();
+}
+
 /// Refused after the row has been written, it could never be told, by no turn.
 fn what_is_too_large_is_refused_before_it_is_written<S: Subject>(subject: &S) {
     let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
@@ -188,6 +235,8 @@ crate::on_every_backend! {
     a_commit_of_what_was_there_before_counts,
     what_was_not_written_is_taken_back,
     what_was_announced_before_outlives_an_intent_that_is_taken_back,
+    of_several_who_die_one_after_the_other_no_intent_is_lost,
+    more_intents_than_can_be_kept_are_refused_until_they_are_settled,
     what_is_too_large_is_refused_before_it_is_written,
     an_intent_that_was_neither_committed_nor_withdrawn_is_found_until_it_is_settled,
     a_late_turn_changes_nothing,

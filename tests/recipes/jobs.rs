@@ -14,6 +14,7 @@ use slotguard::recipe::{self, Error};
 use slotguard::{Deadline, Segment};
 
 use crate::alone::{answer_questions, with_peers};
+use crate::delivery::frail::Frail;
 use crate::on_every_backend;
 
 on_every_backend! {
@@ -33,9 +34,10 @@ on_every_backend! {
     b11_who_waits_for_a_job_is_told_its_end,
     b11_a_waiting_job_can_be_cancelled,
     b11_what_depends_on_a_cancelled_job_is_put_aside_with_it,
+    b11_who_forgets_the_dead_forgets_no_namesake_that_died_since,
     b11_a_full_queue_of_jobs_refuses,
     a_claim_that_is_dropped_is_given_back,
-    a_job_of_another_build_is_refused,
+    what_is_no_job_of_ours_stops_only_what_depends_on_it,
     a_worker_whose_session_is_over_takes_nothing,
     a_worker_that_waits_is_told_that_its_session_is_over,
 }
@@ -396,12 +398,42 @@ fn a_claim_that_is_dropped_is_given_back(subject: &impl Subject) {
     assert_eq!(second.try_take().unwrap().unwrap().attempt(), 2);
 }
 
-fn a_job_of_another_build_is_refused(subject: &impl Subject) {
-    let store = subject.client();
-    store.commit(&[Op::put(&store.key("work/job/a").unwrap(), b"{priority: 1}")]).unwrap();
-    let error = worker(subject).try_take().unwrap_err();
-    assert!(error.to_string().contains("{priority: 1}"), "{error}");
-    assert_eq!(value(&store, "work/job/a").unwrap(), b"{priority: 1}");
+/// One such entry once stopped the whole queue: every call answered an error.
+fn what_is_no_job_of_ours_stops_only_what_depends_on_it(subject: &impl Subject) {
+    let (queue, worker, store) = (jobs(subject), worker(subject), subject.client());
+    for id in ["a", "b"] {
+        queue.submit(&Job::new(id, b"").priority(Priority::High)).unwrap();
+    }
+    queue.submit(&Job::new("after-a", b"").after("a").priority(Priority::Critical)).unwrap();
+    // Somebody writes over one, beside others, and into a queue of a longer name.
+    let put = |name: &str, bytes: &[u8]| {
+        store.commit(&[Op::put(&store.key(name).unwrap(), bytes)]).unwrap();
+    };
+    put("work/job/a", b"{priority: 1}");
+    put("work/job/no id", b"2 0 3 \n");
+    Jobs::new(&Arc::new(subject.client()), "work/job").submit(&Job::new("other", b"")).unwrap();
+    assert_eq!(worker.try_take().unwrap().unwrap().id(), "b");
+    let taken = worker.try_take().unwrap().unwrap();
+    assert_eq!((taken.id(), taken.attempt()), ("b", 2), "what depends on it waits still");
+    assert!(taken.complete(b"", &[]).unwrap());
+    assert!(worker.try_take().unwrap().is_none());
+    let status = queue.status().unwrap();
+    let listed = [("a", "{priority: 1}"), ("no id", "2 0 3 \n")].map(|(id, found)| (id.to_owned(), found.to_owned()));
+    assert_eq!((status.unreadable, status.waiting, status.done), (listed.to_vec(), 1, 1));
+    assert_eq!(value(&store, "work/job/a").unwrap(), b"{priority: 1}", "nothing was changed");
+    let error = queue.submit(&Job::new("a", b"")).unwrap_err();
+    assert!(matches!(&error, Error::IdTwice { state, .. } if state.contains("none of ours")), "{error}");
+    // Somebody looks into it, keeps a copy, and deletes it.
+    for (id, bytes) in [("a", &b"{priority: 1}"[..]), ("no id", b"2 0 3 \n")] {
+        assert!(queue.cancel(id).unwrap());
+        let dead = queue.dead(id).unwrap().unwrap();
+        assert_eq!((&dead.why[..], &dead.payload[..]), ("no program of ours wrote it", bytes));
+        assert!(queue.forget(id).unwrap());
+    }
+    assert_eq!(queue.dead("after-a").unwrap().unwrap().why, "\"a\", which it depends on, is dead");
+    assert_eq!(queue.status().unwrap().unreadable, []);
+    queue.submit(&Job::new("a", b"")).unwrap();
+    assert_eq!(worker.try_take().unwrap().unwrap().id(), "a");
 }
 
 fn a_worker_whose_session_is_over_takes_nothing(subject: &impl Subject) {
@@ -436,6 +468,24 @@ fn b11_what_depends_on_a_cancelled_job_is_put_aside_with_it(subject: &impl Subje
     assert!(queue.cancel("a").unwrap());
     assert!(matches!(queue.wait("c", &Deadline::never()).unwrap(), Some(Ended::Dead(_))));
     assert_eq!((queue.status().unwrap().waiting, queue.status().unwrap().dead), (0, 3));
+}
+
+/// Between the look and the deletion somebody else has forgotten it, and another job of its id has died: that one may have
+/// dependants which nobody has put aside.
+fn b11_who_forgets_the_dead_forgets_no_namesake_that_died_since(subject: &impl Subject) {
+    let (way, others, worker) = (Frail::new(subject.client()), jobs(subject), worker(subject));
+    let slow = Jobs::new(&way, "work");
+    slow.submit(&Job::new("a", b"first")).unwrap();
+    assert!(slow.cancel("a").unwrap());
+    let queue = jobs(subject);
+    way.before_next_commit(move |_| {
+        assert!(others.forget("a").unwrap());
+        others.submit(&Job::new("a", b"second")).unwrap();
+        others.submit(&Job::new("b", b"").after("a")).unwrap();
+        worker.try_take().unwrap().unwrap().bury("no disk").unwrap();
+    });
+    assert!(slow.forget("a").unwrap());
+    assert_eq!(queue.dead("b").unwrap().unwrap().why, "\"a\", which it depends on, is dead");
 }
 
 /// The payload fits beside the job's line, and the reason does not fit beside the payload. A job that cannot be put aside

@@ -213,6 +213,15 @@ impl<T> Causal<T> {
         all.into_values().filter_map(cut).collect()
     }
 
+    /// What the clock counts has been dealt with elsewhere; answers what had waited for that alone.
+    pub(super) fn pass(&mut self, clock: &VectorClock) -> Vec<Message<T>> {
+        for (member, count) in clock.iter().filter(|(member, _)| self.members.contains(member)) {
+            self.delivered.set(member, self.delivered.get(member).max(count));
+        }
+        self.waiting.retain(|(sender, sequence), _| *sequence > self.delivered.get(*sender));
+        self.release()
+    }
+
     fn check(&self, message: &Message<T>) -> Result<()> {
         let sender = message.sender;
         if !self.members.contains(&sender) {

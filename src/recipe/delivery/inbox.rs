@@ -1,14 +1,15 @@
 //! Receiving: what is sent to a member, in causal order, until it has acknowledged it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use super::causal::{Causal, Message, Received};
-use super::letter::Name;
-use super::member::{Member, Sent, read_message};
+use super::letter::{Name, damaged, read_message};
+use super::member::{Member, Sent};
 use crate::Outcome;
 use crate::backend::{Backend, Event, Op, Watch};
 use crate::clock::{Deadline, Revision, VectorClock};
+use crate::mutant::planted;
 use crate::recipe::{Error, Result};
 
 /// What is sent to a member and not acknowledged, in causal order.
@@ -18,8 +19,11 @@ pub struct Inbox<'m, B: Backend> {
     member: &'m Member<B>,
     watch: B::Watch<'m>,
     /// What the watch has told and has to wait. As many as senders may have under way: their bounds are its.
-    causal: Causal<Vec<u8>>,
-    ready: VecDeque<Message<Vec<u8>>>,
+    causal: Causal<Option<Vec<u8>>>,
+    /// Without a body: it was taken away.
+    ready: VecDeque<Message<Option<Vec<u8>>>>,
+    /// The messages that have been told to be damaged or missing.
+    told: BTreeSet<(u32, u64)>,
     /// Something has happened to our presence; look before waiting on.
     uncertain: bool,
 }
@@ -38,23 +42,31 @@ impl<'m, B: Backend> Inbox<'m, B> {
         let mut causal = Causal::resume(senders, known, usize::MAX)?;
         // Our own messages do not come by here, so nothing is to wait for them.
         causal.remove(member.number)?;
-        Ok(Self { member, watch, causal, ready: VecDeque::new(), uncertain: false })
+        let (ready, told, uncertain) = (VecDeque::new(), BTreeSet::new(), false);
+        Ok(Self { member, watch, causal, ready, told, uncertain })
     }
 
     /// The oldest message that has not been acknowledged; waits for it until the deadline, and answers `None` then. The same
     /// message comes again until it is acknowledged.
     ///
     /// # Errors
-    /// [`Error::MemberLost`]; [`Error::Damaged`]; the store's, among them [`Cancelled`](crate::Error::Cancelled). The inbox can be
-    /// asked again.
+    /// [`Error::MemberLost`]; [`Error::Damaged`] tells once of a message that cannot be read or is missing: what it caused, and
+    /// the rest of its sender's, waits until it is restored or [taken away](super::remove_foreign), all else goes on; the
+    /// store's, among them [`Cancelled`](crate::Error::Cancelled). The inbox can be asked again.
     pub fn next(&mut self, deadline: &Deadline) -> Result<Option<Letter<'_, 'm, B>>> {
         loop {
             // What was acknowledged through another inbox of the same member.
             let known = self.member.clock();
             while self.ready.pop_front_if(|message| message.sequence() <= known.get(message.sender)).is_some() {}
-            if let Some(message) = self.ready.front() {
-                let message = message.clone();
-                return Ok(Some(Letter { inbox: self, message }));
+            if let Some(Message { sender, clock, body }) = self.ready.front().cloned() {
+                let Some(body) = body else {
+                    match self.member.act(Some((sender, clock.get(sender))), None, &[]) {
+                        Ok((Outcome::Committed(_), _)) | Err(Error::AlreadyAcknowledged { .. }) => continue,
+                        Ok((Outcome::Conflict, _)) => return Err(self.member.cursor_is_gone()),
+                        Err(error) => return Err(error),
+                    }
+                };
+                return Ok(Some(Letter { inbox: self, message: Message { sender, clock, body } }));
             }
             if !self.hear(deadline)? {
                 return Ok(None);
@@ -70,12 +82,17 @@ impl<'m, B: Backend> Inbox<'m, B> {
             self.uncertain = false;
         }
         let (mut heard, mut failed, mut uncertain) = (Vec::new(), None, false);
+        let told = &mut self.told;
         let more = self.watch.next(deadline, &mut |event| match event {
             Event::Put { key, value, .. } => match member.hear(key, value) {
                 Ok(Heard::Message(message)) => heard.push(message),
                 Ok(Heard::OurPresence) => uncertain = true,
                 Ok(Heard::Nothing) => {}
-                Err(error) => failed = Some(error),
+                Err((message, error)) => {
+                    if told.insert(message) {
+                        failed = Some(error);
+                    }
+                }
             },
             Event::Delete { key } => uncertain |= key == member.presence(),
             Event::Resync => uncertain = true,
@@ -93,24 +110,41 @@ impl<'m, B: Backend> Inbox<'m, B> {
                 Err(error) => failed = Some(error),
             }
         }
+        if self.causal.waiting() > 0 && !planted("delivery: wait for what another inbox had") {
+            self.ready.extend(self.causal.pass(&member.clock()));
+        }
+        // A batch brings all there is: what waits still waits for what is not there, or cannot be read.
+        for gap in self.causal.missing() {
+            if self.told.insert((gap.sender, gap.from)) {
+                let name = member.names.of(Name::Message(gap.sender, gap.from));
+                failed.get_or_insert(damaged(&name, "it is missing, and others wait for it"));
+            }
+        }
         failed.map_or(Ok(more.is_some()), Err)
     }
 }
 
 /// What an entry that was put says to us.
 enum Heard {
-    Message(Message<Vec<u8>>),
+    Message(Message<Option<Vec<u8>>>),
     OurPresence,
     Nothing,
 }
 
 impl<B: Backend> Member<B> {
-    fn hear(&self, key: &B::Key, value: &[u8]) -> Result<Heard> {
-        Ok(match self.names.parse(key.as_ref())? {
-            Name::Message(sender, sequence) if sender != self.number => {
-                Heard::Message(read_message(key.as_ref(), sender, sequence, value)?)
+    fn cursor_is_gone(&self) -> Error {
+        let entry = self.names.of(Name::Cursor(self.number));
+        Error::Damaged { entry, what: "it is gone while its member is present; drop that and join again".to_owned() }
+    }
+
+    /// The error names the message as well.
+    fn hear(&self, key: &B::Key, value: &[u8]) -> Result<Heard, ((u32, u64), Error)> {
+        Ok(match self.names.parse(key.as_ref()) {
+            Ok(Name::Message(sender, sequence)) if sender != self.number => {
+                let read = read_message(key.as_ref(), sender, sequence, value);
+                Heard::Message(read.map_err(|error| ((sender, sequence), error))?)
             }
-            Name::Presence(number) if number == self.number => Heard::OurPresence,
+            Ok(Name::Presence(number)) if number == self.number => Heard::OurPresence,
             _ => Heard::Nothing,
         })
     }
@@ -144,10 +178,7 @@ impl<B: Backend> Letter<'_, '_, B> {
     pub fn acknowledge(self) -> Result<Revision> {
         match self.commit(&[])? {
             Outcome::Committed(revision) => Ok(revision),
-            Outcome::Conflict => Err(Error::Damaged {
-                entry: self.inbox.member.names.of(Name::Cursor(self.inbox.member.number)),
-                what: "it is gone while its member is present".to_owned(),
-            }),
+            Outcome::Conflict => Err(self.inbox.member.cursor_is_gone()),
         }
     }
 

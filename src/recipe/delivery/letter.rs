@@ -1,5 +1,6 @@
 //! How clocks and messages lie in values, and under which names.
 
+use super::causal::Message;
 use crate::clock::VectorClock;
 use crate::recipe::{Error, Result};
 
@@ -104,8 +105,23 @@ fn read_number(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// In place of a message that was taken away: a clock that counts nothing, which none has.
+pub(super) const REMOVED: &[u8] = b"\x00";
+
+/// The message in an entry's value; without a body if it was taken away.
+pub(super) fn read_message(name: &str, sender: u32, sequence: u64, value: &[u8]) -> Result<Message<Option<Vec<u8>>>> {
+    if value == REMOVED {
+        return Ok(Message { sender, clock: [(sender, sequence)].into_iter().collect(), body: None });
+    }
+    let (clock, body) = read_clock(name, value)?;
+    if clock.get(sender) != sequence {
+        return Err(damaged(name, "its clock counts another message"));
+    }
+    Ok(Message { sender, clock, body: Some(body.to_vec()) })
+}
+
 pub(super) fn damaged(name: &str, what: &str) -> Error {
-    Error::Damaged { entry: name.to_owned(), what: what.to_owned() }
+    Error::Damaged { entry: name.to_owned(), what: format!("{what} (delivery::remove_foreign takes it away)") }
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::letter::{Name, Names, read_clock};
+use super::foreign::Foreign;
+use super::letter::{Name, Names, damaged, read_clock, read_message};
 use crate::backend::{Backend, Meta, When};
 use crate::clock::{Revision, VectorClock};
-use crate::recipe::Result;
+use crate::mutant::planted;
+use crate::recipe::{Error, Result};
 
 /// What one `range` has shown.
 pub(super) struct Look {
@@ -14,12 +16,14 @@ pub(super) struct Look {
     pub floor: VectorClock,
     /// How the entry is that says so.
     pub floor_is: When,
-    /// What each member has acknowledged.
+    /// What each member has acknowledged; nothing, where that cannot be read.
     pub cursors: BTreeMap<u32, (VectorClock, Meta)>,
     /// The members with a session.
     pub present: BTreeSet<u32>,
     /// The messages that are kept.
     pub messages: BTreeSet<(u32, u64)>,
+    /// What is none of ours, or not as we left it, and when it was put.
+    pub foreign: Vec<(Foreign, Revision)>,
     /// The moment.
     pub at: Revision,
 }
@@ -34,41 +38,60 @@ pub struct Behind {
 }
 
 impl Look {
+    /// # Errors
+    /// [`Error::Damaged`] if the floor is; the store's.
     pub fn take<B: Backend>(store: &B, names: &Names) -> Result<Self> {
+        let look = Self::survey(store, names)?;
+        look.damage(&names.of(Name::Floor)).map_or(Ok(look), Err)
+    }
+
+    /// The same whatever is damaged.
+    pub fn survey<B: Backend>(store: &B, names: &Names) -> Result<Self> {
         let mut look = Self {
             floor: VectorClock::new(),
             floor_is: When::Absent,
             cursors: BTreeMap::new(),
             present: BTreeSet::new(),
             messages: BTreeSet::new(),
+            foreign: Vec::new(),
             at: Revision(0),
         };
-        let mut damage = None;
         look.at = store.range(&names.prefix(), &mut |key, value, meta| {
-            if let Err(error) = look.add(names, key.as_ref(), value, meta) {
-                damage.get_or_insert(error);
+            if let Err(Error::Damaged { entry, what }) = look.add(names, key.as_ref(), value, meta) {
+                look.foreign.push((Foreign { entry, what }, meta.modified));
             }
         })?;
-        match damage {
-            Some(damage) => Err(damage),
-            None => Ok(look),
-        }
+        Ok(look)
+    }
+
+    /// What is wrong with this entry.
+    pub fn damage(&self, entry: &str) -> Option<Error> {
+        let (found, _) = self.foreign.iter().find(|(foreign, _)| foreign.entry == entry)?;
+        Some(Error::Damaged { entry: found.entry.clone(), what: found.what.clone() })
     }
 
     fn add(&mut self, names: &Names, name: &str, value: &[u8], meta: Meta) -> Result<()> {
         match names.parse(name)? {
             Name::Floor => {
-                self.floor = read_clock(name, value)?.0;
                 self.floor_is = When::ModifiedAt(meta.modified);
+                self.floor = read_clock(name, value)?.0;
             }
             Name::Cursor(member) => {
-                self.cursors.insert(member, (read_clock(name, value)?.0, meta));
+                let clock = read_clock(name, value).map(|(clock, _)| clock);
+                if clock.is_ok() || !planted("delivery: a cursor that cannot be read is none") {
+                    self.cursors.insert(member, (clock.as_ref().cloned().unwrap_or_default(), meta));
+                }
+                clock?;
             }
             Name::Presence(member) => {
+                if meta.lease.is_none() {
+                    return Err(damaged(name, "it lives by no session"));
+                }
                 self.present.insert(member);
             }
             Name::Message(sender, sequence) => {
                 self.messages.insert((sender, sequence));
+                read_message(name, sender, sequence, value)?;
             }
         }
         Ok(())

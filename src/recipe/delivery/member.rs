@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::causal::Message;
 use super::inbox::Inbox;
-use super::letter::{Name, Names, damaged, read_clock, write_clock};
+use super::letter::{Name, Names, read_message, write_clock};
 use super::look::Look;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch, When};
@@ -63,7 +63,8 @@ impl<B: Backend> Member<B> {
     /// Who was a member under that number and was not dropped goes on where it was; else one is sent what is sent from now on.
     ///
     /// # Errors
-    /// [`Error::MemberTaken`] if the number belongs to a live session; [`Error::NoRoom`]; [`Error::Damaged`]; the store's.
+    /// [`Error::MemberTaken`] if the number belongs to a live session; [`Error::NoRoom`]; [`Error::Damaged`] if an entry of
+    /// this number, or the floor, is; the store's.
     pub fn join_with(session: &Arc<Session<B>>, name: &str, number: u32, most: u64) -> Result<Self> {
         if most == 0 {
             return Err(Error::NoRoom);
@@ -78,6 +79,9 @@ impl<B: Backend> Member<B> {
         let owner = Owner::me().to_bytes();
         loop {
             let look = Look::take(&**store, &names)?;
+            if let Some(damage) = [&cursor, &presence].into_iter().find_map(|own| look.damage(own.as_ref())) {
+                return Err(damage);
+            }
             let present = Op::put_leased(&presence, &owner, session.lease()).if_absent();
             let resumed = look.cursors.get(&number);
             let from_nothing = planted("delivery: a late joiner begins at nothing");
@@ -186,7 +190,9 @@ impl<B: Backend> Member<B> {
         let (name, mut value) = (self.names.of(Name::Message(sender, sequence)), Vec::new());
         let store = self.session.store();
         if store.read(&store.key(&name)?, &mut value)?.0.is_some() {
-            return read_message(&name, sender, sequence, &value);
+            let Message { clock, body, .. } = read_message(&name, sender, sequence, &value)?;
+            let body = body.ok_or(Error::NoSuchMessage { sender, sequence, why: "it was damaged, and taken away" })?;
+            return Ok(Message { sender, clock, body });
         }
         let was = sequence > 0 && sequence <= self.look()?.sent().get(sender);
         let why = if was { "all members have acknowledged it, and it was removed" } else { NOT_SENT };
@@ -202,26 +208,20 @@ impl<B: Backend> Member<B> {
         self.send(&self.message(self.number, sequence)?.body)
     }
 
-    /// All messages that are kept, in the order in which they were sent.
+    /// All messages that are kept, in the order in which they were sent. What cannot be read is told by
+    /// [`foreign`](super::foreign()).
     ///
     /// # Errors
-    /// [`Error::Damaged`]; the store's.
+    /// The store's.
     pub fn history(&self) -> Result<Vec<Message<Vec<u8>>>> {
-        let (mut kept, mut damage) = (Vec::new(), None);
+        let mut kept = Vec::new();
         self.session.store().range(&self.names.letters(), &mut |key, value, meta| {
-            let name = key.as_ref();
-            match self.names.parse(name) {
-                Ok(Name::Message(sender, sequence)) => match read_message(name, sender, sequence, value) {
-                    Ok(message) => kept.push((meta.created, message)),
-                    Err(error) => damage = Some(error),
-                },
-                Ok(_) => {}
-                Err(error) => damage = Some(error),
+            if let Ok(Name::Message(sender, sequence)) = self.names.parse(key.as_ref())
+                && let Ok(Message { clock, body: Some(body), .. }) = read_message(key.as_ref(), sender, sequence, value)
+            {
+                kept.push((meta.created, Message { sender, clock, body }));
             }
         })?;
-        if let Some(damage) = damage {
-            return Err(damage);
-        }
         kept.sort_unstable_by_key(|(created, _)| *created);
         Ok(kept.into_iter().map(|(_, message)| message).collect())
     }
@@ -317,7 +317,7 @@ impl<B: Backend> Member<B> {
             } else {
                 all.extend(ops);
             }
-            state.unsure = true;
+            state.unsure = !planted("delivery: believe that nothing took place");
             let outcome = store.commit(&all)?;
             state.unsure = false;
             if let Outcome::Committed(_) = outcome {
@@ -372,14 +372,15 @@ impl<B: Backend> Member<B> {
                 let Some((_, meta)) = look.cursors.get(&each.member) else { continue };
                 let cursor = store.key(&self.names.of(Name::Cursor(each.member)))?;
                 let presence = store.key(&self.names.of(Name::Presence(each.member)))?;
-                let ops = [Op::delete(&cursor).if_modified_at(meta.modified), Op::check(&presence, When::Absent)];
+                let gone = if planted("delivery: drop the living") { When::Always } else { When::Absent };
+                let ops = [Op::delete(&cursor).if_modified_at(meta.modified), Op::check(&presence, gone)];
                 // Whether its session lives is decided here, and not by what the look has shown.
                 dropped |= store.commit(&ops)? != Outcome::Conflict;
             }
             // Who was behind may have caught up in between, so that there is more to remove.
             let acknowledged = look.acknowledged().get(self.number);
             let more = look.messages.range((self.number, 0)..=(self.number, acknowledged)).next().is_some();
-            if !dropped && !more {
+            if !dropped && (!more || planted("delivery: overlook who has caught up")) {
                 behind.sort_unstable_by_key(|behind| (behind.acknowledged, behind.member));
                 return Err(Error::Unacknowledged { sender: self.number, most: self.most, behind });
             }
@@ -405,15 +406,6 @@ impl<B: Backend> Member<B> {
 }
 
 const NOT_SENT: &str = "it has not been sent yet";
-
-/// The message in an entry's value.
-pub(super) fn read_message(name: &str, sender: u32, sequence: u64, value: &[u8]) -> Result<Message<Vec<u8>>> {
-    let (clock, body) = read_clock(name, value)?;
-    if clock.get(sender) != sequence {
-        return Err(damaged(name, "its clock counts another message"));
-    }
-    Ok(Message { sender, clock, body: body.to_vec() })
-}
 
 impl<B: Backend> Drop for Member<B> {
     fn drop(&mut self) {

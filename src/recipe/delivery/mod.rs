@@ -30,7 +30,7 @@
 //! | entry | value | lives |
 //! |---|---|---|
 //! | `name/m/<member>` | the [`Owner`](crate::recipe::Owner) that is the member | as long as its session |
-//! | `name/m/<sender>/<sequence>` | the message: its clock, then its body | until all members have acknowledged it and somebody makes room |
+//! | `name/m/<sender>/<sequence>` | the message: its clock, then its body; one byte 0 where it was taken away | until all members have acknowledged it and somebody makes room |
 //! | `name/r/<member>` | the member's **cursor**: how many messages of each sender it has acknowledged, and sent itself | until it leaves, or is dropped |
 //! | `name/floor` | up to which message of each sender messages have been removed | for ever |
 //!
@@ -54,17 +54,25 @@
 //!   cursors go, and who comes back joins anew ([`Member::has_resumed`] says so). Only the living can hold a sender up, and its
 //!   error names them.
 //!
+//! # What somebody else has written
+//! Entries under `name` that are none of a delivery's, or make no sense, stop nobody but whom they belong to: a message that
+//! cannot be read keeps what it caused and the rest of its sender's, and every inbox tells of it; a cursor counts as one of
+//! a member that has acknowledged nothing, and only that member cannot join; only `name/floor` all need. [`foreign()`] lists
+//! them, and [`remove_foreign`] takes one away.
+//!
 //! # When a process dies
 //! Its session ends, and with it its presence; its messages and its cursor stay. Whoever was waiting for its acknowledgement
 //! is told by the watch that its presence has gone.
 
 mod causal;
+mod foreign;
 mod inbox;
 mod letter;
 mod look;
 mod member;
 
 pub use self::causal::{Causal, Gap, Left, Message, Received};
+pub use self::foreign::{Foreign, foreign, remove_foreign};
 pub use self::inbox::{Inbox, Letter};
 pub use self::look::Behind;
 pub use self::member::{DEFAULT_BOUND, Member, Sent};

@@ -171,7 +171,11 @@ impl Executor {
     /// Takes nothing more, and waits until all that was submitted has ended and been rolled back. At the deadline it
     /// cancels the rest and answers `false`; operations that do not stop may still run then.
     ///
+    /// An operation or rollback that waits for another thread's call of this waits for itself.
+    ///
     /// # Errors
+    /// [`Error::ShutDownInside`], whatever the deadline, from inside one of its operations or rollbacks, or from the drop of
+    /// what these leave; dropping the executor is allowed there. Nothing is shut down then.
     /// [`Cancelled`](crate::Error::Cancelled) if the deadline's switch was thrown; nothing is cancelled then.
     /// [`Error::ForkedExecutor`].
     pub fn shut_down(&self, deadline: &Deadline) -> Result<bool> {

@@ -1,5 +1,6 @@
 //! The threads: workers, asleep on one word while there is nothing to do, and one that looks at the clock.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,11 @@ use crate::error::Error as StoreError;
 use crate::mutant::planted;
 use crate::recipe::error::said;
 use crate::recipe::{Error, Failure, Result};
+
+thread_local! {
+    /// Whose code of a program's runs on this thread: pools, by their address, and what it belongs to.
+    static INSIDE: RefCell<Vec<(usize, String)>> = const { RefCell::new(Vec::new()) };
+}
 
 pub(super) struct Pool {
     table: Mutex<Table>,
@@ -63,7 +69,7 @@ impl Pool {
         drop(table);
         for one in aside {
             // A program's value that panics when it is dropped has reported that, and takes no thread with it.
-            let _ = catch_unwind(AssertUnwindSafe(|| one.settle()));
+            let _ = self.contained("the drop of what an operation left", || one.settle());
         }
         self.lock().settling -= 1;
         self.ring();
@@ -73,6 +79,26 @@ impl Pool {
     /// Whether this is the process with the threads, and not a child that was forked from it.
     pub fn is_here(&self) -> bool {
         self.home == process::id()
+    }
+
+    /// Runs what is the program's, which cannot wait for the pool's end.
+    fn contained<R>(&self, what: impl Into<String>, run: impl FnOnce() -> R) -> thread::Result<R> {
+        INSIDE.with_borrow_mut(|inside| inside.push((self.address(), what.into())));
+        let how = catch_unwind(AssertUnwindSafe(run));
+        INSIDE.with_borrow_mut(Vec::pop);
+        how
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn check_outside(&self) -> Result<()> {
+        let inside = INSIDE.with_borrow(|inside| inside.iter().find(|(pool, _)| *pool == self.address()).cloned());
+        match inside.filter(|_| !planted("executor: a shutdown waits for its caller")) {
+            Some((_, what)) => Err(Error::ShutDownInside { what }),
+            None => Ok(()),
+        }
     }
 
     fn check_here(&self) -> Result<()> {
@@ -116,6 +142,7 @@ impl Pool {
 
     pub fn shut_down(self: &Arc<Self>, deadline: &Deadline) -> Result<bool> {
         self.check_here()?;
+        self.check_outside()?;
         self.close();
         let _registration = deadline.cancel().map(|cancel| {
             let pool = Arc::clone(self);
@@ -188,7 +215,7 @@ impl Pool {
                     if has_alarm {
                         self.clock.notify_all();
                     }
-                    let how = match catch_unwind(AssertUnwindSafe(|| run(&stop))) {
+                    let how = match self.contained(format!("operation {id:?}"), || run(&stop)) {
                         Ok(Ok(value)) => Ok(value),
                         Ok(Err(failure)) => Err(Broke::Failed(failure)),
                         Err(panic) => Err(Broke::Panicked(said(&*panic))),
@@ -199,7 +226,7 @@ impl Pool {
                         Left::Nothing => {}
                         Left::Undo(undo) => self.undo(undo),
                         Left::UndoThenTell(rollback, teller, broke) => {
-                            let undone = roll_back(rollback);
+                            let undone = self.roll_back(&id, rollback);
                             self.change(|table| table.failed(&id, teller, broke, Some(undone)));
                         }
                     }
@@ -214,9 +241,21 @@ impl Pool {
     }
 
     fn undo(&self, undo: Undo) {
-        let how = roll_back(undo.rollback);
+        let how = self.roll_back(&undo.id, undo.rollback);
         self.lock().rolled_back(&undo.id, undo.serial, &how);
         self.ring();
+    }
+
+    /// Runs a rollback; a panic is a failure that says what the panic said.
+    fn roll_back(&self, id: &str, mut rollback: Rollback) -> Result<(), Failure> {
+        // Dropped in there as well: what it holds is the program's.
+        let run = move || {
+            if planted("executor: roll back twice") {
+                let _ = rollback();
+            }
+            rollback()
+        };
+        self.contained(format!("the rollback of {id:?}"), run).unwrap_or_else(|panic| Err(said(&*panic).into()))
     }
 
     /// The life of the thread that looks at the clock.
@@ -236,16 +275,4 @@ impl Pool {
             };
         }
     }
-}
-
-/// Runs a rollback; a panic is a failure that says what the panic said.
-fn roll_back(mut rollback: Rollback) -> Result<(), Failure> {
-    // Dropped in there as well: what it holds is the program's.
-    let run = AssertUnwindSafe(move || {
-        if planted("executor: roll back twice") {
-            let _ = rollback();
-        }
-        rollback()
-    });
-    catch_unwind(run).unwrap_or_else(|panic| Err(said(&*panic).into()))
 }

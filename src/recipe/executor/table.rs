@@ -245,7 +245,7 @@ impl Table {
             record.undone = Some(Undone::Due);
             self.status.undoing += 1;
         }
-        let stuck = if grace.is_zero() {
+        let stuck = if grace.is_zero() || planted("executor: roll back beside the operation") {
             self.due.extend(undo);
             Stuck { undo: None, alarm: None }
         } else {
@@ -383,7 +383,9 @@ impl Table {
         let waits = |record: &&mut Record| matches!(record.state, State::Waiting { .. });
         let Some(record) = self.operations.get_mut(id).filter(waits) else { return false };
         let State::Waiting { task, .. } = std::mem::replace(&mut record.state, State::Undoing) else { return false };
-        self.ready.remove(&place(&task, record.serial));
+        if !planted("executor: who was cancelled keeps its place") {
+            self.ready.remove(&place(&task, record.serial));
+        }
         self.status.waiting -= 1;
         let Task { run, rollback, teller, .. } = task;
         self.aside.push(Aside::Told(teller, Err(why)));

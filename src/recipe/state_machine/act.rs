@@ -1,19 +1,30 @@
 //! How a transition is made: begun, acted, ended; or undone, by whoever has the claim.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{MutexGuard, PoisonError};
 
 use super::record::{Now, Stand};
 use super::{Change, Machine, Manner, Rule, State, Step, Transition};
 use crate::Revision;
 use crate::backend::{Backend, Op, When};
 use crate::clock::Token;
-use crate::error::Error as StoreError;
 use crate::mutant::planted;
 use crate::recipe::error::said;
 use crate::recipe::{Error, Failure, Owner, Result};
 
 /// A ticket of somebody who waits: its entry, and the revision that created it.
 pub(super) type Ticket<'a, K> = (&'a K, Revision);
+
+/// What somebody who acts has in the store.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    /// The revision that created `acting`.
+    acting: Revision,
+    /// The one that created `begun`.
+    begun: Revision,
+    /// Nothing is left to be rolled back.
+    is_settled: bool,
+}
 
 impl<B: Backend, S: State> Machine<B, S> {
     pub(super) fn try_to(&self, to: S, reason: &str) -> Result<Transition<S>> {
@@ -65,16 +76,19 @@ impl<B: Backend, S: State> Machine<B, S> {
         ticket: Option<Ticket<'_, B::Key>>,
     ) -> Result<Option<Change<S>>> {
         let change = self.change(now, to, Manner::Moved, reason);
-        let (state, past) = (change.after(None), self.past(change.number)?);
+        let (state, past) = (change.after(), self.past(change.number)?);
         let record = change.encode();
         let mut ops = vec![
             self.session.condition(),
-            Op::check(&self.acting, When::Absent),
+            Op::check(&self.begun, When::Absent),
             Op::put(&self.state, &state).when(now.when),
             Op::put(&past, &record),
         ];
         if planted("state machine: look then put") {
             ops[2].when = When::Always;
+        }
+        if planted("state machine: go on beside what is begun") {
+            ops.remove(1);
         }
         ops.extend(ticket.map(leave));
         Ok(self.commit(&ops)?.map(|_| change))
@@ -88,12 +102,13 @@ impl<B: Backend, S: State> Machine<B, S> {
         ticket: Option<Ticket<'_, B::Key>>,
     ) -> Result<Option<Change<S>>> {
         let (from, to) = (now.stand.state, rule.to);
-        let begun = Stand { begun: Some((from, to)), ..now.stand.clone() }.encode();
-        let owner = Owner::me().to_bytes();
+        let begun = self.change(now, to, Manner::Moved, reason);
+        let (owner, record, past) = (begun.by.to_bytes(), begun.encode(), self.past(begun.number)?);
         let mut ops = vec![
             self.session.condition(),
             Op::put_leased(&self.acting, &owner, self.session.lease()).if_absent(),
-            Op::put(&self.state, &begun).when(now.when),
+            Op::put(&self.begun, &record).if_absent(),
+            Op::check(&self.state, now.when),
         ];
         ops.extend(ticket.map(leave));
         let claimed = self.commit(&ops)?;
@@ -101,28 +116,36 @@ impl<B: Backend, S: State> Machine<B, S> {
         let Some(claim) = claimed.or_else(|| loser_acts.then_some(now.at)) else {
             return Ok(None);
         };
-        let step = Step { from, to, reason, token: Token(claim.0), abandoned: false };
+        let machine = || self.name.clone();
+        let (claim, token) = (Claim { acting: claim, begun: claim, is_settled: false }, Token(claim.0));
+        let step = Step { from, to, reason, token, abandoned: false };
+        let (from, to) = (from.name(), to.name());
         if let Err(source) = contained(|| rule.action.as_ref().map_or(Ok(()), |action| action(&step))) {
-            let machine = self.name.clone();
-            let failed = |rollback| Error::ActionFailed { machine, from: from.name(), to: to.name(), source, rollback };
+            let failed = |rollback| Error::ActionFailed { machine: machine(), from, to, source, rollback };
             return Err(self.undo(rule, &step, claim, failed));
         }
-        let change = self.change(now, to, Manner::Moved, reason);
-        let (state, past) = (change.after(None), self.past(change.number)?);
-        let record = change.encode();
+        let change = Change { by: Owner::me(), ..begun };
+        let (state, record) = (change.after(), change.encode());
+        let as_seen = if planted("state machine: end whatever was forced") { When::Always } else { now.when };
         let ended = self.commit(&[
-            Op::delete(&self.acting).if_created_at(claim),
-            Op::put(&self.state, &state).if_modified_at(claim),
+            Op::delete(&self.acting).if_created_at(claim.acting),
+            Op::delete(&self.begun).if_created_at(claim.begun),
+            Op::put(&self.state, &state).when(as_seen),
             Op::put(&past, &record),
         ]);
         match ended {
             Ok(Some(_)) => Ok(Some(change)),
             Ok(None) => {
-                let machine = self.name.clone();
-                let overruled = |rollback| Error::Overruled { machine, from: from.name(), to: to.name(), rollback };
+                let overruled = |rollback| Error::Overruled { machine: machine(), from, to, rollback };
                 Err(self.undo(rule, &step, claim, overruled))
             }
-            Err(error) => Err(self.undo(rule, &step, claim, |_| error)),
+            // It may have taken place all the same.
+            Err(_) if self.holds(&past, &record) && !planted("state machine: undo an end unheard") => Ok(Some(change)),
+            Err(source) => {
+                let source = Box::new(source);
+                let refused = |rollback| Error::EndRefused { machine: machine(), from, to, source, rollback };
+                Err(self.undo(rule, &step, claim, refused))
+            }
         }
     }
 
@@ -131,74 +154,112 @@ impl<B: Backend, S: State> Machine<B, S> {
         &self,
         rule: &Rule<S>,
         step: &Step<'_, S>,
-        claim: Revision,
+        claim: Claim,
         why: impl FnOnce(Option<Failure>) -> Error,
     ) -> Error {
         let lost = || Error::TransitionLost { machine: self.name.clone(), from: step.from.name(), to: step.to.name() };
-        // To know, not to tell: nobody else can have the claim while this holds.
-        let owner = Owner::me().to_bytes();
-        let again = [Op::put_leased(&self.acting, &owner, self.session.lease()).if_created_at(claim)];
-        match self.commit(&again) {
-            Ok(Some(_)) => {}
+        match self.has(claim) {
+            Ok(true) => {}
             _ if planted("state machine: who lost the claim undoes as well") => {}
-            Ok(None) | Err(Error::Store(StoreError::LeaseExpired { .. })) => return lost(),
-            Err(error) => return error,
+            Ok(false) => return lost(),
+            // Freed without a rollback, it is for whoever comes next to undo.
+            Err(error) => return self.not_freed(step, claim, Some(why(None)), error),
         }
         let undone = rule.rollback.as_ref().map_or(Ok(()), |rollback| contained(|| rollback(step)));
-        match self.lay_down(claim) {
+        let claim = Claim { is_settled: true, ..claim };
+        match self.free(claim) {
             Ok(true) => why(undone.err()),
             Ok(false) => lost(),
-            Err(error) => error,
+            Err(error) => self.not_freed(step, claim, Some(why(undone.err())), error),
         }
     }
 
-    /// Nothing is begun any more, and nobody acts. `false` if the claim is not ours.
-    fn lay_down(&self, claim: Revision) -> Result<bool> {
-        loop {
-            let (stand, when, _) = self.read_state()?;
-            let quiet = Stand { begun: None, ..stand }.encode();
-            let ops = [Op::delete(&self.acting).if_created_at(claim), Op::put(&self.state, &quiet).when(when)];
-            if self.commit(&ops)?.is_some() {
-                return Ok(true);
-            }
-            let (meta, _) = self.session.store().read(&self.acting, &mut Vec::new())?;
-            if meta.is_none_or(|meta| meta.created != claim) {
-                return Ok(false);
-            }
-            // The state was forced in between: again.
+    /// Whether the claim is ours: nobody else can have it while it is there.
+    fn has(&self, claim: Claim) -> Result<bool> {
+        if planted("state machine: write to know whose it is") {
+            let again = Op::put_leased(&self.acting, b"", self.session.lease()).if_created_at(claim.acting);
+            return Ok(self.commit(&[again])?.is_some());
         }
+        let (meta, _) = self.session.store().read(&self.acting, &mut Vec::new())?;
+        Ok(meta.is_some_and(|meta| meta.created == claim.acting))
+    }
+
+    /// Whether the entry is known to hold this.
+    fn holds(&self, key: &B::Key, value: &[u8]) -> bool {
+        let mut found = Vec::new();
+        matches!(self.session.store().read(key, &mut found), Ok((Some(_), _)) if found == value)
+    }
+
+    /// Nobody acts any more, and if the claim is settled, nothing is begun. `false` if it is not ours.
+    ///
+    /// It puts nothing: a store that is full does not refuse it.
+    fn free(&self, claim: Claim) -> Result<bool> {
+        let begun = Op::delete(&self.begun).if_created_at(claim.begun);
+        let ops = [Op::delete(&self.acting).if_created_at(claim.acting), begun];
+        Ok(self.commit(if claim.is_settled { &ops } else { &ops[..1] })?.is_some())
+    }
+
+    /// That the machine stays occupied for now.
+    fn not_freed(&self, step: &Step<'_, S>, claim: Claim, why: Option<Error>, source: Error) -> Error {
+        if !planted("state machine: what could not be freed is forgotten") {
+            *self.left() = Some(claim);
+        }
+        let (machine, from, to) = (self.name.clone(), step.from.name(), step.to.name());
+        Error::NotFreed { machine, from, to, why: why.map(Box::new), source: Box::new(source) }
+    }
+
+    /// Frees what could not be freed when it was time.
+    pub(super) fn free_left(&self) -> Result<()> {
+        let mut left = self.left();
+        if let Some(claim) = *left {
+            self.free(claim)?;
+            *left = None;
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<Claim>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How it stands, once nothing is left that somebody began and abandoned.
     pub(super) fn settled(&self) -> Result<Now<S>> {
         loop {
+            self.free_left()?;
             let now = self.now()?;
-            let Some((from, to)) = now.stand.begun.filter(|_| now.is_abandoned()) else {
+            let Some((begun, since)) = now.begun.as_ref().filter(|_| now.acting.is_none()) else {
                 return Ok(now);
             };
-            let rollback = self.rules.find(from, to).and_then(|rule| rule.rollback.as_ref());
+            let rollback = self.rules.find(begun.from, begun.to).and_then(|rule| rule.rollback.as_ref());
             let rollback = rollback.filter(|_| !planted("state machine: what was abandoned is forgotten"));
             let Some(rollback) = rollback else {
-                let quiet = Stand { begun: None, ..now.stand }.encode();
-                let state = Op::put(&self.state, &quiet).when(now.when);
-                if self.commit(&[self.session.condition(), Op::check(&self.acting, When::Absent), state])?.is_none() {
+                let forget = Op::delete(&self.begun).if_created_at(*since);
+                if self.commit(&[self.session.condition(), Op::check(&self.acting, When::Absent), forget])?.is_none() {
                     self.still_here()?;
                 }
                 continue;
             };
             let owner = Owner::me().to_bytes();
-            let claim = self.commit(&[
+            let claimed = self.commit(&[
                 Op::put_leased(&self.acting, &owner, self.session.lease()).if_absent(),
-                Op::check(&self.state, now.when),
+                Op::check(&self.begun, When::CreatedAt(*since)),
             ])?;
-            let Some(claim) = claim else { continue };
-            let step = Step { from, to, reason: "", token: Token(claim.0), abandoned: true };
+            let Some(acting) = claimed else { continue };
+            let claim = Claim { acting, begun: *since, is_settled: true };
+            let token =
+                Token(if planted("state machine: a rollback has its action's token") { since.0 } else { acting.0 });
+            let step = Step { from: begun.from, to: begun.to, reason: &begun.reason, token, abandoned: true };
             let undone = contained(|| rollback(&step));
-            self.lay_down(claim)?;
-            undone.map_err(|source| {
-                let (machine, from, to) = (self.name.clone(), from.name(), to.name());
+            let failed = undone.err().map(|source| {
+                let (machine, from, to) = (self.name.clone(), step.from.name(), step.to.name());
                 Error::RollbackFailed { machine, from, to, source }
-            })?;
+            });
+            match (self.free(claim), failed) {
+                (Ok(true), Some(failed)) => return Err(failed),
+                // Whoever has the claim by now runs it again, or has: what ours came to decides nothing.
+                (Ok(_), _) => {}
+                (Err(error), failed) => return Err(self.not_freed(&step, claim, failed, error)),
+            }
         }
     }
 
@@ -207,7 +268,7 @@ impl<B: Backend, S: State> Machine<B, S> {
         loop {
             let now = self.now()?;
             let change = self.change(&now, to, manner, reason);
-            let (state, past) = (change.after(now.stand.begun), self.past(change.number)?);
+            let (state, past) = (change.after(), self.past(change.number)?);
             let record = change.encode();
             let state = Op::put(&self.state, &state).when(now.when);
             if self.commit(&[self.session.condition(), state, Op::put(&past, &record)])?.is_some() {
@@ -231,8 +292,8 @@ impl<B: Backend, S: State> Machine<B, S> {
 
 impl<S: State> Change<S> {
     /// The state's entry after it.
-    fn after(&self, begun: Option<(S, S)>) -> Vec<u8> {
-        Stand { number: self.number, state: self.to, begun }.encode()
+    fn after(&self) -> Vec<u8> {
+        Stand { number: self.number, state: self.to }.encode()
     }
 }
 

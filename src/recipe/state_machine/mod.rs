@@ -59,7 +59,8 @@
 //! # What is kept
 //! | entry | what it says | lives |
 //! |---|---|---|
-//! | `<name>/now/state` | number of changes, state, and the transition that is begun and not decided; absent: none yet, the initial state; at most 119 bytes | for ever |
+//! | `<name>/now/state` | number of changes, and state; absent: none yet, the initial state; at most 53 bytes | for ever |
+//! | `<name>/now/begun` | the transition that is begun and not decided, as the change it is to be; at most 343 bytes | until it is decided |
 //! | `<name>/now/acting` | who carries out that transition, or its rollback; at most 48 bytes | by that session |
 //! | `<name>/now/wait/…` | to where somebody waits to go; at most 32 bytes | by that session |
 //! | `<name>/past/0` … `63` | change *n* in entry *n* mod 64: from, to, how, who, when, why; at most 343 bytes | for ever |
@@ -67,20 +68,24 @@
 //! # Why it is right
 //! * **One winner.** Every change is one commit on the condition that `state` is as it was read, with the change's record
 //!   in the same commit: changes are numbered 1, 2, 3 … without a gap.
-//! * **The action runs at most once, by the winner.** A transition with an action first commits `acting` (there is none)
-//!   and in `state` the transition that is begun. Only then the action runs, and then a second commit ends both, on the
-//!   condition that `acting` and `state` are those of the first. Without an action it is one commit.
-//! * **The rollback runs once.** It belongs to whoever has `acting`, and who is about to run it writes `acting` once more
-//!   before, to know. Then `state` says that nothing is begun. What was undone is no change.
-//! * **Death and expiry.** `acting` goes with the session and `state` still names what was begun. Whoever comes next takes
-//!   `acting`, runs *its own* rollback of that transition ([`Step::abandoned`]), and goes on from the state before. Should it
-//!   die too, the next does: a rollback may be run again only by another process, after a death. A process that was only
-//!   stopped cannot end its transition any more; outside acts compare [`Step::token`].
+//! * **The action runs at most once, by the winner.** A transition with an action first commits `acting` and `begun` (there
+//!   is neither). Only then the action runs, and then a second commit deletes both, on the condition that they are those of
+//!   the first and `state` is as it was. Without an action it is one commit.
+//! * **The rollback runs once**, as long as nobody dies or is stopped. It belongs to whoever has `acting`, and who is about
+//!   to run it looks whether that is so still. Then `acting` and `begun` are deleted. What was undone is no change.
+//! * **Death and expiry.** `acting` goes with the session and `begun` stays. Whoever comes next takes `acting`, runs *its
+//!   own* rollback of that transition ([`Step::abandoned`]), and goes on from the state before. Should it die too, or be
+//!   stopped for longer than its lease, the next does: see [`Rule::rollback`] for what that asks of a rollback. A process
+//!   that was only stopped cannot end its transition any more; outside acts compare [`Step::token`].
 //! * **Force.** [`force`](Machine::force) and [`reset`](Machine::reset) change the state whatever is begun. The action
 //!   that runs meanwhile cannot end its transition; its rollback runs, and its caller is told ([`Error::Overruled`]).
 //!
-//! An action that waits for its own machine waits for itself. Should the store refuse the commit that ends a transition
-//! (it is full), the machine stays occupied until the session ends.
+//! * **A full store.** `begun` is as long as the change's record, so what is too large for the store is refused before the
+//!   action runs. Should the store refuse the commit that ends the transition, the rollback runs and the caller is told of
+//!   both ([`Error::EndRefused`]). Freeing the machine deletes and puts nothing, so it needs no room. Should it fail all the
+//!   same ([`Error::NotFreed`]), the next call of that [`Machine`] does it, or its drop, or at last the session's end.
+//!
+//! An action that waits for its own machine waits for itself.
 //!
 //! All processes must bring the same rules. The order of waiting is that of the revisions that created the tickets, so it
 //! holds across processes: of those whose transition is possible in the present state, the oldest goes first. Who does not
@@ -94,8 +99,9 @@ mod rules;
 mod wait;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use self::act::Claim;
 use self::record::Now;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::Deadline;
@@ -126,7 +132,10 @@ pub struct Machine<B: Backend, S: State> {
     name: String,
     rules: Rules<S>,
     state: B::Key,
+    begun: B::Key,
     acting: B::Key,
+    /// What we could not free.
+    left: Mutex<Option<Claim>>,
 }
 
 /// What a transition came to.
@@ -177,8 +186,9 @@ impl<B: Backend, S: State> Machine<B, S> {
         rules.check()?;
         check_recipe_name::<B>(name, LONGEST_REST)?;
         let key = |part: &str| session.store().key(&format!("{name}/{part}"));
-        let (state, acting) = (key("now/state")?, key("now/acting")?);
-        Ok(Self { session: Arc::clone(session), name: name.to_owned(), rules, state, acting })
+        let (state, begun, acting) = (key("now/state")?, key("now/begun")?, key("now/acting")?);
+        let (session, name, left) = (Arc::clone(session), name.to_owned(), Mutex::new(None));
+        Ok(Self { session, name, rules, state, begun, acting, left })
     }
 
     /// Its name.
@@ -202,7 +212,8 @@ impl<B: Backend, S: State> Machine<B, S> {
         let now = self.now()?;
         let possible = self.rules.possible(now.stand.state);
         let waiting = now.waiting.len();
-        let (state, number, begun) = (now.stand.state, now.stand.number, now.stand.begun);
+        let (state, number) = (now.stand.state, now.stand.number);
+        let begun = now.begun.map(|(change, _)| (change.from, change.to));
         Ok(Look { state, number, begun, acting: now.acting.map(|(owner, _)| owner), waiting, possible })
     }
 
@@ -228,8 +239,8 @@ impl<B: Backend, S: State> Machine<B, S> {
     ///
     /// # Errors
     /// [`Error::NoTransition`] if there is no rule for it; [`Error::ActionFailed`], after the rollback, with the state
-    /// unchanged; [`Error::Overruled`]; [`Error::TransitionLost`]; [`Error::RollbackFailed`] if what somebody else
-    /// abandoned could not be undone. Those of the store.
+    /// unchanged; [`Error::Overruled`]; [`Error::EndRefused`]; [`Error::NotFreed`]; [`Error::TransitionLost`];
+    /// [`Error::RollbackFailed`] if what somebody else abandoned could not be undone. Those of the store.
     pub fn transition(&self, to: S) -> Result<Transition<S>> {
         self.transition_because(to, "")
     }
@@ -340,6 +351,13 @@ fn past<B: Backend>(store: &B, name: &str, number: u64) -> crate::Result<B::Key>
 
 fn past_name(name: &str, number: u64) -> String {
     format!("{name}/past/{}", number % KEPT)
+}
+
+impl<B: Backend, S: State> Drop for Machine<B, S> {
+    fn drop(&mut self) {
+        // Whatever hinders it: it ends with the session.
+        let _ = self.free_left();
+    }
 }
 
 impl<B: Backend, S: State> fmt::Debug for Machine<B, S> {

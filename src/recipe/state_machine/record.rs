@@ -35,12 +35,11 @@ pub enum Manner {
     Reset,
 }
 
-/// `number state`, or `number state from>to` while a transition is begun.
+/// `number state`.
 #[derive(Clone, Debug)]
 pub(super) struct Stand<S> {
     pub number: u64,
     pub state: S,
-    pub begun: Option<(S, S)>,
 }
 
 /// All of a machine but its past, as of one moment.
@@ -48,6 +47,8 @@ pub(super) struct Now<S> {
     pub stand: Stand<S>,
     /// What a commit must find to build on this.
     pub when: When,
+    /// The transition that is begun, as the change it is to be, and since when.
+    pub begun: Option<(Change<S>, Revision)>,
     /// Who acts, and by which claim.
     pub acting: Option<(Owner, Revision)>,
     /// Who waits, longest first: the ticket, and to where if that is a state of ours.
@@ -55,31 +56,15 @@ pub(super) struct Now<S> {
     pub at: Revision,
 }
 
-impl<S> Now<S> {
-    /// A transition is begun and nobody is at it.
-    pub fn is_abandoned(&self) -> bool {
-        self.stand.begun.is_some() && self.acting.is_none()
-    }
-}
-
 impl<S: State> Stand<S> {
     pub fn encode(&self) -> Vec<u8> {
-        let begun = self.begun.map_or_else(String::new, |(from, to)| format!(" {}>{}", from.name(), to.name()));
-        format!("{} {}{begun}", self.number, self.state.name()).into_bytes()
+        format!("{} {}", self.number, self.state.name()).into_bytes()
     }
 
     fn decode(machine: &str, value: &[u8]) -> Result<Self> {
         let parse = || {
-            let mut words = str::from_utf8(value).ok()?.split(' ');
-            let (number, state) = (number(words.next()?)?, S::from_name(words.next()?)?);
-            let begun = match words.next() {
-                Some(pair) => {
-                    let (from, to) = pair.split_once('>')?;
-                    Some((S::from_name(from)?, S::from_name(to)?))
-                }
-                None => None,
-            };
-            Some(Self { number, state, begun })
+            let (count, state) = str::from_utf8(value).ok()?.split_once(' ')?;
+            Some(Self { number: number(count)?, state: S::from_name(state)? })
         };
         parse().ok_or_else(|| unknown::<S>(machine, value))
     }
@@ -146,10 +131,12 @@ impl<B: Backend, S: State> Machine<B, S> {
 
     /// All of it but the past.
     pub(super) fn now(&self) -> Result<Now<S>> {
-        let (mut state, mut acting, mut waiting) = (None, None, Vec::new());
+        let (mut state, mut begun, mut acting, mut waiting) = (None, None, None, Vec::new());
         let at = self.session.store().range(&format!("{}/now/", self.name), &mut |key, value, meta| {
             if key == self.state {
                 state = Some((Stand::decode(&self.name, value), When::ModifiedAt(meta.modified)));
+            } else if key == self.begun {
+                begun = Some(Change::decode(&self.name, value).map(|change| (change, meta.created)));
             } else if key == self.acting {
                 acting = Some((Owner::from_bytes(value), meta.created));
             } else {
@@ -158,11 +145,11 @@ impl<B: Backend, S: State> Machine<B, S> {
         })?;
         waiting.sort_by_key(|(created, _)| *created);
         let (stand, when) = state.unwrap_or_else(|| (Ok(self.untouched()), When::Absent));
-        Ok(Now { stand: stand?, when, acting, waiting, at })
+        Ok(Now { stand: stand?, when, begun: begun.transpose()?, acting, waiting, at })
     }
 
     fn untouched(&self) -> Stand<S> {
-        Stand { number: 0, state: self.rules.initial(), begun: None }
+        Stand { number: 0, state: self.rules.initial() }
     }
 }
 

@@ -1,11 +1,11 @@
-//! A store whose client dies at one of its commits, or is kept waiting before one.
+//! A store whose client dies at one of its commits, is refused some, or is kept waiting before one.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use slotguard::backend::{Backend, Limits, Meta, Op};
-use slotguard::{Deadline, Error, Lease, Outcome, Result, Revision};
+use slotguard::backend::{Act, Backend, Limits, Meta, Op};
+use slotguard::{Deadline, Error, Lease, Outcome, Resource, Result, Revision};
 
 type Hook<B> = Box<dyn FnOnce(&B) + Send>;
 
@@ -19,6 +19,10 @@ pub struct Frail<B> {
     dead: AtomicBool,
     /// The next commit takes place, unheard; the client lives on.
     mishears: AtomicBool,
+    /// Commits that put something are refused.
+    full: AtomicBool,
+    /// How many of the next commits, and reads, are refused.
+    refuses: [AtomicU32; 2],
     before: Mutex<Option<Hook<B>>>,
     before_look: Mutex<Option<(u32, Hook<B>)>>,
 }
@@ -27,7 +31,8 @@ impl<B: Backend> Frail<B> {
     /// One that dies at its commit number `commits`, counted from 0, which takes place or not.
     pub fn dies_at(store: B, commits: u32, applies: bool) -> Arc<Self> {
         let (left, dead, mishears) = (AtomicU32::new(commits), AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { store, left, applies, dead, mishears, before: Mutex::new(None), before_look: Mutex::new(None) })
+        let (full, refuses, before, before_look) = Default::default();
+        Arc::new(Self { store, left, applies, dead, mishears, full, refuses, before, before_look })
     }
 
     /// One that lives.
@@ -48,6 +53,22 @@ impl<B: Backend> Frail<B> {
     /// Has the next commit take place and end in an error all the same.
     pub fn mishear_next_commit(&self) {
         self.mishears.store(true, SeqCst);
+    }
+
+    /// Has the store refuse what puts something, as if it were full.
+    pub fn fill(&self, full: bool) {
+        self.full.store(full, SeqCst);
+    }
+
+    /// Has so many commits be refused, and so many reads.
+    pub fn refuse(&self, commits: u32, reads: u32) {
+        self.refuses[0].store(commits, SeqCst);
+        self.refuses[1].store(reads, SeqCst);
+    }
+
+    fn refused(&self, of: usize) -> Result<()> {
+        let one_less = self.refuses[of].fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if one_less.is_ok() { Err(Error::Outrun { what: "it".to_owned(), rounds: 1 }) } else { Ok(()) }
     }
 
     pub fn is_dead(&self) -> bool {
@@ -74,6 +95,7 @@ impl<B: Backend> Backend for Frail<B> {
 
     fn read(&self, key: &B::Key, into: &mut Vec<u8>) -> Result<(Option<Meta>, Revision)> {
         self.alive()?;
+        self.refused(1)?;
         self.store.read(key, into)
     }
 
@@ -107,6 +129,10 @@ impl<B: Backend> Backend for Frail<B> {
                 self.store.commit(ops)?;
             }
             return Err(Error::Retired);
+        }
+        self.refused(0)?;
+        if self.full.load(SeqCst) && ops.iter().any(|op| matches!(op.act, Act::Put { .. })) {
+            return Err(Error::Full { what: Resource::Keys, limit: 1, holders: Vec::new() });
         }
         self.left.fetch_sub(1, SeqCst);
         let outcome = self.store.commit(ops)?;

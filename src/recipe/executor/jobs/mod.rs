@@ -56,6 +56,9 @@
 //!   job is being submitted, it still counts as done, since the dead are deleted only by [`Jobs::forget`], which sees to
 //!   their dependants first.
 //!
+//! * **What somebody else has written** in the place of a job stops nobody but those that depend on it:
+//!   [`Status::unreadable`] tells of it, [`Jobs::cancel`] puts it aside with all its bytes, [`Jobs::forget`] deletes these.
+//!
 //! Looking for a job reads the whole queue (`range`), as does every look after a change: meant for hundreds of waiting jobs,
 //! not for millions.
 
@@ -72,6 +75,7 @@ use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::Deadline;
 use crate::error::Error as StoreError;
+use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
 
 pub use self::claimed::{Claimed, MOST_EFFECTS};
@@ -134,6 +138,9 @@ pub struct Status {
     pub done: usize,
     /// Put aside.
     pub dead: usize,
+    /// Entries that lie where a job would and are none, by the id they would have, and how they begin. Nobody takes them,
+    /// nor what depends on them; [`Jobs::cancel`] puts them aside.
+    pub unreadable: Vec<(String, String)>,
 }
 
 impl<'a> Job<'a> {
@@ -251,7 +258,6 @@ impl<B: Backend> Jobs<B> {
     /// # Errors
     /// Those of the store.
     pub fn dead(&self, id: &str) -> Result<Option<Dead>> {
-        check_id(id)?;
         let mut value = Vec::new();
         let (meta, _) = self.store.read(&self.key("dead", id)?, &mut value)?;
         Ok(meta.map(|_| Dead::decode(&value)))
@@ -282,18 +288,24 @@ impl<B: Backend> Jobs<B> {
 
     /// Puts a job aside that nobody runs, and with it those that depend on it. `false` if it runs or has ended.
     ///
+    /// So it does with what lies where a job would and is none ([`Status::unreadable`]): all its bytes are the payload of
+    /// what is kept ([`Jobs::dead`]).
+    ///
     /// # Errors
-    /// [`Error::UnknownId`]; those of the store.
+    /// [`Error::UnknownId`]; those of the store, among them [`TooLarge`](crate::Error::TooLarge) where such bytes are as
+    /// many as a value can have: then delete the entry by its name.
     pub fn cancel(&self, id: &str) -> Result<bool> {
         loop {
             let queue = self.look()?;
-            let Some(job) = queue.jobs.get(id) else {
+            let unreadable = queue.unreadable.get(id);
+            let Some(job) = queue.jobs.get(id).or(unreadable) else {
                 return queue.state(id).map(|_| false).ok_or_else(|| Error::UnknownId { id: id.to_owned() });
             };
             if queue.claims.contains_key(id) {
                 return Ok(false);
             }
-            if self.bury(id, job, "it was cancelled")? {
+            let why = if unreadable.is_some() { "no program of ours wrote it" } else { "it was cancelled" };
+            if self.bury(id, job, why)? {
                 while self.bury_lost(&self.look()?)? {}
                 return Ok(true);
             }
@@ -314,7 +326,11 @@ impl<B: Backend> Jobs<B> {
             }
             // These remains and no others: a job of that id that died since may have dependants again.
             let dead = self.key("dead", id)?;
-            if let Outcome::Committed(_) = self.store.commit(&[Op::delete(&dead).if_created_at(*since)])? {
+            let mut remains = Op::delete(&dead).if_created_at(*since);
+            if planted("executor: forget whoever died") {
+                remains.when = When::Always;
+            }
+            if let Outcome::Committed(_) = self.store.commit(&[remains])? {
                 return Ok(true);
             }
         }
@@ -325,9 +341,11 @@ impl<B: Backend> Jobs<B> {
     /// # Errors
     /// Those of the store.
     pub fn status(&self) -> Result<Status> {
-        let Queue { jobs, claims, done, dead, .. } = self.look()?;
+        let Queue { jobs, claims, unreadable, done, dead, .. } = self.look()?;
         let waiting = jobs.keys().filter(|id| !claims.contains_key(*id)).count();
-        Ok(Status { waiting, running: claims.into_iter().collect(), done: done.len(), dead: dead.len() })
+        let unreadable = unreadable.into_iter().map(|(id, job)| (id, job.beginning())).collect();
+        let (running, done, dead) = (claims.into_iter().collect(), done.len(), dead.len());
+        Ok(Status { waiting, running, done, dead, unreadable })
     }
 
     fn key(&self, part: &str, id: &str) -> Result<B::Key> {

@@ -6,7 +6,8 @@ use super::{Dead, Job, Jobs, Priority};
 use crate::backend::Backend;
 use crate::clock::Revision;
 use crate::mutant::planted;
-use crate::recipe::{Error, Owner, Result};
+use crate::recipe::executor::check_id;
+use crate::recipe::{Owner, Result};
 
 /// A job that has not ended.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Waiting {
 pub(super) struct Queue {
     pub jobs: BTreeMap<String, Waiting>,
     pub claims: BTreeMap<String, Owner>,
+    /// What lies where a job would, and is none: its bytes are the payload.
+    pub unreadable: BTreeMap<String, Waiting>,
     /// When each was completed.
     pub done: BTreeMap<String, Revision>,
     /// When each was put aside.
@@ -53,18 +56,19 @@ impl Waiting {
         [line.as_bytes(), &self.payload].concat()
     }
 
-    fn decode(id: &str, value: &[u8]) -> Result<Self> {
-        let parse = || {
-            let (line, payload) = split(value)?;
-            let mut words = line.split(' ');
-            let priority = *Priority::ALL.get(words.next()?.parse::<usize>().ok()?)?;
-            let (attempts, most) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            let after = words.next()?.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
-            let (created, modified) = (Revision(0), Revision(0));
-            Some(Self { priority, attempts, most, after, payload: payload.to_vec(), created, modified })
-        };
-        let found = || String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned();
-        parse().ok_or_else(|| Error::BadJob { id: id.to_owned(), found: found() })
+    fn decode(value: &[u8]) -> Option<Self> {
+        let (line, payload) = split(value)?;
+        let mut words = line.split(' ');
+        let priority = *Priority::ALL.get(words.next()?.parse::<usize>().ok()?)?;
+        let (attempts, most) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let after = words.next()?.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+        let (created, modified) = (Revision(0), Revision(0));
+        Some(Self { priority, attempts, most, after, payload: payload.to_vec(), created, modified })
+    }
+
+    /// How its payload begins.
+    pub fn beginning(&self) -> String {
+        String::from_utf8_lossy(&self.payload[..self.payload.len().min(64)]).into_owned()
     }
 
     /// What is kept of it when it is put aside.
@@ -83,20 +87,26 @@ impl Dead {
 
 impl<B: Backend> Jobs<B> {
     pub(super) fn look(&self) -> Result<Queue> {
-        let (jobs, claims, done, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut queue = Queue { jobs, claims, done, dead, at: Revision(0) };
-        let mut bad = None;
+        let (jobs, unreadable) = (BTreeMap::new(), BTreeMap::new());
+        let (claims, done, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut queue = Queue { jobs, claims, unreadable, done, dead, at: Revision(0) };
         let prefix = format!("{}/", self.name);
         queue.at = self.store.range(&prefix, &mut |key, value, meta| {
             let Some((part, id)) = key.as_ref()[prefix.len()..].split_once('/') else { return };
+            if id.contains('/') {
+                // It is of another queue, of a longer name.
+                return;
+            }
             let id = id.to_owned();
             match part {
-                "job" => match Waiting::decode(&id, value) {
-                    Ok(job) => {
-                        queue.jobs.insert(id, Waiting { created: meta.created, modified: meta.modified, ..job });
-                    }
-                    Err(error) => bad = Some(error),
-                },
+                "job" => {
+                    let job = Waiting::decode(value).filter(|_| check_id(&id).is_ok());
+                    let (jobs, job) = match job {
+                        Some(job) => (&mut queue.jobs, job),
+                        None => (&mut queue.unreadable, Waiting::of(&Job::new(&id, value))),
+                    };
+                    jobs.insert(id, Waiting { created: meta.created, modified: meta.modified, ..job });
+                }
                 "claim" => {
                     queue.claims.insert(id, Owner::from_bytes(value));
                 }
@@ -109,7 +119,7 @@ impl<B: Backend> Jobs<B> {
                 _ => {}
             }
         })?;
-        bad.map_or(Ok(queue), Err)
+        Ok(queue)
     }
 }
 
@@ -120,6 +130,8 @@ impl Queue {
             Some("running")
         } else if self.jobs.contains_key(id) {
             Some("waiting")
+        } else if self.unreadable.contains_key(id) {
+            Some("stored in a way that is none of ours")
         } else if self.done.contains_key(id) {
             Some("done")
         } else {
@@ -136,7 +148,10 @@ impl Queue {
 
     /// Whether nothing is left to be done that it depends on. None of that is dead.
     pub fn can_run(&self, job: &Waiting) -> bool {
-        planted("executor: jobs in any order") || job.after.iter().all(|id| !self.jobs.contains_key(id))
+        let cannot_be_read =
+            |id| self.unreadable.contains_key(id) && !planted("executor: what cannot be read counts as done");
+        let is_left = |id| self.jobs.contains_key(id) || cannot_be_read(id);
+        planted("executor: jobs in any order") || !job.after.iter().any(is_left)
     }
 
     /// The oldest results beyond this many, without those that somebody waits for.
@@ -144,7 +159,8 @@ impl Queue {
         let mut done: Vec<_> = self.done.iter().map(|(id, created)| (id.as_str(), *created)).collect();
         done.sort_unstable_by_key(|(_, created)| *created);
         done.truncate(done.len().saturating_sub(keep));
-        done.retain(|(id, _)| !self.jobs.values().any(|job| job.after.iter().any(|after| after == id)));
+        let is_waited_for = |id: &str| self.jobs.values().any(|job| job.after.iter().any(|after| after == id));
+        done.retain(|(id, _)| planted("executor: forget what is waited for") || !is_waited_for(id));
         done
     }
 }
