@@ -8,10 +8,12 @@ use slotguard::backend::{Backend, Op};
 use slotguard::conformance::Subject;
 use slotguard::recipe::{Counter, Error};
 
+use crate::delivery::frail::Frail;
 use crate::on_every_backend;
 
 on_every_backend! {
     no_addition_is_lost_and_every_answer_was_the_value,
+    no_addition_is_lost_that_comes_between_anothers_look_and_its_commit,
     a_counter_that_would_overflow_stays_as_it_is,
     what_is_no_counter_is_refused,
 }
@@ -34,6 +36,16 @@ fn no_addition_is_lost_and_every_answer_was_the_value(subject: &impl Subject) {
     sorted.sort_unstable();
     assert_eq!(sorted, (1..=4 * EACH).collect::<Vec<_>>(), "each value was told to one");
     assert_eq!((counter.add(-4 * EACH - 1).unwrap(), counter.get().unwrap()), (-1, -1));
+}
+
+fn no_addition_is_lost_that_comes_between_anothers_look_and_its_commit(subject: &impl Subject) {
+    let frail = Frail::new(subject.client());
+    let counter = Counter::new(&frail, "requests").unwrap();
+    for before in [0, 11] {
+        let rival = Counter::new(&Arc::new(subject.client()), "requests").unwrap();
+        frail.before_next_commit(move |_| assert_eq!(rival.add(10).unwrap(), before + 10));
+        assert_eq!(counter.add(1).unwrap(), before + 11);
+    }
 }
 
 fn a_counter_that_would_overflow_stays_as_it_is(subject: &impl Subject) {

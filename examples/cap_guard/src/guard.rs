@@ -83,13 +83,15 @@ impl CapGuard {
                 }
                 continue;
             }
-            if let Some(intent) = turn.abandoned() {
+            let mut any_happened = false;
+            for intent in turn.unsettled() {
                 let happened = row.token == intent.token.0;
                 (self.resolved)(&intent, happened);
-                if happened {
-                    in_time(turn.commit(&row.state()))?;
-                    continue;
-                }
+                any_happened |= happened;
+            }
+            if any_happened {
+                in_time(turn.commit(&row.state()))?;
+                continue;
             }
             let change = Change::of(&row, update, Fence::VersionAndToken(turn.token().0));
             if in_time(turn.intend(&change.new.state()))?.is_none() {
