@@ -37,8 +37,8 @@
 mod heart;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -150,6 +150,7 @@ impl<B: Backend> Session<B> {
             base,
             until: AtomicU64::new(nanoseconds(base, from + counted_on)),
             bell: Bell::new(Signals::default()),
+            left: Mutex::default(),
         };
         Ok(Opened::Mine(Self { heart: Arc::new(heart), renewer: None, home: Home::here(), closed: false }))
     }
@@ -207,6 +208,11 @@ impl<B: Backend> Session<B> {
             return Err(Error::Forked);
         }
         self.heart.renew()
+    }
+
+    /// Has the renewals try to delete entries of this session that nobody else writes and that could not be deleted.
+    pub(crate) fn delete_later(&self, keys: impl Iterator<Item = B::Key>) {
+        self.heart.leave(keys);
     }
 
     /// Waits until the session is lost: its lease or entry has been taken away, or the deadline up to which it may be

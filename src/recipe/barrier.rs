@@ -26,15 +26,25 @@
 //! | name | value | lives |
 //! |---|---|---|
 //! | `NAME/b/…` | a ticket: the generation it came for, who; at most 38 bytes and the digits | from coming to going on, at most by the session's lease |
-//! | `NAME/b-arrivals` | `GENERATION PARTIES`: who comes now comes for this one; at most 31 bytes | for ever |
-//! | `NAME/b-passed` | the last generation that went on; at most 20 bytes | for ever |
+//! | `NAME/b-arrivals` | `GENERATION PARTIES`: who comes now comes for this one; at most 31 bytes | until [`remove`](Barrier::remove) |
+//! | `NAME/b-passed` | the last generation that went on, 0 before the first; at most 20 bytes | until [`remove`](Barrier::remove) |
 //!
 //! # How
 //! Whoever comes reads `arrivals`, counts the tickets of its generation, and commits a ticket provided that `arrivals` is
 //! still as it was read, writing it again in the same commit. So comings take place one after the other, each knowing of
 //! all before it. The one that makes the number full begins the next generation and writes `passed` in that same commit,
-//! which is all the others wait for. Exactly the number goes on, of any generation. Whoever gives up writes `arrivals`, too:
-//! nobody goes on counting on somebody who has been told that it failed.
+//! which is all the others wait for. Exactly the number goes on, of any generation: that commit also checks that each ticket
+//! it counts is still there. Whoever gives up deletes its ticket provided that its generation has not passed, so nobody goes
+//! on counting on somebody who has been told that it failed.
+//!
+//! The first to come creates `arrivals` and `passed` in one commit, whose revision tells this barrier from others of its name,
+//! before and after: a ticket of an earlier one is older, and who waited at one that was removed finds another `passed`.
+//!
+//! # More than a commit can check
+//! The commit that makes the number full has four operations of its own, so it can check four tickets fewer than
+//! [`Limits::ops`](crate::backend::Limits::ops): barriers for up to three fewer than that keep the word above. Of more parties
+//! the last to come only looks at some before. A peer whose lease ends between that look and the commit (or that gives up just
+//! then in a store that is too full to write `arrivals` again) is counted as if it had come and then died.
 //!
 //! # When a process dies
 //! Having come and waiting, it is not counted any more: its ticket goes with the session's lease, and somebody else can come
@@ -45,11 +55,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::line::{Drawn, Line, over, wait_as};
+use super::line::{Drawn, Line, Seen, over, wait_as};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session, When};
-use crate::clock::Deadline;
+use crate::clock::{Deadline, Revision};
 use crate::mutant::planted;
+
+/// Operations of the deciding commit besides the checks of others' tickets: ticket, session, `arrivals`, `passed`.
+const OWN_OPS: usize = 4;
 
 /// A barrier of this name, for whoever shares the store.
 pub struct Barrier<B: Backend>(Gathering<B>);
@@ -76,13 +89,27 @@ impl<B: Backend> Barrier<B> {
     /// Comes, and waits until all are there.
     ///
     /// # Errors
-    /// [`Error::NotAllThere`] once the deadline has passed; [`Error::OtherCount`] if the barrier is used for another number;
-    /// [`Error::Damaged`]; the store's. We are not counted after any of them, but who is told
-    /// [`LeaseExpired`](crate::Error::LeaseExpired) may have been before its session ended.
+    /// [`Error::NotAllThere`] once the deadline has passed; [`Error::BarrierRemoved`] if somebody did meanwhile;
+    /// [`Error::OtherCount`] if the barrier is used for another number; [`Error::Damaged`]; the store's.
+    ///
+    /// We are not counted after any of them, with two exceptions: who is told [`LeaseExpired`](crate::Error::LeaseExpired) or
+    /// `BarrierRemoved` may have been before that happened; and a ticket that the store refuses to delete counts until the
+    /// session's next renewal, which deletes it, at most until its lease ends.
     pub fn wait(&self, deadline: &Deadline) -> Result<Passed> {
-        let (passed, drawn) = self.0.meet(deadline)?;
-        drop(drawn);
-        Ok(passed)
+        let met = self.0.meet(deadline)?;
+        Ok(Passed { generation: met.round.generation, last: met.last })
+    }
+
+    /// Removes it for all: its name is free for a new one, of any number, that begins with generation 1 when the next one
+    /// comes.
+    ///
+    /// Who waits is told [`Error::BarrierRemoved`] and is not counted by the new one. Who has not yet returned from a
+    /// generation that has just passed may be told so as well.
+    ///
+    /// # Errors
+    /// Those of [`Backend::commit`].
+    pub fn remove(self) -> Result<()> {
+        self.0.remove()
     }
 }
 
@@ -93,6 +120,32 @@ pub(super) struct Gathering<B: Backend> {
     parties: u32,
     arrivals: B::Key,
     passed: B::Key,
+}
+
+/// A generation of one barrier of a name.
+#[derive(Clone, Copy)]
+pub(super) struct Round {
+    pub(super) generation: u64,
+    /// The first and the last revision at which its tickets may have been drawn.
+    from: Revision,
+    to: Revision,
+}
+
+/// Having come for a round, and met the others once it has passed.
+pub(super) struct Met<B: Backend> {
+    pub(super) round: Round,
+    pub(super) last: bool,
+    pub(super) drawn: Drawn<B>,
+}
+
+/// What `arrivals` says.
+struct Arrivals {
+    /// Since when there is a barrier of this name.
+    since: Revision,
+    /// When somebody came or gave up last.
+    changed: Revision,
+    generation: u64,
+    parties: u32,
 }
 
 impl<B: Backend> Gathering<B> {
@@ -113,129 +166,185 @@ impl<B: Backend> Gathering<B> {
     }
 
     /// Comes, and waits until all are there; the ticket stays until it is dropped.
-    pub(super) fn meet(&self, deadline: &Deadline) -> Result<(Passed, Drawn<B>)> {
-        let (passed, mut drawn) = self.come()?;
-        if passed.last {
-            return Ok((passed, drawn));
+    pub(super) fn meet(&self, deadline: &Deadline) -> Result<Met<B>> {
+        let mut met = self.come()?;
+        if met.last {
+            return Ok(met);
         }
-        let met = self.wait_passed(passed.generation, deadline);
-        if matches!(met, Ok(true)) {
-            return self.pass(passed, drawn);
+        let round = met.round;
+        let waited = self.wait_passed(round, deadline);
+        if let Ok(Some(at)) = waited {
+            return self.pass(met, at);
         }
         if planted("barrier: who gave up is counted") {
-            std::mem::forget(drawn);
-        } else if !self.go(passed.generation, &mut drawn)? {
+            std::mem::forget(met.drawn);
+        } else if let Some(at) = self.go(round, &mut met.drawn)? {
             // The last one came just now.
-            return self.pass(passed, drawn);
+            return self.pass(met, at);
         }
-        met?;
+        waited?;
         let (what, name) = (self.what, self.line.name().to_owned());
-        let there = self.there(passed.generation)?.len() as u64 + 1;
+        let there = round.tickets(self.line.look_alive(usize::MAX)?).len() as u64 + 1;
         Err(Error::NotAllThere { what, name, there, parties: self.parties.into() })
     }
 
+    pub(super) fn remove(&self) -> Result<()> {
+        self.line.session.store().commit(&[Op::delete(&self.arrivals), Op::delete(&self.passed)])?;
+        Ok(())
+    }
+
+    /// The tickets of a round.
+    pub(super) fn there(&self, round: Round) -> Result<Vec<Seen<B::Key>>> {
+        Ok(round.tickets(self.line.look()?.0))
+    }
+
     /// Draws a ticket for the present generation; if it makes the number full, that one passes.
-    fn come(&self) -> Result<(Passed, Drawn<B>)> {
+    fn come(&self) -> Result<Met<B>> {
         loop {
-            let (generation, before) = self.generation()?;
-            let there = self.there(generation)?;
+            let arrivals = self.arrivals()?;
+            let to = Revision(u64::MAX);
+            let (mut round, before) = match &arrivals {
+                Some(now) if now.parties != self.parties => {
+                    let (what, name, asked) = (self.what, self.line.name().to_owned(), self.parties.into());
+                    return Err(Error::OtherCount { what, name, asked, found: now.parties.into() });
+                }
+                Some(now) => (Round { generation: now.generation, from: now.since, to }, now.unchanged()),
+                // Its tickets begin with ours.
+                None => (Round { generation: 1, from: to, to }, When::Absent),
+            };
+            let there = self.there(round)?;
             let last = there.len() + 1 >= self.parties as usize;
-            if last && !planted("barrier: the dead are counted") {
-                let mut gone = false;
-                for seen in &there {
-                    gone |= self.line.wait_for(seen, &Deadline::now())?;
-                }
-                if gone {
-                    continue;
-                }
+            if last && !planted("barrier: the dead are counted") && self.line.any_gone(&there)? {
+                continue;
             }
-            let (next, now) = (generation.wrapping_add(u64::from(last)), generation.to_string());
-            let next = format!("{next} {}", self.parties);
+            let now = round.generation.to_string();
+            let next = format!("{} {}", round.generation.wrapping_add(u64::from(last)), self.parties);
             let mut besides = vec![Op::put(&self.arrivals, next.as_bytes()).when(before)];
             if last {
                 besides.push(Op::put(&self.passed, now.as_bytes()));
+                let room = if planted("barrier: count what was seen") { 0 } else { Self::room() };
+                besides.extend(there.iter().take(room).map(|seen| {
+                    let drawn = Revision(seen.ticket.token.0);
+                    Op::check(&seen.key, When::CreatedAt(drawn))
+                }));
+            } else if arrivals.is_none() {
+                besides.push(Op::put(&self.passed, b"0"));
             }
-            if let Some(drawn) = Drawn::from(&[(&self.line, &now)], &besides)? {
-                return Ok((Passed { generation, last }, drawn));
-            }
+            let Some(drawn) = Drawn::from(&[(&self.line, &now)], &besides)? else { continue };
+            let at = Revision(drawn.token().0);
+            round.from = round.from.min(at);
+            round.to = if last { at } else { to };
+            return Ok(Met { round, last, drawn });
         }
     }
 
-    /// Goes on, the generation having passed: as one of it only if our ticket is there, because it was there then. In place
-    /// of one whose lease ended before, somebody else may have come.
-    fn pass(&self, passed: Passed, drawn: Drawn<B>) -> Result<(Passed, Drawn<B>)> {
-        match drawn.check() {
+    /// How many tickets of others the deciding commit can check.
+    fn room() -> usize {
+        B::LIMITS.ops.saturating_sub(OWN_OPS)
+    }
+
+    /// Goes on, the generation having passed by then: as one of it only if our ticket is there, because it was there then.
+    /// In place of one whose lease ended before, somebody else may have come.
+    fn pass(&self, met: Met<B>, by: Revision) -> Result<Met<B>> {
+        match met.drawn.check() {
             Err(Error::NotHolder { .. }) if !planted("barrier: who was replaced goes on") => {
                 Err(over(&self.line.session))
             }
             Err(error) if !matches!(error, Error::NotHolder { .. }) => Err(error),
-            _ => Ok((passed, drawn)),
+            _ => Ok(Met { round: Round { to: by, ..met.round }, ..met }),
         }
     }
 
-    /// Takes our ticket back unless the generation has passed: `false`.
-    fn go(&self, generation: u64, drawn: &mut Drawn<B>) -> Result<bool> {
+    /// Takes our ticket back, unless the generation has passed: then by when.
+    fn go(&self, round: Round, drawn: &mut Drawn<B>) -> Result<Option<Revision>> {
         loop {
-            let (now, before) = self.generation()?;
-            if now > generation {
-                return Ok(false);
+            let Some(now) = self.arrivals()?.filter(|now| now.since == round.from) else {
+                return Err(self.removed());
+            };
+            if now.generation > round.generation {
+                return Ok(Some(now.changed));
             }
-            let same = format!("{now} {}", self.parties);
-            if drawn.try_give_back(&[Op::put(&self.arrivals, same.as_bytes()).when(before)])? {
-                return Ok(true);
+            // Who counts us checks our ticket. Who has no room for that is told by another `arrivals`, if there is room for it.
+            let told = format!("{} {}", now.generation, self.parties);
+            let told = Op::put(&self.arrivals, told.as_bytes()).when(now.unchanged());
+            let not_passed = Op::check(&self.arrivals, now.unchanged());
+            let checked = self.parties as usize <= Self::room() + 1;
+            let gone = if planted("barrier: who gives up needs room") {
+                drawn.try_give_back(&[told])
+            } else if checked {
+                drawn.try_give_back(&[not_passed])
+            } else {
+                drawn.try_give_back(&[told]).or_else(|_| drawn.try_give_back(&[not_passed]))
+            };
+            if gone? {
+                return Ok(None);
             }
             match drawn.check() {
                 Ok(()) => {}
-                Err(Error::NotHolder { .. }) => return Ok(true),
+                Err(Error::NotHolder { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// For which generation one comes now, and what holds as long as that and its tickets do not change.
-    fn generation(&self) -> Result<(u64, When)> {
+    fn removed(&self) -> Error {
+        Error::BarrierRemoved { what: self.what, name: self.line.name().to_owned() }
+    }
+
+    /// What `arrivals` says; `None` if nobody has come yet.
+    fn arrivals(&self) -> Result<Option<Arrivals>> {
         let mut value = Vec::new();
         let (meta, _) = self.line.session.store().read(&self.arrivals, &mut value)?;
-        let Some(meta) = meta else { return Ok((1, When::Absent)) };
+        let Some(meta) = meta else { return Ok(None) };
         let text = std::str::from_utf8(&value).unwrap_or_default();
         let numbers = text.split_once(' ').and_then(|(now, parties)| Some((now.parse().ok()?, parties.parse().ok()?)));
-        let Some((now, parties)): Option<(u64, u32)> = numbers else {
+        let Some((generation, parties)) = numbers else {
             let what = format!("it holds {text:?}, no generation and number");
             return Err(Error::Damaged { entry: self.arrivals.as_ref().to_owned(), what });
         };
-        if parties != self.parties {
-            let (what, name) = (self.what, self.line.name().to_owned());
-            return Err(Error::OtherCount { what, name, asked: self.parties.into(), found: parties.into() });
-        }
-        Ok((now, When::ModifiedAt(meta.modified)))
+        Ok(Some(Arrivals { since: meta.created, changed: meta.modified, generation, parties }))
     }
 
-    /// The tickets of a generation.
-    pub(super) fn there(&self, generation: u64) -> Result<Vec<super::line::Seen<B::Key>>> {
-        let (mut line, _) = self.line.look()?;
-        line.retain(|seen| seen.ticket.kind == generation.to_string());
-        Ok(line)
-    }
-
-    /// Waits until a generation has passed.
-    fn wait_passed(&self, generation: u64, deadline: &Deadline) -> Result<bool> {
+    /// Waits until a generation has passed; by when it had.
+    fn wait_passed(&self, round: Round, deadline: &Deadline) -> Result<Option<Revision>> {
         let session = &self.line.session;
         let mut value = Vec::new();
         loop {
             let (meta, seen_at) = session.store().read(&self.passed, &mut value)?;
+            let Some(meta) = meta.filter(|meta| meta.created == round.from) else {
+                return Err(self.removed());
+            };
             let text = String::from_utf8_lossy(&value);
             let damaged = |_| {
                 let what = format!("it holds {text:?}, no generation");
                 Error::Damaged { entry: self.passed.as_ref().to_owned(), what }
             };
-            let passed: u64 = if meta.is_some() { text.parse().map_err(damaged)? } else { 0 };
-            if generation <= passed {
-                return Ok(true);
+            let passed: u64 = text.parse().map_err(damaged)?;
+            if round.generation <= passed {
+                return Ok(Some(meta.modified));
             }
             if !wait_as(session, &self.passed, seen_at, deadline)? {
-                return Ok(false);
+                return Ok(None);
             }
         }
+    }
+}
+
+impl Arrivals {
+    /// What holds as long as nobody comes, and the barrier is not removed.
+    fn unchanged(&self) -> When {
+        When::ModifiedAt(self.changed)
+    }
+}
+
+impl Round {
+    /// Those of its tickets that are in a line.
+    fn tickets<K>(self, mut line: Vec<Seen<K>>) -> Vec<Seen<K>> {
+        let generation = self.generation.to_string();
+        let from = if planted("barrier: the tickets of a removed one count") { Revision(0) } else { self.from };
+        let drawn = from.0..=self.to.0;
+        line.retain(|seen| seen.ticket.kind == generation && drawn.contains(&seen.ticket.token.0));
+        line
     }
 }
 

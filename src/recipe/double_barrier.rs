@@ -29,6 +29,8 @@
 //! leave is to delete it and to wait until no ticket of that generation is left. Others may enter for the next generation
 //! meanwhile.
 //!
+//! What is said there of more parties than a commit can check holds here.
+//!
 //! # When a process dies
 //! Waiting to enter, it is not counted any more; inside, it has left. Who was stopped past its lease learns of it by an
 //! error, of entering or of leaving.
@@ -36,8 +38,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::barrier::Gathering;
-use super::line::Drawn;
+use super::barrier::{Gathering, Met};
 use super::{Error, Result};
 use crate::backend::{Backend, Session};
 use crate::clock::{Deadline, Token};
@@ -49,8 +50,7 @@ pub struct DoubleBarrier<B: Backend>(Gathering<B>);
 /// Being inside. Dropped, it leaves without waiting for the others.
 pub struct Inside<'a, B: Backend> {
     gathering: &'a Gathering<B>,
-    generation: u64,
-    drawn: Drawn<B>,
+    met: Met<B>,
 }
 
 impl<B: Backend> DoubleBarrier<B> {
@@ -67,32 +67,44 @@ impl<B: Backend> DoubleBarrier<B> {
     /// # Errors
     /// Those of [`Barrier::wait`](super::Barrier::wait).
     pub fn enter(&self, deadline: &Deadline) -> Result<Inside<'_, B>> {
-        let (passed, drawn) = self.0.meet(deadline)?;
-        Ok(Inside { gathering: &self.0, generation: passed.generation, drawn })
+        Ok(Inside { gathering: &self.0, met: self.0.meet(deadline)? })
+    }
+
+    /// Removes it for all: its name is free for a new one, of any number, that begins with generation 1 when the next one
+    /// comes.
+    ///
+    /// Who waits to enter is told [`Error::BarrierRemoved`]. Who is inside stays inside, and leaves with those it entered
+    /// with.
+    ///
+    /// # Errors
+    /// Those of [`Backend::commit`].
+    pub fn remove(self) -> Result<()> {
+        self.0.remove()
     }
 }
 
 impl<B: Backend> Inside<'_, B> {
     /// How often all have come together, this time included.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.met.round.generation
     }
 
     /// The token of this process's ticket.
     pub fn token(&self) -> Token {
-        self.drawn.token()
+        self.met.drawn.token()
     }
 
     /// Leaves, and waits until all have left.
     ///
     /// # Errors
     /// [`Error::NotAllGone`] once the deadline has passed, naming one that is inside; [`Error::NotHolder`] if the others
-    /// believe that we left before, because the session ended. We have left after any of them.
+    /// believe that we left before, because the session ended. We have left after any of them; should the store refuse to
+    /// delete our ticket, with the session's next renewal, at most when its lease ends.
     pub fn leave(mut self, deadline: &Deadline) -> Result<()> {
-        self.drawn.give_back(&[], &[])?;
+        self.met.drawn.give_back(&[], &[])?;
         let mut looked_last = false;
         loop {
-            let inside = self.gathering.there(self.generation)?;
+            let inside = self.gathering.there(self.met.round)?;
             let Some(one) = inside.first().filter(|_| !planted("double barrier: nobody waits to leave")) else {
                 return Ok(());
             };
@@ -113,7 +125,7 @@ impl<B: Backend> fmt::Debug for DoubleBarrier<B> {
 
 impl<B: Backend> fmt::Debug for Inside<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gathering, generation, .. } = self;
-        f.debug_struct("Inside").field("of", gathering).field("generation", generation).finish_non_exhaustive()
+        let of = &self.gathering;
+        f.debug_struct("Inside").field("of", of).field("generation", &self.generation()).finish_non_exhaustive()
     }
 }

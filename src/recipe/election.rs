@@ -152,21 +152,21 @@ impl<B: Backend> Election<B> {
         Ok(lead)
     }
 
-    /// Who leads now; `None` if nobody does, or whoever has been elected has not yet said so.
+    /// Who leads now; `None` if nobody does, or whoever has been elected has not yet said so. Whose death the store can
+    /// prove does not lead.
     ///
     /// # Errors
-    /// Those of [`Backend::read`] and [`Backend::range`].
+    /// Those of [`Backend::read`], [`Backend::range`] and [`Backend::wait`].
     pub fn leader(&self) -> Result<Option<Leader>> {
         let (seen, _) = self.look()?;
         let Seen::Leading(leader) = seen else { return Ok(None) };
-        let first = self.lock.status()?.holders.first().map(|ticket| ticket.token);
-        Ok((first == Some(leader.term)).then_some(leader))
+        Ok((self.lock.first()? == Some(leader.term)).then_some(leader))
     }
 
-    /// Everybody who takes part, in the order in which they will lead.
+    /// Everybody who takes part, in the order in which they will lead. Whose death the store can prove does not.
     ///
     /// # Errors
-    /// Those of [`Backend::range`].
+    /// Those of [`Backend::range`] and [`Backend::wait`].
     pub fn candidates(&self) -> Result<Vec<(Phase, Ticket)>> {
         let status = self.lock.status()?;
         let elected = status.holders.into_iter().map(|ticket| (Phase::Elected, ticket));
@@ -179,8 +179,7 @@ impl<B: Backend> Election<B> {
     /// [`Error::NotLeader`] if nobody leads in this term. Those of [`Backend::commit`].
     pub fn depose(&self, term: Token) -> Result<()> {
         let not_leader = || Error::NotLeader { name: self.lock.name().to_owned(), term };
-        let first = self.lock.status()?.holders.first().map(|ticket| ticket.token);
-        if first != Some(term) {
+        if self.lock.first()? != Some(term) {
             return Err(not_leader());
         }
         // As long as its ticket is there, nobody after it can have said anything.
@@ -273,7 +272,7 @@ impl<B: Backend> Lead<B> {
 
 impl<B: Backend> Drop for Lead<B> {
     fn drop(&mut self) {
-        // Nothing after a resignation. Whatever hinders it: ticket and entry go with the lease.
+        // Nothing after a resignation. Whatever hinders it: ticket and entry go with the lease, the ticket by a renewal.
         let _ = self.guard.finish(&[Op::delete(&self.key)]);
     }
 }

@@ -68,6 +68,12 @@ pub enum Error {
         /// The lock.
         name: String,
     },
+    /// A lock cannot be acquired twice at once.
+    #[error("lock {name:?} is named twice; name it once, exclusively if one of the two is to be")]
+    LockNamedTwice {
+        /// The lock.
+        name: String,
+    },
     /// So many cannot be.
     #[error("{what} {name:?} cannot be for {asked}: {why}")]
     BadCount {
@@ -128,6 +134,14 @@ pub enum Error {
     #[error("latch {name:?} was removed; make a new one with Latch::new if there is more to wait for")]
     LatchRemoved {
         /// The latch.
+        name: String,
+    },
+    /// Somebody removed the barrier at which we were waiting.
+    #[error("{what} {name:?} was removed; come again to meet at the new one of this name, if there is to be one")]
+    BarrierRemoved {
+        /// `barrier` or `double barrier`.
+        what: &'static str,
+        /// Its name.
         name: String,
     },
     /// A counter would leave the numbers it has.

@@ -24,7 +24,8 @@
 //!
 //! # How
 //! To count down is to replace the entry provided that it is still the one that was read. Who waits looks again at
-//! every count.
+//! every count. A handle is of the entry that it found or made: once that was removed it neither counts nor waits for the
+//! next one of the name.
 //!
 //! # When a process dies
 //! Its count has taken place or has not. Nobody counts for the dead: where their share must be done, have them count as
@@ -42,12 +43,14 @@ use crate::mutant::planted;
 
 const REST: &str = "/latch";
 
-/// A latch of this name, for whoever shares the store.
+/// A latch of this name, for whoever shares the store. Once it has been removed, the next of the name is another.
 pub struct Latch<B: Backend> {
     store: Arc<B>,
     name: String,
     count: u32,
     key: B::Key,
+    /// When it was made.
+    since: Revision,
 }
 
 impl<B: Backend> Latch<B> {
@@ -64,11 +67,19 @@ impl<B: Backend> Latch<B> {
             return Err(Error::BadCount { what: "latch", name: name.to_owned(), asked: 0, why });
         }
         let key = store.key(&format!("{name}{REST}"))?;
-        let latch = Self { store: Arc::clone(store), name: name.to_owned(), count, key };
         let full = format!("{count} {count}");
-        store.commit(&[Op::put(&latch.key, full.as_bytes()).if_absent()])?;
-        latch.read()?;
-        Ok(latch)
+        let since = loop {
+            store.commit(&[Op::put(&key, full.as_bytes()).if_absent()])?;
+            // Unless it has just been removed.
+            if let (Some(meta), _) = store.read(&key, &mut Vec::new())? {
+                break meta.created;
+            }
+        };
+        let latch = Self { store: Arc::clone(store), name: name.to_owned(), count, key, since };
+        match latch.read() {
+            Err(Error::LatchRemoved { .. }) | Ok(_) => Ok(latch),
+            Err(error) => Err(error),
+        }
     }
 
     /// Counts down by one; answers how many are left. Of an open latch nothing is left, and nothing changes.
@@ -116,12 +127,13 @@ impl<B: Backend> Latch<B> {
         }
     }
 
-    /// Removes it for all: its name is free for a new one.
+    /// Removes it for all: its name is free for a new one. Who waits is told [`Error::LatchRemoved`], and so is whoever
+    /// counts down or waits by a handle of the removed one. If it was removed before, nothing happens.
     ///
     /// # Errors
     /// The store's.
     pub fn remove(self) -> Result<()> {
-        self.store.commit(&[Op::delete(&self.key)])?;
+        self.store.commit(&[Op::delete(&self.key).if_created_at(self.since)])?;
         Ok(())
     }
 
@@ -129,6 +141,7 @@ impl<B: Backend> Latch<B> {
         let mut value = Vec::new();
         let damaged = |what| Error::Damaged { entry: self.key.as_ref().to_owned(), what };
         let (meta, seen_at) = self.store.read(&self.key, &mut value)?;
+        let meta = meta.filter(|meta| meta.created == self.since || planted("latch: count at any of the name"));
         let meta = meta.ok_or_else(|| Error::LatchRemoved { name: self.name.clone() })?;
         let text = String::from_utf8_lossy(&value);
         let numbers = text.split_once(' ').and_then(|(left, count)| Some((left.parse().ok()?, count.parse().ok()?)));

@@ -28,8 +28,11 @@
 //! # How
 //! As in a [`lock`](super::lock) each draws a ticket in one commit, and the tickets with the smallest tokens have the
 //! permits, so many as there are. Who is among them stays among them, because those ahead can only go: served in the order
-//! of asking, and never more at once than there are permits. Any of the holders may be the next to go, so who waits watches
-//! the whole line.
+//! of asking, and never more at once than there are permits.
+//!
+//! Any of the holders may be the next to go, so who waits watches the whole line, and a release has each of them look once.
+//! A lock wakes one instead, because there all depend on the one before them anyway. Here nobody does: to be woken by the
+//! one before would be to wait, with permits free, for whoever was stopped before it could pass the word on.
 //!
 //! The number of permits is in every ticket. Whoever finds the first in line to believe in another number is refused, and
 //! nobody has a permit behind one who does: of any two who have one, the later has seen the earlier's number. So two programs
@@ -55,7 +58,8 @@ pub struct Semaphore<B: Backend> {
     permits: u32,
 }
 
-/// A permit. Dropped, it is released; should that fail, the session's lease does it.
+/// A permit. Dropped, it is released; should that fail, the session's next renewal tries it again, and the end of its lease
+/// does it.
 pub struct Permit<B: Backend> {
     drawn: Drawn<B>,
 }
@@ -98,12 +102,12 @@ impl<B: Backend> Semaphore<B> {
         self.acquire(&Deadline::now())
     }
 
-    /// How many permits were free, at one moment.
+    /// How many permits were free, at one moment. Whose death the store can prove has none.
     ///
     /// # Errors
-    /// Those of [`Backend::range`].
+    /// Those of [`Backend::range`] and [`Backend::wait`].
     pub fn free(&self) -> Result<u32> {
-        let (line, _) = self.line.look()?;
+        let line = self.line.look_alive(self.permits as usize)?;
         Ok(self.permits.saturating_sub(u32::try_from(line.len()).unwrap_or(u32::MAX)))
     }
 
@@ -118,7 +122,7 @@ impl<B: Backend> Semaphore<B> {
             self.check_number(line.first())?;
             if let Some(drawn) = ticket {
                 let place = line.iter().position(|seen| seen.key == *drawn.key(0));
-                line.truncate(place.ok_or_else(|| drawn.lost())?);
+                line.truncate(place.ok_or_else(|| drawn.taken(0))?);
             }
             // One who believes in another number and is not first has not looked yet, and goes, or will be the first.
             let agreed = line.iter().all(|seen| self.agrees(seen)) || planted("semaphore: overlook who disagrees");
@@ -126,12 +130,7 @@ impl<B: Backend> Semaphore<B> {
                 return Ok(());
             }
             if deadline.has_passed() {
-                // A look at each holder, which shows those that are dead.
-                let mut gone = false;
-                for holder in line.iter().take(permits) {
-                    gone |= self.line.wait_for(holder, deadline)?;
-                }
-                if gone {
+                if self.line.any_gone(&line[..line.len().min(permits)])? {
                     continue;
                 }
                 return Err(self.line.in_use(&line, permits, began.elapsed()));
@@ -182,6 +181,28 @@ impl<B: Backend> Permit<B> {
     /// [`Error::NotHolder`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
         self.drawn.commit(ops)
+    }
+
+    /// The operations, and with them that the permit is still ours: for a commit made elsewhere.
+    pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
+        self.drawn.protect(ops)
+    }
+
+    /// Asks the store whether the permit is still ours.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`] if it is not. Those of [`Backend::read`].
+    pub fn check(&self) -> Result<()> {
+        self.drawn.check()
+    }
+
+    /// Waits until the permit is lost: its ticket was taken away, or the session may not be counted on any more. `false`
+    /// once the deadline has passed.
+    ///
+    /// # Errors
+    /// Those of [`Backend::read`] and [`Backend::wait`].
+    pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
+        self.drawn.wait_lost(deadline)
     }
 
     /// Renews the session's lease now and looks whether the permit is still ours; answers until when it may be counted on.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 
-use slotguard::Deadline;
-use slotguard::ErrorKind;
-use slotguard::backend::Backend;
+use slotguard::backend::{Act, Backend};
 use slotguard::conformance::{Mortal, Subject};
 use slotguard::recipe::{Barrier, DoubleBarrier, Error};
+use slotguard::{Cancel, Deadline, ErrorKind};
 
-use crate::member::{SHORT, member, member_for, names, put_as_another, soon, until_there};
+use crate::member::{LONG, SHORT, member, member_for, names, put_as_another, soon, until_there};
 use crate::on_every_backend;
+use crate::weather::{lost, weather};
 
 on_every_backend! {
     all_go_on_when_the_last_has_come_again_and_again,
@@ -19,6 +19,11 @@ on_every_backend! {
     the_dead_are_not_counted,
     who_loses_its_session_is_told,
     who_was_replaced_while_it_waited_does_not_go_on,
+    who_goes_while_the_last_one_is_stopped_is_not_counted,
+    who_gives_up_in_a_full_store_while_the_last_one_is_stopped_is_not_counted,
+    of_more_than_a_commit_can_check_all_are_counted_and_may_give_up,
+    who_waits_for_a_barrier_that_is_removed_is_told,
+    what_came_to_a_removed_barrier_is_not_counted_by_the_next,
     another_number_of_parties_is_refused,
     what_is_no_barrier_is_refused,
 }
@@ -106,6 +111,103 @@ fn who_was_replaced_while_it_waited_does_not_go_on(subject: &impl Subject) {
         let error = late.join().unwrap().expect_err("two went on in place of it");
         assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{error}");
     });
+}
+
+/// The last to come looks, is stopped, and commits: in between the lease of one that it has counted ends.
+fn who_goes_while_the_last_one_is_stopped_is_not_counted(subject: &impl Subject) {
+    assert!(barrier(subject, 2).wait(&Deadline::now()).is_err());
+    let peer = subject.client();
+    let (lease, _) = put_as_another(&peer, "phase/b/x", b"1 1 0 peer");
+    let stopped = weather(subject.client());
+    let last = Barrier::new(&member_for(&stopped, LONG), "phase", 2).unwrap();
+    stopped.before_commits(move |store, _| {
+        let _ = store.revoke(lease);
+        Ok(())
+    });
+    let error = last.wait(&soon()).expect_err("the other had gone");
+    assert!(matches!(error, Error::NotAllThere { there: 1, .. }), "{error}");
+}
+
+/// As before; but the other gives up, where nothing can be written any more.
+fn who_gives_up_in_a_full_store_while_the_last_one_is_stopped_is_not_counted(subject: &impl Subject) {
+    let (full, stopped) = (weather(subject.client()), weather(subject.client()));
+    let [other, last] = [&full, &stopped].map(|store| Barrier::new(&member_for(store, LONG), "phase", 2).unwrap());
+    let stop = Cancel::new();
+    let deadline = Deadline::never().or_cancelled(&stop);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| other.wait(&deadline));
+        until_there(subject, "phase/b/", 1);
+        full.before_commits(
+            |_, ops| {
+                if ops.iter().any(|op| matches!(op.act, Act::Put { .. })) { Err(lost()) } else { Ok(()) }
+            },
+        );
+        let stop = stop.clone();
+        stopped.before_commits(move |store, ops| {
+            // Its coming; afterwards it gives up, too.
+            if ops.iter().any(|op| matches!(op.act, Act::Put { .. })) {
+                stop.cancel();
+                while !names(store, "phase/b/").is_empty() {
+                    thread::yield_now();
+                }
+            }
+            Ok(())
+        });
+        let error = last.wait(&soon()).expect_err("the other has given up");
+        assert!(matches!(error, Error::NotAllThere { there: 1, .. }), "{error}");
+        let error = other.join().unwrap().expect_err("it was cancelled");
+        assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::Cancelled), "{error}");
+    });
+}
+
+/// Who gives up does so where nothing can be written but by who comes.
+fn of_more_than_a_commit_can_check_all_are_counted_and_may_give_up<S: Subject>(subject: &S) {
+    let (most, peers, full) = (S::Store::LIMITS.ops - 3, subject.client(), weather(subject.client()));
+    let session = member_for(&full, LONG);
+    full.before_commits(|_, ops| {
+        let puts = || ops.iter().filter(|op| matches!(op.act, Act::Put { .. }));
+        let comes = puts().any(|op| op.key.as_ref().contains("/b/"));
+        if puts().count() > 0 && !comes { Err(lost()) } else { Ok(()) }
+    });
+    for parties in [most, most + 1, most + 20] {
+        let name = format!("of {parties}");
+        let barrier = Barrier::new(&session, &name, parties as u32).unwrap();
+        for there in 1..parties {
+            let error = barrier.wait(&Deadline::now()).expect_err("one is missing");
+            assert!(matches!(error, Error::NotAllThere { there: found, .. } if found == there as u64), "{error}");
+            put_as_another(&peers, &format!("{name}/b/{there}"), b"1 1 0 peer");
+        }
+        assert!(barrier.wait(&Deadline::now()).unwrap().last);
+    }
+}
+
+fn who_waits_for_a_barrier_that_is_removed_is_told(subject: &impl Subject) {
+    thread::scope(|scope| {
+        let waiters = [0, 1].map(|_| scope.spawn(|| barrier(subject, 3).wait(&Deadline::never())));
+        until_there(subject, "phase/b/", 2);
+        barrier(subject, 3).remove().unwrap();
+        for waiter in waiters {
+            let error = waiter.join().unwrap().expect_err("it was removed");
+            assert!(matches!(error, Error::BarrierRemoved { what: "barrier", .. }), "{error}");
+        }
+    });
+    assert_eq!(names(&subject.client(), "phase"), [""; 0]);
+    barrier(subject, 3).remove().expect("there is nothing to remove");
+    // The name is free for another number.
+    assert_eq!(barrier(subject, 1).wait(&Deadline::now()).unwrap().generation, 1);
+    assert_eq!(barrier(subject, 1).wait(&Deadline::now()).unwrap().generation, 2);
+}
+
+/// One that waits is stopped, and has not been told when others come anew.
+fn what_came_to_a_removed_barrier_is_not_counted_by_the_next(subject: &impl Subject) {
+    assert!(barrier(subject, 2).wait(&Deadline::now()).is_err());
+    let stopped = subject.client();
+    put_as_another(&stopped, "phase/b/x", b"1 1 0 stopped");
+    barrier(subject, 2).remove().unwrap();
+    for _ in 0..2 {
+        let error = barrier(subject, 2).wait(&soon()).expect_err("it is alone");
+        assert!(matches!(error, Error::NotAllThere { there: 1, .. }), "{error}");
+    }
 }
 
 fn another_number_of_parties_is_refused(subject: &impl Subject) {

@@ -17,6 +17,7 @@ on_every_backend! {
     who_is_still_inside_is_named,
     who_died_inside_has_left,
     one_may_enter_again_while_others_leave,
+    whoever_is_inside_of_what_is_removed_leaves_with_its_own,
 }
 
 fn double<S: Subject>(subject: &S, parties: u32) -> DoubleBarrier<S::Store> {
@@ -103,4 +104,25 @@ fn one_may_enter_again_while_others_leave(subject: &impl Subject) {
         });
     });
     assert_eq!(order.into_inner().unwrap(), ["out", "in again"]);
+}
+
+fn whoever_is_inside_of_what_is_removed_leaves_with_its_own(subject: &impl Subject) {
+    let next = subject.client();
+    with_two_inside(subject, |one, two| {
+        double(subject, 2).remove().unwrap();
+        // One comes to the next of this name, for its first generation as these did.
+        assert!(double(subject, 3).enter(&Deadline::now()).is_err());
+        put_as_another(&next, "step/d/x", b"1 1 0 next");
+        let error = one.leave(&soon()).expect_err("one is inside");
+        assert!(matches!(&error, Error::NotAllGone { inside: 1, of, .. } if of.token == two.token()), "{error}");
+        two.leave(&Deadline::now()).expect("who waits for the next one is not inside");
+    });
+    let waits = double(subject, 3);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| waits.enter(&Deadline::never()).map(drop));
+        until_there(subject, "step/d/", 2);
+        double(subject, 3).remove().unwrap();
+        let error = waiter.join().unwrap().expect_err("it was removed");
+        assert!(matches!(error, Error::BarrierRemoved { what: "double barrier", .. }), "{error}");
+    });
 }

@@ -6,10 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, Session};
-use slotguard::conformance::Subject;
+use slotguard::conformance::{Mortal, Subject};
 use slotguard::recipe::election::{Change, Phase};
 use slotguard::recipe::{self, Election, Error};
 use slotguard::{Deadline, Outcome, Token};
+
+use crate::member::put_as_another;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -152,6 +154,22 @@ fn a_deposed_leader_writes_nothing_more_and_the_next_leads(subject: &impl Subjec
     assert!(next.alive() && others.leader().unwrap().unwrap().term == next.term());
 }
 
+/// Nobody waits for the dead one's lead.
+fn the_dead_do_not_lead_whoever_looks(subject: &impl Mortal) {
+    let election = Election::new(&join(subject), "jobs").unwrap();
+    let victim = subject.client();
+    let (lease, term) = put_as_another(&victim, "jobs/t/x", b"w 1 0 victim");
+    let said = format!("{} 1 0 victim\0me", term.0);
+    let key = victim.key("jobs/leader").unwrap();
+    victim.commit(&[Op::put_leased(&key, said.as_bytes(), lease)]).unwrap();
+    assert_eq!(election.leader().unwrap().map(|leader| leader.term.0), Some(term.0));
+    assert_eq!(election.candidates().unwrap().len(), 1);
+    subject.kill(victim, &[lease]);
+    assert_eq!(election.leader().unwrap(), None);
+    assert!(election.candidates().unwrap().is_empty());
+    assert!(matches!(election.depose(Token(term.0)), Err(Error::NotLeader { .. })));
+}
+
 crate::on_every_backend! {
     b14_of_many_candidates_at_once_each_leads_once_and_no_two_at_a_time,
     b14_a_healthy_leader_is_not_deposed_by_a_newcomer,
@@ -159,4 +177,5 @@ crate::on_every_backend! {
     the_phases_are_told_in_order,
     who_stands_where_can_be_seen,
     a_deposed_leader_writes_nothing_more_and_the_next_leads,
+    the_dead_do_not_lead_whoever_looks,
 }

@@ -15,6 +15,7 @@ on_every_backend! {
     a_latch_opens_with_the_last_count_for_all,
     no_count_of_a_latch_is_lost,
     a_latch_for_another_number_is_refused,
+    a_handle_of_a_removed_latch_does_not_count_at_the_next,
     what_is_no_latch_is_refused,
 }
 
@@ -64,6 +65,22 @@ fn a_latch_for_another_number_is_refused(subject: &impl Subject) {
     let error = Latch::new(&Arc::new(subject.client()), "migrated", 3).expect_err("it is for two");
     assert!(matches!(error, Error::OtherCount { what: "latch", asked: 3, found: 2, .. }), "{error}");
     assert_eq!(latch.left().unwrap(), 1);
+}
+
+fn a_handle_of_a_removed_latch_does_not_count_at_the_next(subject: &impl Subject) {
+    let (late, waits) = (latch(subject, 1), latch(subject, 1));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| waits.wait(&Deadline::never()));
+        latch(subject, 1).remove().unwrap();
+        let error = waiter.join().unwrap().expect_err("it was removed");
+        assert!(matches!(error, Error::LatchRemoved { .. }), "{error}");
+    });
+    let next = latch(subject, 1);
+    assert!(matches!(late.count_down(), Err(Error::LatchRemoved { .. })));
+    assert!(matches!(late.wait(&Deadline::never()), Err(Error::LatchRemoved { .. })));
+    late.remove().expect("it is gone already");
+    assert_eq!(next.left().unwrap(), 1);
+    next.wait(&soon()).expect_err("nobody counted");
 }
 
 fn what_is_no_latch_is_refused<S: Subject>(subject: &S) {

@@ -16,7 +16,7 @@ use slotguard::{Cancel, Deadline, ErrorKind, Outcome, Segment, Token};
 use crate::alone;
 use crate::member::{LONG, SHORT, held_shortly, member, member_for, names, put_as_another, read, soon, until_waiting};
 use crate::on_every_backend;
-use crate::weather::weather;
+use crate::weather::{lost, weather};
 
 on_every_backend! {
     b10_of_many_contenders_one_holds_and_nothing_is_lost,
@@ -49,6 +49,10 @@ on_every_backend! {
     a_lock_taken_by_force_is_the_next_ones,
     a_place_taken_by_force_is_told,
     several_locks_are_lost_and_released_one_by_one,
+    who_waits_when_its_session_ends_is_told_that,
+    of_several_locks_each_is_followed,
+    the_dead_are_not_shown_whoever_looks,
+    what_could_not_be_released_is_released_by_the_next_renewal,
     locks_of_longer_names_are_other_locks,
     what_is_no_name_or_lease_is_refused,
     what_cannot_be_acquired_at_once_is_refused,
@@ -440,11 +444,7 @@ fn a_waiter_whose_session_ends_is_told(subject: &impl Subject) {
         let waiter = scope.spawn(|| lock_of(&session, "billing").acquire(&Deadline::never()).map(drop));
         subject.pass(SHORT);
         let ended = waiter.join().unwrap().expect_err("its session is over");
-        assert!(
-            matches!(&ended, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired)
-                || matches!(ended, Error::NotHolder { .. }),
-            "{ended}"
-        );
+        assert!(matches!(&ended, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{ended}");
     });
     // Nor does it acquire what is free.
     let error = lock_of(&session, "free").try_acquire().expect_err("its session is over");
@@ -680,6 +680,106 @@ fn several_locks_are_lost_and_released_one_by_one(subject: &impl Subject) {
     assert_eq!(names(&subject.client(), "two"), [""; 0]);
 }
 
+/// Its ticket is gone when it looks, and nobody has taken it away.
+fn who_waits_when_its_session_ends_is_told_that(subject: &impl Subject) {
+    for delay in [None, Some(LONG)] {
+        let guard = lock_in(subject, "billing").try_acquire().unwrap();
+        let session = member(subject.client());
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let lock = lock_of(&session, "billing");
+                delay.map_or(Ok(lock.clone()), |time| lock.delay(time)).unwrap().acquire(&Deadline::never()).map(drop)
+            });
+            until_waiting(&lock_in(subject, "billing"), 1);
+            subject.client().revoke(session.lease()).unwrap();
+            guard.release().unwrap();
+            let error = waiter.join().unwrap().expect_err("its session is over");
+            assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{error}");
+        });
+    }
+}
+
+fn of_several_locks_each_is_followed(subject: &impl Subject) {
+    let store = weather(subject.client());
+    let session = member_for(&store, LONG);
+    // It has looked at each ticket, and begins to wait.
+    let until_it_waits = |before: u64| {
+        while store.calls.load(SeqCst) < before + 4 {
+            thread::yield_now();
+        }
+    };
+    let locks = ["one", "two", "three"].map(|name| lock_of(&session, name));
+    let all = locks.each_ref().map(|lock| (lock, Mode::Exclusive));
+    for name in ["one", "two", "three"] {
+        let guard = lock::all(&all, &Deadline::now()).unwrap();
+        assert_eq!(guard.wait_asked(&soon()).unwrap(), None);
+        assert!(!guard.wait_lost(&soon()).unwrap());
+        thread::scope(|scope| {
+            let before = store.calls.load(SeqCst);
+            let asked = scope.spawn(|| guard.wait_asked(&Deadline::never()));
+            until_it_waits(before);
+            lock_in(subject, name).ask_to_release().unwrap();
+            assert!(asked.join().unwrap().unwrap().is_some());
+            let before = store.calls.load(SeqCst);
+            let told = scope.spawn(|| guard.wait_lost(&Deadline::never()));
+            until_it_waits(before);
+            lock_in(subject, name).break_holder(guard.token()).unwrap();
+            assert!(told.join().unwrap().unwrap());
+        });
+        let error = guard.wait_asked(&Deadline::never()).expect_err("it is lost");
+        assert!(matches!(&error, Error::NotHolder { name: lost, .. } if lost == name), "{error}");
+    }
+    // By whatever else ends the wait.
+    let guard = lock::all(&all, &Deadline::now()).unwrap();
+    let stop = Cancel::new();
+    let deadline = Deadline::never().or_cancelled(&stop);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| guard.wait_asked(&deadline));
+        stop.cancel();
+        let error = waiter.join().unwrap().expect_err("it was cancelled");
+        assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::Cancelled), "{error}");
+    });
+    guard.wait_lost(&deadline).expect_err("it is cancelled for ever");
+}
+
+/// Nobody waits for it: of those who only look, the first is told.
+fn the_dead_are_not_shown_whoever_looks(subject: &impl Mortal) {
+    let lock = lock_in(subject, "billing");
+    let (holder, waiter) = (subject.client(), subject.client());
+    let (first, _) = put_as_another(&holder, "billing/t/x", b"w 1 0 holder");
+    let (second, _) = put_as_another(&waiter, "billing/t/y", b"w 1 0 waiter");
+    let status = lock.status().unwrap();
+    assert_eq!((status.holders.len(), status.waiting.len()), (1, 1));
+    subject.kill(waiter, &[second]);
+    let status = lock.status().unwrap();
+    assert_eq!((status.holders.len(), status.waiting.len()), (1, 0));
+    subject.kill(holder, &[first]);
+    assert_eq!(lock.ask_to_release().unwrap(), []);
+    assert_eq!(lock.status().unwrap().holders, []);
+}
+
+/// A guard dropped while the store refuses everything left a ticket that blocked all behind it for as long as the session
+/// was renewed.
+fn what_could_not_be_released_is_released_by_the_next_renewal(subject: &impl Subject) {
+    let store = weather(subject.client());
+    let session = member_for(&store, LONG);
+    let [one, two] = ["one", "two"].map(|name| lock_of(&session, name));
+    let guard = lock::all(&[(&one, Mode::Exclusive), (&two, Mode::Exclusive)], &Deadline::now()).unwrap();
+    store.before_commits(|_, _| Err(lost()));
+    drop(guard);
+    session.keep_alive().expect("renewals do not need it to work");
+    in_use(lock_in(subject, "one").try_acquire());
+    store.let_commits_pass();
+    session.keep_alive().unwrap();
+    for name in ["one", "two"] {
+        lock_in(subject, name).try_acquire().unwrap();
+    }
+    // And only that: what is drawn since is another ticket.
+    let guard = one.try_acquire().unwrap();
+    session.keep_alive().unwrap();
+    guard.check().unwrap();
+}
+
 fn locks_of_longer_names_are_other_locks(subject: &impl Subject) {
     let guards = ["a", "a/t", "a/t/t", "a/b", "ab"].map(|name| lock_in(subject, name).try_acquire().unwrap());
     assert_eq!(lock_in(subject, "a").status().unwrap().holders.len(), 1);
@@ -720,7 +820,12 @@ fn what_cannot_be_acquired_at_once_is_refused<S: Subject>(subject: &S) {
         Error::Store(error) => error.kind(),
         other => panic!("{other}"),
     };
-    assert_eq!(kind(refused(&[(&lock, Mode::Exclusive), (&lock.clone(), Mode::Shared)])), ErrorKind::NamedTwice);
+    let twice =
+        [(&lock, Mode::Exclusive), (&lock_of(&session, "c"), Mode::Shared), (&lock_of(&session, "a"), Mode::Shared)];
+    for deadline in [Deadline::now(), Deadline::never()] {
+        let error = lock::all(&twice, &deadline).expect_err("refused");
+        assert!(matches!(&error, Error::LockNamedTwice { name } if name == "a"), "{error}");
+    }
     let most = S::Store::LIMITS.ops;
     let many: Vec<_> = (0..most).map(|number| lock_of(&session, &format!("many/{number}"))).collect();
     let all = |locks: &[Lock<S::Store>]| {

@@ -22,6 +22,9 @@ on_every_backend! {
     another_number_of_permits_is_refused,
     nobody_has_a_permit_behind_one_who_believes_in_another_number,
     what_is_no_semaphore_is_refused,
+    a_permit_proves_that_it_is_held_and_tells_when_it_is_lost,
+    the_dead_have_no_permits_whoever_looks,
+    who_waits_when_its_session_ends_is_told_that,
 }
 
 fn semaphore<S: Subject>(subject: &S, permits: u32) -> Semaphore<S::Store> {
@@ -187,6 +190,49 @@ fn nobody_has_a_permit_behind_one_who_believes_in_another_number(subject: &impl 
     store.revoke(first).unwrap();
     let error = semaphore(subject, 10).try_acquire().expect_err("the other is the first now");
     assert!(matches!(error, Error::OtherCount { asked: 10, found: 2, .. }), "{error}");
+}
+
+fn a_permit_proves_that_it_is_held_and_tells_when_it_is_lost(subject: &impl Subject) {
+    let store = subject.client();
+    let key = store.key("result").unwrap();
+    let permit = semaphore(subject, 1).try_acquire().unwrap();
+    permit.check().unwrap();
+    assert!(!permit.wait_lost(&Deadline::now()).unwrap() && !permit.wait_lost(&soon()).unwrap());
+    let commit = || store.commit(&permit.protect(&[Op::put(&key, b"done")])).unwrap();
+    assert!(matches!(commit(), Outcome::Committed(_)));
+    thread::scope(|scope| {
+        let told = scope.spawn(|| permit.wait_lost(&Deadline::never()));
+        let ticket = store.key(&names(&store, "gpus/s/")[0]).unwrap();
+        store.commit(&[Op::delete(&ticket)]).unwrap();
+        assert!(told.join().unwrap().unwrap());
+    });
+    assert!(!permit.alive());
+    assert!(matches!(permit.check(), Err(Error::NotHolder { what: "semaphore", .. })));
+    assert_eq!(commit(), Outcome::Conflict);
+}
+
+/// Nobody waits for the dead one's permit.
+fn the_dead_have_no_permits_whoever_looks(subject: &impl Mortal) {
+    let victim = subject.client();
+    let (lease, _) = put_as_another(&victim, "gpus/s/x", b"2 1 0 victim");
+    assert_eq!(semaphore(subject, 2).free().unwrap(), 1);
+    subject.kill(victim, &[lease]);
+    assert_eq!(semaphore(subject, 2).free().unwrap(), 2);
+}
+
+fn who_waits_when_its_session_ends_is_told_that(subject: &impl Subject) {
+    let permit = semaphore(subject, 1).try_acquire().unwrap();
+    let session = member(subject.client());
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| Semaphore::new(&session, "gpus", 1).unwrap().acquire(&Deadline::never()));
+        while names(&subject.client(), "gpus/").len() < 2 {
+            thread::yield_now();
+        }
+        subject.client().revoke(session.lease()).unwrap();
+        permit.release().unwrap();
+        let error = waiter.join().unwrap().expect_err("its session is over");
+        assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{error}");
+    });
 }
 
 fn what_is_no_semaphore_is_refused<S: Subject>(subject: &S) {

@@ -9,9 +9,10 @@ use slotguard::backend::{Backend, Event, Limits, Meta, Op, Watch};
 use slotguard::{Deadline, Error, Lease, Outcome, Result, Revision};
 
 type Hook<B> = Arc<dyn Fn(&B) + Send + Sync>;
+type Gate<B> = Arc<dyn Fn(&B, &[Op<'_, <B as Backend>::Key>]) -> Result<()> + Send + Sync>;
 
 /// A store, and what is to go wrong with it.
-pub struct Weather<B> {
+pub struct Weather<B: Backend> {
     pub store: B,
     /// Calls that reached the store, whatever came of them.
     pub calls: AtomicU64,
@@ -31,6 +32,8 @@ pub struct Weather<B> {
     pub real_time: AtomicBool,
     /// Run when a grant or renewal has been made and before its answer arrives.
     slow_answer: Mutex<Option<Hook<B>>>,
+    /// Run before a commit reaches the store; its error is all that comes of that commit.
+    gate: Mutex<Option<Gate<B>>>,
 }
 
 pub fn weather<B: Backend>(store: B) -> Arc<Weather<B>> {
@@ -46,6 +49,7 @@ pub fn weather<B: Backend>(store: B) -> Arc<Weather<B>> {
         ahead: AtomicU64::new(0),
         real_time: AtomicBool::new(false),
         slow_answer: Mutex::new(None),
+        gate: Mutex::new(None),
     })
 }
 
@@ -83,6 +87,14 @@ impl<B: Backend> Weather<B> {
 
     pub fn answer_slowly(&self, meanwhile: impl Fn(&B) + Send + Sync + 'static) {
         *self.slow_answer.lock().unwrap() = Some(Arc::new(meanwhile));
+    }
+
+    pub fn before_commits(&self, gate: impl Fn(&B, &[Op<'_, B::Key>]) -> Result<()> + Send + Sync + 'static) {
+        *self.gate.lock().unwrap() = Some(Arc::new(gate));
+    }
+
+    pub fn let_commits_pass(&self) {
+        *self.gate.lock().unwrap() = None;
     }
 
     fn reached(&self) {
@@ -128,6 +140,10 @@ impl<B: Backend> Backend for Weather<B> {
     }
 
     fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate(&self.store, ops)?;
+        }
         self.reached();
         self.store.commit(ops)
     }

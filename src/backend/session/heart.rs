@@ -1,11 +1,11 @@
 //! What keeps a session alive, and notices when it is not: the local deadline, the renewals, the thread that makes them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::Backend;
 use crate::backend::bell::Bell;
+use crate::backend::{Backend, Op};
 use crate::clock::{Deadline, Lease, Token};
 use crate::error::{Error, Result};
 use crate::mutant::planted;
@@ -31,6 +31,8 @@ pub(super) struct Heart<B: Backend> {
     /// Relaxed throughout: it publishes nothing but itself.
     pub(super) until: AtomicU64,
     pub(super) bell: Arc<Bell<Signals>>,
+    /// What should have been deleted and could not be.
+    pub(super) left: Mutex<Vec<B::Key>>,
 }
 
 /// What is waited for.
@@ -110,7 +112,21 @@ impl<B: Backend> Heart<B> {
             let _ = self.store.revoke(self.lease);
             return Err(self.over());
         }
+        self.delete_left();
         Ok(until)
+    }
+
+    pub(super) fn leave(&self, keys: impl Iterator<Item = B::Key>) {
+        if self.alive() && !planted("session: what is left stays") {
+            self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        }
+    }
+
+    fn delete_left(&self) {
+        let left = || self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut still = std::mem::take(&mut *left());
+        still.retain(|key| self.store.commit(&[Op::delete(key)]).is_err());
+        left().extend(still);
     }
 
     /// Moves the local deadline, never back; `false` if the session is over.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use super::{Line, new_value, over};
+use super::{Line, new_value, over, read_value, wait_any};
 use crate::backend::{Backend, Op, Session, When};
-use crate::clock::{Revision, Token};
+use crate::clock::{Deadline, Revision, Token};
 use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
 use crate::{Error as StoreError, Outcome};
@@ -43,8 +43,7 @@ impl<B: Backend> Drawn<B> {
             Outcome::Conflict => {
                 drawn.given_back = true;
                 // No name is used twice, so it is the session, or what else was asked for.
-                let (alive, _) = session.store().read(session.key(), &mut Vec::new())?;
-                return if session.condition().when.holds(alive.as_ref()) { Ok(None) } else { Err(over(&session)) };
+                return if lives(&session)? { Ok(None) } else { Err(over(&session)) };
             }
         }
         Ok(Some(drawn))
@@ -60,10 +59,6 @@ impl<B: Backend> Drawn<B> {
 
     pub(crate) fn key(&self, at: usize) -> &B::Key {
         &self.places[at].1
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.places.len()
     }
 
     /// What holds of each ticket for as long as it is ours.
@@ -146,6 +141,52 @@ impl<B: Backend> Drawn<B> {
         self.lose(line.unwrap_or(&self.places[0].0))
     }
 
+    /// Why our ticket was not there any more while we waited: the session has ended, or somebody took it away.
+    pub(crate) fn taken(&self, at: usize) -> Error {
+        match lives(self.session()) {
+            Ok(false) if !planted("lock: who outlived its session was robbed") => over(self.session()),
+            _ => self.lose(&self.places[at].0),
+        }
+    }
+
+    /// Who asks for one of the tickets, and when each was last put.
+    pub(crate) fn look(&self) -> Result<(Option<String>, Vec<Revision>)> {
+        let (mut asker, mut value) = (None, Vec::new());
+        let mut put = Vec::with_capacity(self.places.len());
+        for (line, key) in &self.places {
+            let (meta, _) = self.session().store().read(key, &mut value)?;
+            let meta = meta.filter(|meta| self.condition().holds(Some(meta))).ok_or_else(|| self.lose(line))?;
+            put.push(meta.modified);
+            asker = asker.or_else(|| read_value(&value).2);
+        }
+        Ok((asker, put))
+    }
+
+    /// Waits until one of the tickets has changed since it was put then; `false` once the deadline has passed.
+    pub(crate) fn wait_changed(&self, since: &[Revision], deadline: &Deadline) -> Result<bool> {
+        let mut tickets: Vec<_> = self.places.iter().map(|(_, key)| key).zip(since.iter().copied()).collect();
+        if planted("lock: only the first of several is followed") {
+            tickets.truncate(1);
+        }
+        wait_any(self.session(), &tickets, deadline)
+    }
+
+    /// Waits until one of the tickets is lost; `false` once the deadline has passed.
+    pub(crate) fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
+        loop {
+            match self.look().and_then(|(_, put)| self.wait_changed(&put, deadline)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(Error::NotHolder { .. }) => return Ok(true),
+                Err(Error::Store(StoreError::LeaseExpired { .. })) => {
+                    let _ = self.lost();
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// In which line our ticket is not there any more, the first if there are several.
     fn gone(&self) -> Result<Option<&Line<B>>> {
         for (line, key) in &self.places {
@@ -168,13 +209,24 @@ impl<B: Backend> Drop for Drawn<B> {
         if self.given_back {
             return;
         }
-        if self.token == Token(0) {
+        let deleted = if self.token == Token(0) {
             // Nobody knows whether they were drawn. Their names are nobody else's.
             let any: Vec<_> = self.places.iter().map(|(_, key)| Op::delete(key)).collect();
-            let _ = self.session().store().commit(&any);
+            self.session().store().commit(&any).map(drop).map_err(Error::Store)
         } else {
-            // Whatever hinders it: they go with the lease.
-            let _ = self.give_back(&[], &[]);
+            self.give_back(&[], &[])
+        };
+        // Those behind wait for them: the next renewal tries again. A fork's copy is not ours to delete.
+        if let Err(Error::Store(error)) = deleted
+            && !matches!(error, StoreError::Forked)
+        {
+            self.session().delete_later(self.places.iter().map(|(_, key)| key.clone()));
         }
     }
+}
+
+/// Whether the store has the session still.
+fn lives<B: Backend>(session: &Session<B>) -> Result<bool> {
+    let (meta, _) = session.store().read(session.key(), &mut Vec::new())?;
+    Ok(session.condition().when.holds(meta.as_ref()))
 }

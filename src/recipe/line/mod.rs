@@ -18,8 +18,10 @@
 //! clock has a say.
 //!
 //! The tickets of the dead go with their lease. A ticket whose drawing ended in an error is deleted in case it was drawn
-//! after all.
+//! after all. One that the store fails to delete stands in the way of those behind it until the session's next renewal,
+//! which tries again, as each one does; at most until the lease ends.
 
+mod any;
 mod drawn;
 
 use std::fmt;
@@ -32,6 +34,7 @@ use crate::clock::{Deadline, Lease, Revision, Token};
 use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
 
+use any::wait_any;
 pub(super) use drawn::Drawn;
 
 /// `/SESSION-NUMBER`, both in hexadecimal.
@@ -193,6 +196,25 @@ impl<B: Backend> Line<B> {
         Ok((line, at))
     }
 
+    /// Everybody in line but, of the first so many, those whose death the store can prove: which it does for who waits.
+    pub(super) fn look_alive(&self, most: usize) -> Result<Vec<Seen<B::Key>>> {
+        let (line, _) = self.look()?;
+        let mut gone = false;
+        for seen in line.iter().take(most) {
+            gone |= self.session.store().wait(&seen.key, seen.modified, &Deadline::now())?;
+        }
+        if gone && !planted("lock: show the dead") { Ok(self.look()?.0) } else { Ok(line) }
+    }
+
+    /// Whether one of them has gone or changed, or is dead and has gone by this.
+    pub(super) fn any_gone(&self, seen: &[Seen<B::Key>]) -> Result<bool> {
+        let mut gone = false;
+        for one in seen {
+            gone |= self.wait_for(one, &Deadline::now())?;
+        }
+        Ok(gone)
+    }
+
     /// Waits until somebody in line has gone or changed, at most until the deadline.
     pub(super) fn wait_for(&self, seen: &Seen<B::Key>, deadline: &Deadline) -> Result<bool> {
         wait_as(&self.session, &seen.key, seen.modified, deadline)
@@ -219,11 +241,6 @@ fn read_value(value: &[u8]) -> (String, Owner, Option<String>) {
     let at = own.iter().position(|byte| *byte == b' ').unwrap_or(own.len());
     let kind = String::from_utf8_lossy(&own[..at]).into_owned();
     (kind, Owner::from_bytes(own.get(at + 1..).unwrap_or_default()), asked_by)
-}
-
-/// Who asks for the ticket of this value back.
-pub(super) fn read_asker(value: &[u8]) -> Option<String> {
-    read_value(value).2
 }
 
 /// The value of a ticket of this kind and owner, with this process asking for it back.

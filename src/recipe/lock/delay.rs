@@ -27,8 +27,6 @@ pub(super) enum Passed {
     Yes,
     /// The deadline was first; the dead holder's token, and what is left of the delay.
     Later(Token, Duration),
-    /// Our ticket is not there any more.
-    TakenAway,
 }
 
 impl<B: Backend> Delay<B> {
@@ -40,7 +38,8 @@ impl<B: Backend> Delay<B> {
         &self.key
     }
 
-    /// Lets who is first in line pass once the delay is over. Without a ticket, only looks.
+    /// Lets who is first in line pass once the delay is over; an error if its ticket is not there any more. Without a
+    /// ticket, only looks.
     pub(super) fn pass(
         &self,
         session: &Session<B>,
@@ -84,7 +83,7 @@ impl<B: Backend> Delay<B> {
             }
             let (ticket, _) = store.read(drawn.key(at), &mut Vec::new())?;
             if !drawn.condition().holds(ticket.as_ref()) {
-                return Ok(Passed::TakenAway);
+                return Err(drawn.taken(at));
             }
         }
     }

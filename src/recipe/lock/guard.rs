@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use super::{Lock, Mode};
 use crate::backend::{Backend, Op};
-use crate::clock::{Deadline, Revision, Token};
-use crate::recipe::line::{Drawn, read_asker, wait_as};
+use crate::clock::{Deadline, Token};
+use crate::recipe::line::Drawn;
 use crate::recipe::{Error, Result};
 use crate::{Error as StoreError, Outcome};
 
 /// A lock that is held, or several of one [`all`](super::all). Dropped, they are released; should that fail, the session's
-/// lease does it.
+/// next renewal tries it again, and the end of its lease does it.
 ///
 /// It may be handed to other threads. Ending the session ends it, too.
 pub struct Guard<B: Backend> {
@@ -75,25 +75,15 @@ impl<B: Backend> Guard<B> {
     }
 
     /// Waits until the lock is lost: its ticket was taken away, or the session may not be counted on any more. `false`
-    /// once the deadline has passed. Of several locks, the first.
+    /// once the deadline has passed.
+    ///
+    /// Of several locks, any; each but one takes a thread of this process while the call waits.
     ///
     /// # Errors
-    /// Those of [`Backend::read`] and [`Backend::wait`].
+    /// Those of [`Backend::read`] and [`Backend::wait`]. Of several locks, [`Io`](crate::Error::Io) if there can be no
+    /// thread.
     pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
-        let drawn = &self.grant.drawn;
-        loop {
-            let looked = self.grant.look(0);
-            match looked.and_then(|(_, modified)| wait_as(drawn.session(), drawn.key(0), modified, deadline)) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(Error::NotHolder { .. }) => return Ok(true),
-                Err(Error::Store(StoreError::LeaseExpired { .. })) => {
-                    let _ = drawn.lost();
-                    return Ok(true);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        self.grant.drawn.wait_lost(deadline)
     }
 
     /// Releases the lock and, in the same commit, does what `ops` says; they name no condition. Once it is released, nothing.
@@ -118,27 +108,24 @@ impl<B: Backend> Guard<B> {
     /// # Errors
     /// [`Error::NotHolder`] if the lock is not ours any more. Those of [`Backend::read`].
     pub fn asked_by(&self) -> Result<Option<String>> {
-        for at in 0..self.grant.drawn.len() {
-            let (asker, _) = self.grant.look(at)?;
-            if asker.is_some() {
-                return Ok(asker);
-            }
-        }
-        Ok(None)
+        Ok(self.grant.drawn.look()?.0)
     }
 
-    /// Waits until somebody asks for the lock; `None` once the deadline has passed. Of several locks, for the first.
+    /// Waits until somebody asks for the lock; `None` once the deadline has passed.
+    ///
+    /// Of several locks, for any; each but one takes a thread of this process while the call waits.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] as soon as the lock is not ours any more. The store's.
+    /// [`Error::NotHolder`] as soon as the lock is not ours any more. The store's. Of several locks,
+    /// [`Io`](crate::Error::Io) if there can be no thread.
     pub fn wait_asked(&self, deadline: &Deadline) -> Result<Option<String>> {
         let drawn = &self.grant.drawn;
         loop {
-            let (asker, modified) = self.grant.look(0)?;
+            let (asker, put) = drawn.look()?;
             if asker.is_some() {
                 return Ok(asker);
             }
-            match wait_as(drawn.session(), drawn.key(0), modified, deadline) {
+            match drawn.wait_changed(&put, deadline) {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
                 Err(Error::Store(StoreError::LeaseExpired { .. })) => return Err(drawn.lost()),
@@ -149,16 +136,6 @@ impl<B: Backend> Guard<B> {
 }
 
 impl<B: Backend> Grant<B> {
-    /// Who asks for one of the locks, and when its ticket was last put.
-    fn look(&self, at: usize) -> Result<(Option<String>, Revision)> {
-        let mut value = Vec::new();
-        let (meta, _) = self.drawn.session().store().read(self.drawn.key(at), &mut value)?;
-        match meta.filter(|meta| self.drawn.condition().holds(Some(meta))) {
-            Some(meta) => Ok((read_asker(&value), meta.modified)),
-            None => Err(self.drawn.lost()),
-        }
-    }
-
     /// Deletes the tickets, and with them what the delays go by, and does whatever else is to be done.
     fn give_back(&mut self, besides: &[Op<'_, B::Key>]) -> Result<()> {
         let marks = self.locks.iter().map(|(lock, mode)| {
@@ -171,7 +148,7 @@ impl<B: Backend> Grant<B> {
 
 impl<B: Backend> Drop for Grant<B> {
     fn drop(&mut self) {
-        // Whatever hinders it: the tickets go with the lease.
+        // Whatever hinders it: the next renewal deletes the tickets, or they go with the lease.
         let _ = self.give_back(&[]);
     }
 }

@@ -183,12 +183,12 @@ impl<B: Backend> Lock<B> {
         self.read(&Deadline::now())
     }
 
-    /// Who has it, and who waits.
+    /// Who has it, and who waits. Whose death the store can prove does neither.
     ///
     /// # Errors
-    /// Those of [`Backend::range`].
+    /// Those of [`Backend::range`] and [`Backend::wait`].
     pub fn status(&self) -> Result<Status> {
-        let (line, _) = self.line.look()?;
+        let line = self.line.look_alive(usize::MAX)?;
         let first = holders(&line);
         let mut holders: Vec<_> = line.into_iter().map(|seen| seen.ticket).collect();
         let waiting = holders.split_off(first);
@@ -199,9 +199,9 @@ impl<B: Backend> Lock<B> {
     /// happens to them.
     ///
     /// # Errors
-    /// Those of [`Backend::range`] and [`Backend::commit`].
+    /// Those of [`Backend::range`], [`Backend::wait`] and [`Backend::commit`].
     pub fn ask_to_release(&self) -> Result<Vec<Ticket>> {
-        let (line, _) = self.line.look()?;
+        let line = self.line.look_alive(usize::MAX)?;
         let mut asked = Vec::new();
         for seen in &line[..holders(&line)] {
             let value = asked_value(&seen.ticket);
@@ -215,6 +215,11 @@ impl<B: Backend> Lock<B> {
             }
         }
         Ok(asked)
+    }
+
+    /// The token of whoever is first in line.
+    pub(super) fn first(&self) -> Result<Option<Token>> {
+        Ok(self.line.look_alive(1)?.first().map(|first| first.ticket.token))
     }
 
     /// Takes the lock, or the place in line, from whoever has this token; the next one has it at once, or after the
@@ -264,7 +269,7 @@ impl<B: Backend> Lock<B> {
             let (mut line, _) = self.line.look()?;
             if let Some((drawn, at)) = ticket {
                 let place = line.iter().position(|seen| seen.key == *drawn.key(at));
-                line.truncate(place.ok_or_else(|| self.line.not_holder(drawn.token()))?);
+                line.truncate(place.ok_or_else(|| drawn.taken(at))?);
             }
             let Some(in_the_way) = last_in_the_way(&line, mode) else { break };
             if looked_last {
@@ -276,7 +281,6 @@ impl<B: Backend> Lock<B> {
         match delay.pass(&self.line.session, ticket, mode, deadline)? {
             Passed::Yes => Ok(()),
             Passed::Later(token, left) => Err(Error::Delayed { name: self.name().to_owned(), token, left }),
-            Passed::TakenAway => Err(self.line.not_holder(ticket.map_or(Token(0), |(drawn, _)| drawn.token()))),
         }
     }
 }
@@ -296,9 +300,8 @@ impl<B: Backend> Lock<B> {
 ///
 /// # Errors
 /// As [`Lock::acquire`], naming the lock that was in the way: then none is held. [`Error::NoLocks`],
-/// [`Error::OtherSession`]. Of the store: [`NamedTwice`](crate::Error::NamedTwice) if a lock is named twice, and
-/// [`TooManyOps`](crate::Error::TooManyOps): one less than the store's commits have operations is the most, and half as
-/// many where they have a [`delay`](Lock::delay).
+/// [`Error::OtherSession`], [`Error::LockNamedTwice`]. Of the store, [`TooManyOps`](crate::Error::TooManyOps): one less
+/// than the store's commits have operations is the most, and half as many where they have a [`delay`](Lock::delay).
 pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Result<Guard<B>> {
     let session = &wanted.first().ok_or(Error::NoLocks)?.0.line.session;
     if let Some((other, _)) = wanted.iter().find(|(lock, _)| !Arc::ptr_eq(&lock.line.session, session)) {
@@ -307,6 +310,11 @@ pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Resu
     let ops = wanted.len() + wanted.iter().filter(|(lock, _)| lock.delay.is_some()).count();
     if ops > B::LIMITS.ops {
         return Err(StoreError::TooManyOps { ops, limit: B::LIMITS.ops }.into());
+    }
+    for (at, (lock, _)) in wanted.iter().enumerate() {
+        if wanted[..at].iter().any(|(earlier, _)| earlier.line.prefix() == lock.line.prefix()) {
+            return Err(Error::LockNamedTwice { name: lock.name().to_owned() });
+        }
     }
     if deadline.has_passed() {
         for (lock, mode) in wanted {
