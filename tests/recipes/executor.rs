@@ -237,16 +237,20 @@ fn s2_4_a_timeout_reaches_the_caller_rolls_back_once_and_drops_the_late_result()
 #[test]
 fn b11_an_operation_that_heeds_its_switch_is_rolled_back_after_it_has_returned() {
     guarded("grace", || {
-        let executor = Executor::builder().workers(2).build().unwrap();
+        let executor = Arc::new(Executor::builder().workers(2).build().unwrap());
         let notes = Notes::default();
         let (running, undoing) = (Arc::clone(&notes), Arc::clone(&notes));
+        let ours = Arc::clone(&executor);
+        let (done, is_done) = channel();
         let operation = Operation::new("slow", move |stop: &Cancel| {
-            let (until, never) = (Deadline::never().or_cancelled(stop), channel::<()>());
+            let until = Deadline::never().or_cancelled(stop);
             // Waits as any wait of this crate, which the switch ends.
             let executor = one_worker();
             let (operation, _begun, _go) = held("inner");
             executor.submit(operation)?.wait(&until).unwrap_err();
-            drop(never);
+            // The other worker has done what there was to do.
+            ours.submit(Operation::new("next", |_: &Cancel| Ok(())))?.join()?;
+            done.send(())?;
             running.lock().unwrap().push("stopped".to_owned());
             Ok(())
         });
@@ -256,6 +260,7 @@ fn b11_an_operation_that_heeds_its_switch_is_rolled_back_after_it_has_returned()
         };
         let slow = executor.submit(operation.timeout(SHORT).grace(LONG).rollback(rollback)).unwrap();
         assert!(matches!(slow.join(), Err(Error::OperationTimedOut { .. })));
+        is_done.recv().unwrap();
         finish(&executor);
         assert_eq!(read(&notes), ["stopped", "rolled back"]);
     });

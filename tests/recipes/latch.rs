@@ -8,12 +8,14 @@ use slotguard::conformance::Subject;
 use slotguard::recipe::{Error, Latch};
 use slotguard::{Deadline, ErrorKind};
 
+use crate::delivery::frail::Frail;
 use crate::member::{names, soon};
 use crate::on_every_backend;
 
 on_every_backend! {
     a_latch_opens_with_the_last_count_for_all,
     no_count_of_a_latch_is_lost,
+    no_count_of_a_latch_is_lost_that_comes_between_anothers_look_and_its_commit,
     a_latch_for_another_number_is_refused,
     a_handle_of_a_removed_latch_does_not_count_at_the_next,
     what_is_no_latch_is_refused,
@@ -57,6 +59,16 @@ fn no_count_of_a_latch_is_lost(subject: &impl Subject) {
         }
     });
     assert_eq!(latch.left().unwrap(), 1);
+}
+
+fn no_count_of_a_latch_is_lost_that_comes_between_anothers_look_and_its_commit(subject: &impl Subject) {
+    let frail = Frail::new(subject.client());
+    let latch = Latch::new(&frail, "migrated", 4).unwrap();
+    for left in [2, 0] {
+        let rival = self::latch(subject, 4);
+        frail.before_next_commit(move |_| assert_eq!(rival.count_down().unwrap(), left + 1));
+        assert_eq!(latch.count_down().unwrap(), left);
+    }
 }
 
 fn a_latch_for_another_number_is_refused(subject: &impl Subject) {
