@@ -1,5 +1,10 @@
 //! Locks: one holder per token, in the order of asking, and nobody who is late writes.
 
+mod by_force;
+mod delay;
+mod reentrant;
+mod several;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -31,31 +36,16 @@ on_every_backend! {
     s2_1_who_asks_alone_has_it_at_once,
     s2_2_an_earlier_clock_steals_nothing,
     s2_3_an_expired_lease_is_noticed,
-    a21_locks_taken_in_opposite_orders_do_not_block_each_other,
     a21_readers_are_together_and_a_writer_is_alone,
-    a21_a_hundred_threads_and_ten_locks_leave_nothing_behind,
     no_reader_passes_a_writer_that_waits,
     a_waiter_that_gives_up_leaves_the_line,
     a_waiter_whose_session_ends_is_told,
     an_error_names_the_holder_and_our_place,
-    a_thread_that_holds_a_re_entrant_lock_has_it_again,
-    a_re_entrant_reader_does_not_become_a_writer,
-    a_re_entrant_reader_reads_again_past_a_waiting_writer,
-    after_a_death_a_delay_keeps_everybody_waiting,
-    after_a_release_there_is_no_delay,
-    who_gives_up_one_of_several_leaves_no_delay,
-    who_has_lost_one_of_several_leaves_no_delay_for_the_others,
-    a_holder_may_be_asked_to_give_it_up,
-    a_lock_taken_by_force_is_the_next_ones,
-    a_place_taken_by_force_is_told,
-    several_locks_are_lost_and_released_one_by_one,
     who_waits_when_its_session_ends_is_told_that,
-    of_several_locks_each_is_followed,
     the_dead_are_not_shown_whoever_looks,
     what_could_not_be_released_is_released_by_the_next_renewal,
     locks_of_longer_names_are_other_locks,
     what_is_no_name_or_lease_is_refused,
-    what_cannot_be_acquired_at_once_is_refused,
 }
 
 fn lock_of<B: Backend>(session: &Arc<Session<B>>, name: &str) -> Lock<B> {
@@ -306,32 +296,6 @@ fn s2_3_an_expired_lease_is_noticed(subject: &impl Subject) {
     lock_in(subject, "billing").try_acquire().unwrap();
 }
 
-fn a21_locks_taken_in_opposite_orders_do_not_block_each_other(subject: &impl Subject) {
-    let inside = [const { AtomicBool::new(false) }; 3];
-    let start = Barrier::new(4);
-    thread::scope(|scope| {
-        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
-            let (inside, start) = (&inside, &start);
-            scope.spawn(move || {
-                let session = member(subject.client());
-                start.wait();
-                let locks = [0, 1, 2].map(|number| lock_of(&session, &format!("accounts/{number}")));
-                for round in 0..25 {
-                    // All of them, or two.
-                    let wanted = &order[..if round % 3 == 0 { 3 } else { 2 }];
-                    let all: Vec<_> = wanted.iter().map(|at| (&locks[*at], Mode::Exclusive)).collect();
-                    let guard = lock::all(&all, &Deadline::never()).unwrap();
-                    assert!(wanted.iter().all(|at| !inside[*at].swap(true, SeqCst)), "two are inside");
-                    thread::yield_now();
-                    wanted.iter().for_each(|at| inside[*at].store(false, SeqCst));
-                    guard.release().unwrap();
-                }
-            });
-        }
-    });
-    assert_eq!(names(&subject.client(), "accounts"), [""; 0]);
-}
-
 fn a21_readers_are_together_and_a_writer_is_alone(subject: &impl Subject) {
     let lock = || lock_in(subject, "billing");
     let (one, two) = (lock().try_read().unwrap(), lock().try_read().unwrap());
@@ -371,31 +335,6 @@ fn a21_readers_are_together_and_a_writer_is_alone(subject: &impl Subject) {
             });
         }
     });
-}
-
-/// Source 4's lock by key must be empty after 100 threads and 10 keys; ours is whatever the store holds.
-fn a21_a_hundred_threads_and_ten_locks_leave_nothing_behind(subject: &impl Subject) {
-    let start = Barrier::new(100);
-    let inside = [const { AtomicBool::new(false) }; 10];
-    thread::scope(|scope| {
-        for _ in 0..25 {
-            let session = member(subject.client());
-            for thread in 0..4 {
-                let (session, start, inside) = (Arc::clone(&session), &start, &inside);
-                scope.spawn(move || {
-                    start.wait();
-                    for round in 0..10 {
-                        let number = (thread * 3 + round * 7) % 10;
-                        let guard = lock_of(&session, &format!("keys/{number}")).acquire(&Deadline::never()).unwrap();
-                        assert!(!inside[number].swap(true, SeqCst), "two are inside");
-                        inside[number].store(false, SeqCst);
-                        drop(guard);
-                    }
-                });
-            }
-        }
-    });
-    assert_eq!(names(&subject.client(), "keys"), [""; 0]);
 }
 
 fn no_reader_passes_a_writer_that_waits(subject: &impl Subject) {
@@ -472,214 +411,6 @@ fn an_error_names_the_holder_and_our_place(subject: &impl Subject) {
     assert!(text.contains(&middle) && text.contains("; wait longer"), "{text}");
 }
 
-fn a_thread_that_holds_a_re_entrant_lock_has_it_again(subject: &impl Subject) {
-    let session = member(subject.client());
-    let lock = lock_of(&session, "billing").reentrant();
-    let outer = lock.try_acquire().unwrap();
-    let inner = lock.clone().try_acquire().unwrap();
-    let reading = lock.try_read().unwrap();
-    assert_eq!((outer.token(), outer.token()), (inner.token(), reading.token()));
-    // Another thread, handle or process does not.
-    thread::scope(|scope| {
-        scope.spawn(|| in_use(lock.try_acquire()));
-    });
-    in_use(lock_of(&session, "billing").try_acquire());
-    in_use(lock_in(subject, "billing").reentrant().try_acquire());
-    // It is released with the last, wherever that one is.
-    outer.release().unwrap();
-    drop(inner);
-    in_use(lock_in(subject, "billing").try_acquire());
-    thread::scope(|scope| {
-        scope.spawn(|| reading.release().unwrap());
-    });
-    let guard = lock_in(subject, "billing").try_acquire().unwrap();
-    in_use(lock.try_acquire());
-    guard.release().unwrap();
-
-    // What was lost is not entered again.
-    let outer = lock.try_acquire().unwrap();
-    lock.break_holder(outer.token()).unwrap();
-    assert_eq!(now_of(lock.try_acquire()), None);
-    drop(outer);
-    lock.try_acquire().unwrap();
-}
-
-fn a_re_entrant_reader_does_not_become_a_writer(subject: &impl Subject) {
-    let lock = lock_in(subject, "billing").reentrant();
-    let reading = lock.try_read().unwrap();
-    let error = lock.acquire(&Deadline::never()).expect_err("it would wait for itself");
-    assert!(matches!(error, Error::Upgrade { token, .. } if token == reading.token()), "{error}");
-    reading.release().unwrap();
-    lock.try_acquire().unwrap();
-}
-
-fn a_re_entrant_reader_reads_again_past_a_waiting_writer(subject: &impl Subject) {
-    let lock = lock_in(subject, "billing").reentrant();
-    let reading = lock.try_read().unwrap();
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| lock_in(subject, "billing").acquire(&Deadline::never()).map(drop));
-        until_waiting(&lock, 1);
-        let again = lock.read(&Deadline::never()).unwrap();
-        drop((reading, again));
-        writer.join().unwrap().unwrap();
-    });
-}
-
-fn after_a_death_a_delay_keeps_everybody_waiting(subject: &impl Subject) {
-    let lock = |time| lock_in(subject, "billing").delay(time).unwrap();
-    let session = member(subject.client());
-    let late = lock_of(&session, "billing").delay(LONG).unwrap().try_acquire().unwrap();
-    assert_eq!(read(&subject.client(), "billing/held").unwrap().0, late.token().to_string().as_bytes());
-    // It ends without a word.
-    session.store().revoke(session.lease()).unwrap();
-    let patient = lock(LONG);
-    for tried in [patient.try_acquire(), patient.acquire(&soon()), patient.read(&soon())] {
-        match tried.expect_err("the delay is not over") {
-            Error::Delayed { token, left, .. } => assert!(token == late.token() && left <= LONG && !left.is_zero()),
-            other => panic!("{other}"),
-        }
-    }
-    assert_eq!(names(&subject.client(), "billing/"), ["billing/held"], "nobody is in line");
-    // The delay is the waiter's own, from when it noticed. A machine that stood still may be past it.
-    let next = lock(SHORT);
-    let guard = next.try_acquire().or_else(|_| {
-        subject.pass(SHORT);
-        next.try_acquire()
-    });
-    let guard = guard.expect("the delay is over");
-    assert_eq!(read(&subject.client(), "billing/held").unwrap().0, guard.token().to_string().as_bytes());
-    now_of(late.release());
-    guard.release().unwrap();
-    assert_eq!(names(&subject.client(), "billing/"), [""; 0]);
-}
-
-/// It had the first of them already when it gave up the second, and nobody died.
-fn who_gives_up_one_of_several_leaves_no_delay(subject: &impl Subject) {
-    let session = member(subject.client());
-    let [one, two] = ["one", "two"].map(|name| lock_of(&session, name).delay(LONG).unwrap());
-    let held = two.try_acquire().unwrap();
-    let both = [(&one, Mode::Exclusive), (&two, Mode::Exclusive)];
-    assert_eq!(in_use(lock::all(&both, &soon())).name, "two");
-    assert_eq!(names(&subject.client(), "one/"), [""; 0]);
-    one.try_acquire().unwrap();
-    // What the holder of the second goes by stays.
-    assert!(read(&subject.client(), "two/held").is_some());
-    held.release().unwrap();
-    lock::all(&both, &Deadline::now()).unwrap().release().unwrap();
-}
-
-fn who_has_lost_one_of_several_leaves_no_delay_for_the_others(subject: &impl Subject) {
-    let session = member(subject.client());
-    let [one, two] = ["one", "two"].map(|name| lock_of(&session, name).delay(LONG).unwrap());
-    let both = lock::all(&[(&one, Mode::Exclusive), (&two, Mode::Exclusive)], &Deadline::now()).unwrap();
-    one.break_holder(both.token()).unwrap();
-    assert_eq!(now_of(both.release()), None);
-    two.try_acquire().expect("it was released");
-    assert!(matches!(one.try_acquire(), Err(Error::Delayed { .. })), "and this was not");
-}
-
-fn after_a_release_there_is_no_delay(subject: &impl Subject) {
-    let lock = || lock_in(subject, "billing").delay(LONG).unwrap();
-    for _ in 0..3 {
-        let guard = lock().acquire(&Deadline::never()).unwrap();
-        in_use(lock().try_acquire());
-        guard.release().unwrap();
-        drop(lock().try_read().unwrap());
-        drop(lock().try_acquire().unwrap());
-    }
-    assert_eq!(names(&subject.client(), "billing/"), [""; 0]);
-    // Whoever is only read from leaves nothing to wait for.
-    let reader = lock().try_read().unwrap();
-    lock().break_holder(reader.token()).unwrap();
-    lock().try_acquire().unwrap();
-}
-
-fn a_holder_may_be_asked_to_give_it_up(subject: &impl Subject) {
-    let lock = lock_in(subject, "billing");
-    let me = Owner::me();
-    assert_eq!(lock.ask_to_release().unwrap(), [], "there is nobody to ask");
-    let guard = lock.try_acquire().unwrap();
-    assert_eq!(guard.asked_by().unwrap(), None);
-    assert_eq!(guard.wait_asked(&soon()).unwrap(), None);
-    thread::scope(|scope| {
-        let holder = scope.spawn(|| {
-            let asker = guard.wait_asked(&Deadline::never()).unwrap();
-            guard.release().unwrap();
-            asker
-        });
-        let asker = lock_in(subject, "billing");
-        let waiter = scope.spawn(|| lock_in(subject, "billing").acquire(&Deadline::never()).unwrap().token());
-        let asked = asker.ask_to_release().unwrap();
-        assert_eq!(asked.len(), 1);
-        assert_eq!(holder.join().unwrap(), Some(format!("{}[{}]", me.command, me.pid)));
-        assert!(waiter.join().unwrap() > asked[0].token);
-    });
-    // The next holder has not been asked. And asking changes neither owner nor token.
-    let guard = lock.try_acquire().unwrap();
-    assert_eq!(guard.asked_by().unwrap(), None);
-    let before = lock.status().unwrap().holders.remove(0);
-    lock.ask_to_release().unwrap();
-    let after = lock.status().unwrap().holders.remove(0);
-    assert_eq!((&before.owner, before.token, before.lease), (&after.owner, after.token, after.lease));
-    guard.check().unwrap();
-    let (value, _) = read(&subject.client(), &names(&subject.client(), "billing/t/")[0]).unwrap();
-    assert!(value.len() <= 64, "{} bytes", value.len());
-}
-
-fn a_lock_taken_by_force_is_the_next_ones(subject: &impl Subject) {
-    let store = subject.client();
-    let count = store.key("count").unwrap();
-    let (lock, other) = (lock_in(subject, "billing"), lock_in(subject, "billing"));
-    let victim = lock.try_acquire().unwrap();
-    let error = other.break_holder(Token(1)).expect_err("nobody has that token");
-    assert_eq!(now_of(Err::<(), _>(error)), Some(victim.token()));
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| other.acquire(&Deadline::never()).unwrap());
-        until_waiting(&lock, 1);
-        lock.break_holder(victim.token()).unwrap();
-        let next = waiter.join().unwrap();
-        assert_eq!(now_of(victim.commit(&[Op::put(&count, b"late")])), Some(next.token()));
-        assert!(!victim.alive());
-        assert_eq!(now_of(victim.wait_asked(&Deadline::never())), Some(next.token()));
-        committed_by(&next, &count, b"1");
-    });
-    assert_eq!(read(&store, "count").unwrap().0, b"1");
-}
-
-fn a_place_taken_by_force_is_told(subject: &impl Subject) {
-    let lock = lock_in(subject, "billing");
-    let guard = lock.try_acquire().unwrap();
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| lock_in(subject, "billing").acquire(&Deadline::never()).map(drop));
-        until_waiting(&lock, 1);
-        lock.break_holder(lock.status().unwrap().waiting[0].token).unwrap();
-        guard.release().unwrap();
-        now_of(waiter.join().unwrap());
-    });
-}
-
-fn several_locks_are_lost_and_released_one_by_one(subject: &impl Subject) {
-    let session = member(subject.client());
-    let [one, two] = ["one", "two"].map(|name| lock_of(&session, name));
-    let guard = lock::all(&[(&one, Mode::Exclusive), (&two, Mode::Shared)], &Deadline::never()).unwrap();
-    in_use(lock_in(subject, "one").try_read());
-    let reader = lock_in(subject, "two").try_read().unwrap();
-    let busy = lock::all(&[(&one, Mode::Exclusive), (&two, Mode::Exclusive)], &soon());
-    assert_eq!(in_use(busy).name, "one");
-    assert_eq!(names(&subject.client(), "two").len(), 2, "who gives up leaves all the lines");
-    one.ask_to_release().unwrap();
-    assert!(guard.asked_by().unwrap().is_some());
-    lock_in(subject, "two").break_holder(guard.token()).unwrap();
-    let key = session.store().key("count").unwrap();
-    let error = guard.commit(&[Op::put(&key, b"1")]).expect_err("one of them is lost");
-    assert!(matches!(&error, Error::NotHolder { name, .. } if name == "two"), "{error}");
-    assert!(read(&subject.client(), "count").is_none());
-    now_of(guard.release());
-    lock_in(subject, "one").try_acquire().expect("the other was released all the same");
-    drop(reader);
-    assert_eq!(names(&subject.client(), "two"), [""; 0]);
-}
-
 /// Its ticket is gone when it looks, and nobody has taken it away.
 fn who_waits_when_its_session_ends_is_told_that(subject: &impl Subject) {
     for delay in [None, Some(LONG)] {
@@ -697,49 +428,6 @@ fn who_waits_when_its_session_ends_is_told_that(subject: &impl Subject) {
             assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{error}");
         });
     }
-}
-
-fn of_several_locks_each_is_followed(subject: &impl Subject) {
-    let store = weather(subject.client());
-    let session = member_for(&store, LONG);
-    // It has looked at each ticket, and begins to wait.
-    let until_it_waits = |before: u64| {
-        while store.calls.load(SeqCst) < before + 4 {
-            thread::yield_now();
-        }
-    };
-    let locks = ["one", "two", "three"].map(|name| lock_of(&session, name));
-    let all = locks.each_ref().map(|lock| (lock, Mode::Exclusive));
-    for name in ["one", "two", "three"] {
-        let guard = lock::all(&all, &Deadline::now()).unwrap();
-        assert_eq!(guard.wait_asked(&soon()).unwrap(), None);
-        assert!(!guard.wait_lost(&soon()).unwrap());
-        thread::scope(|scope| {
-            let before = store.calls.load(SeqCst);
-            let asked = scope.spawn(|| guard.wait_asked(&Deadline::never()));
-            until_it_waits(before);
-            lock_in(subject, name).ask_to_release().unwrap();
-            assert!(asked.join().unwrap().unwrap().is_some());
-            let before = store.calls.load(SeqCst);
-            let told = scope.spawn(|| guard.wait_lost(&Deadline::never()));
-            until_it_waits(before);
-            lock_in(subject, name).break_holder(guard.token()).unwrap();
-            assert!(told.join().unwrap().unwrap());
-        });
-        let error = guard.wait_asked(&Deadline::never()).expect_err("it is lost");
-        assert!(matches!(&error, Error::NotHolder { name: lost, .. } if lost == name), "{error}");
-    }
-    // By whatever else ends the wait.
-    let guard = lock::all(&all, &Deadline::now()).unwrap();
-    let stop = Cancel::new();
-    let deadline = Deadline::never().or_cancelled(&stop);
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| guard.wait_asked(&deadline));
-        stop.cancel();
-        let error = waiter.join().unwrap().expect_err("it was cancelled");
-        assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::Cancelled), "{error}");
-    });
-    guard.wait_lost(&deadline).expect_err("it is cancelled for ever");
 }
 
 /// Nobody waits for it: of those who only look, the first is told.
@@ -806,40 +494,6 @@ fn what_is_no_name_or_lease_is_refused<S: Subject>(subject: &S) {
 fn a_lease_of_no_time_is_refused() {
     let refused = join(&Arc::new(Model::new()), Duration::ZERO).expect_err("no time");
     assert!(matches!(refused, Error::Store(error) if error.kind() == ErrorKind::TimeToLive));
-}
-
-fn what_cannot_be_acquired_at_once_is_refused<S: Subject>(subject: &S) {
-    let session = member(subject.client());
-    let lock = lock_of(&session, "a");
-    let other = lock_in(subject, "b");
-    let refused = |wanted: &[(&Lock<S::Store>, Mode)]| lock::all(wanted, &Deadline::never()).expect_err("refused");
-    assert!(matches!(refused(&[]), Error::NoLocks));
-    let error = refused(&[(&lock, Mode::Exclusive), (&other, Mode::Exclusive)]);
-    assert!(matches!(&error, Error::OtherSession { name } if name == "b"), "{error}");
-    let kind = |error| match error {
-        Error::Store(error) => error.kind(),
-        other => panic!("{other}"),
-    };
-    let twice =
-        [(&lock, Mode::Exclusive), (&lock_of(&session, "c"), Mode::Shared), (&lock_of(&session, "a"), Mode::Shared)];
-    for deadline in [Deadline::now(), Deadline::never()] {
-        let error = lock::all(&twice, &deadline).expect_err("refused");
-        assert!(matches!(&error, Error::LockNamedTwice { name } if name == "a"), "{error}");
-    }
-    let most = S::Store::LIMITS.ops;
-    let many: Vec<_> = (0..most).map(|number| lock_of(&session, &format!("many/{number}"))).collect();
-    let all = |locks: &[Lock<S::Store>]| {
-        let wanted: Vec<_> = locks.iter().map(|lock| (lock, Mode::Exclusive)).collect();
-        lock::all(&wanted, &Deadline::never())
-    };
-    assert_eq!(kind(all(&many).expect_err("too many")), ErrorKind::TooManyOps);
-    let delayed: Vec<_> = many.iter().map(|lock| lock.clone().delay(LONG).unwrap()).collect();
-    assert_eq!(kind(all(&delayed[..most / 2 + 1]).expect_err("too many")), ErrorKind::TooManyOps);
-    all(&many[1..]).unwrap().release().unwrap();
-    all(&delayed[..most / 2]).unwrap().release().unwrap();
-    for prefix in ["a", "b", "many"] {
-        assert_eq!(names(&subject.client(), prefix), [""; 0]);
-    }
 }
 
 /// Each waiter waits for one ticket: what a line of waiters costs grows with its length, not with its square.

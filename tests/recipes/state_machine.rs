@@ -1,5 +1,8 @@
 //! A state shared by processes: one winner, one rollback, each change told once.
 
+mod undone;
+mod waiting;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -22,20 +25,6 @@ on_every_backend! {
     b13_of_many_at_once_only_the_winner_acts,
     b13_an_action_that_fails_is_rolled_back_once_and_leaves_the_state,
     b13_an_action_or_rollback_that_panics_is_a_failure,
-    b13_a_transition_left_in_the_middle_is_undone_once_by_whoever_comes_next,
-    b13_of_many_who_come_next_one_undoes,
-    b13_who_is_stopped_in_a_rollback_is_followed_by_one_with_a_larger_token,
-    b13_a_transition_whose_end_is_refused_is_undone_and_leaves_the_machine_free,
-    b13_a_machine_that_could_not_be_freed_is_freed_by_the_next_call_or_its_drop,
-    b13_a_rollback_that_could_not_be_run_is_left_to_whoever_comes_next,
-    b13_an_end_that_took_place_unheard_is_not_undone,
-    b13_nobody_goes_on_before_what_was_abandoned_is_undone,
-    b13_an_abandoned_transition_without_a_rollback_is_in_nobodys_way,
-    b13_who_waits_longest_goes_first,
-    b13_a_newcomer_does_not_overtake_who_waits,
-    b13_who_waits_for_what_is_impossible_keeps_nobody,
-    b13_clear_sends_away_all_who_wait,
-    b13_a_wait_that_ends_in_vain_leaves_the_queue,
     b13_force_is_on_record,
     b13_a_forced_state_stays_and_the_action_that_ran_is_undone,
     b13_each_change_is_told_once_and_in_order,
@@ -98,6 +87,18 @@ fn race<S: Subject>(subject: &S, rule: impl Fn() -> Rule<Job> + Sync) -> Vec<Tra
             .collect();
         racers.into_iter().map(|racer| racer.join().unwrap()).collect()
     })
+}
+
+/// Ends a session as the death of its process does for everybody else; the process itself does not know.
+fn end<B: Backend>(other: &B, session: &Session<B>) {
+    other.revoke(session.lease()).unwrap();
+}
+
+/// Returns once so many wait.
+fn until_waiting<B: Backend>(machine: &Machine<B, Job>, count: usize) {
+    while machine.look().unwrap().waiting < count {
+        thread::yield_now();
+    }
 }
 
 fn b13_of_many_at_once_exactly_one_wins(subject: &impl Subject) {
@@ -170,326 +171,6 @@ fn b13_an_action_or_rollback_that_panics_is_a_failure(subject: &impl Subject) {
     assert!(error.contains("tripped") && error.contains("and fell"), "{error}");
     assert_eq!(counts[1].load(SeqCst), 1);
     assert_eq!(machine.look().unwrap().acting, None);
-}
-
-/// Ends a session as the death of its process does for everybody else; the process itself does not know.
-fn end<B: Backend>(other: &B, session: &Session<B>) {
-    other.revoke(session.lease()).unwrap();
-}
-
-fn b13_a_transition_left_in_the_middle_is_undone_once_by_whoever_comes_next(subject: &impl Subject) {
-    let first = session(subject);
-    let undone = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&undone);
-    let survivor = machine(
-        subject,
-        Rules::new(New).rule(Rule::new([New], Running).action(|_| Ok(())).rollback(move |step| {
-            notes.lock().unwrap().push((step.from, step.to, step.abandoned, step.token));
-            Ok(())
-        })),
-    );
-    let (other, lease_of, kept) = (subject.client(), Arc::clone(&first), Arc::new(Mutex::new(Vec::new())));
-    let (begun, own) = (Arc::clone(&kept), Arc::new(AtomicU32::new(0)));
-    let rolled = Arc::clone(&own);
-    let rule = Rule::new([New], Running)
-        .action(move |step| {
-            begun.lock().unwrap().push(step.token);
-            end(&other, &lease_of);
-            // The state is as before, and the next one goes on from there.
-            assert_eq!(survivor.state().unwrap(), New);
-            assert_eq!(done(survivor.transition(Running).unwrap()).number, 1);
-            Ok(())
-        })
-        .rollback(move |_| {
-            rolled.fetch_add(1, SeqCst);
-            Ok(())
-        });
-    let late = Machine::new(&first, "job/7", Rules::new(New).rule(rule)).unwrap();
-    assert!(matches!(late.transition(Running), Err(Error::TransitionLost { .. })));
-    assert_eq!(own.load(SeqCst), 0, "it was the survivor's to undo");
-    let undone = undone.lock().unwrap();
-    let [(New, Running, true, token)] = undone[..] else { panic!("{undone:?}") };
-    assert!(token > kept.lock().unwrap()[0]);
-    assert_eq!(late.history().unwrap().len(), 1);
-}
-
-/// A machine whose session ends in the action from new to running.
-fn doomed<S: Subject>(subject: &S) -> Machine<S::Store, Job> {
-    let first = session(subject);
-    let (other, of) = (subject.client(), Arc::clone(&first));
-    let rule = Rule::new([New], Running).action(move |_| {
-        end(&other, &of);
-        Ok(())
-    });
-    Machine::new(&first, "job/7", Rules::new(New).rule(rule)).unwrap()
-}
-
-/// Leaves a transition from new to running in the middle.
-fn abandon(subject: &impl Subject) {
-    assert!(matches!(doomed(subject).transition(Running), Err(Error::TransitionLost { .. })));
-}
-
-fn b13_of_many_who_come_next_one_undoes(subject: &impl Subject) {
-    abandon(subject);
-    let undone = Arc::new(AtomicU32::new(0));
-    thread::scope(|scope| {
-        for _ in 0..6 {
-            let undone = Arc::clone(&undone);
-            scope.spawn(move || {
-                let rule = Rule::new([New], Running).action(|_| Ok(())).rollback(move |_| {
-                    undone.fetch_add(1, SeqCst);
-                    Ok(())
-                });
-                let _ = machine(subject, Rules::new(New).rule(rule)).transition(Running).unwrap();
-            });
-        }
-    });
-    let look = machine(subject, circle()).look().unwrap();
-    assert_eq!((undone.load(SeqCst), look.begun, look.state, look.number), (1, None, Running, 1));
-}
-
-/// A second rollback beside, or after, that of a process which was only stopped cannot be helped. What it changes outside
-/// can tell which of the two is late.
-fn b13_who_is_stopped_in_a_rollback_is_followed_by_one_with_a_larger_token(subject: &impl Subject) {
-    abandon(subject);
-    let tokens = Arc::new(Mutex::new(Vec::new()));
-    let noting = |tokens: &Arc<Mutex<Vec<Token>>>, then: Box<dyn Fn() + Send + Sync>| {
-        let tokens = Arc::clone(tokens);
-        let rule = Rule::new([New], Running).action(|_| Ok(())).rollback(move |step| {
-            tokens.lock().unwrap().push(step.token);
-            then();
-            Ok(())
-        });
-        Rules::new(New).rule(rule)
-    };
-    let stopped = session(subject);
-    let (other, of) = (subject.client(), Arc::clone(&stopped));
-    let next = machine(subject, noting(&tokens, Box::new(|| ())));
-    let while_stopped = move || {
-        end(&other, &of);
-        done(next.transition(Running).unwrap());
-    };
-    let late = Machine::new(&stopped, "job/7", noting(&tokens, Box::new(while_stopped))).unwrap();
-    let answer = late.transition(Running).unwrap();
-    assert!(matches!(answer, Transition::NotNow { state: Running, acting: None }), "{answer:?}");
-    let tokens = tokens.lock().unwrap();
-    assert!(tokens.len() == 2 && tokens[0] < tokens[1], "{tokens:?}");
-}
-
-/// A machine, its store, and how often it acted and undid.
-type FrailMachine<B> = (Machine<Frail<B>, Job>, Arc<Frail<B>>, Arc<[AtomicU32; 2]>);
-
-/// A machine whose store does as the action says.
-fn frail<S: Subject>(
-    subject: &S,
-    action: impl Fn(&Frail<S::Store>) -> Result<(), recipe::Failure> + Send + Sync + 'static,
-    rollback: impl Fn() -> Result<(), recipe::Failure> + Send + Sync + 'static,
-) -> FrailMachine<S::Store> {
-    let way = Frail::new(subject.client());
-    let inside = Arc::clone(&way);
-    let (rule, counts) = counted(move || action(&inside), rollback);
-    let machine = Machine::new(&recipe::join(&way, TTL).unwrap(), "job/7", Rules::new(New).rule(rule)).unwrap();
-    (machine, way, counts)
-}
-
-/// The machine was occupied until the session ended, its action in force and not undone.
-fn b13_a_transition_whose_end_is_refused_is_undone_and_leaves_the_machine_free(subject: &impl Subject) {
-    let fill = |way: &Frail<_>| {
-        way.fill(true);
-        Ok(())
-    };
-    let (machine_of_one, way, counts) = frail(subject, fill, || Err("no tool".into()));
-    let error = machine_of_one.transition_because(Running, "go").unwrap_err();
-    assert!(matches!(&error, Error::EndRefused { from: "NEW", to: "RUNNING", .. }), "{error}");
-    let said = error.to_string();
-    assert!(said.contains("all 1 keys are in use") && said.contains("no tool"), "{said}");
-    assert_eq!(counts.each_ref().map(|count| count.load(SeqCst)), [1, 1]);
-    let other = machine(subject, circle());
-    let look = other.look().unwrap();
-    assert_eq!((look.state, look.number, look.begun, look.acting), (New, 0, None, None));
-    done(other.transition(Running).unwrap());
-    way.fill(false);
-    assert_eq!(machine_of_one.look().unwrap().state, Running);
-}
-
-fn b13_a_machine_that_could_not_be_freed_is_freed_by_the_next_call_or_its_drop(subject: &impl Subject) {
-    let refuse = |way: &Frail<_>| {
-        way.refuse(1, 0);
-        Err("no link".into())
-    };
-    let other = machine(subject, circle());
-    let (machine, _, counts) = frail(subject, refuse, || Ok(()));
-    for drops in [false, true] {
-        let error = machine.transition(Running).unwrap_err();
-        assert!(matches!(&error, Error::NotFreed { why: Some(_), .. }), "{error}");
-        let said = error.to_string();
-        assert!(said.contains("it changed under 1 attempts") && said.contains("no link"), "{said}");
-        assert!(other.look().unwrap().acting.is_some());
-        if drops {
-            break;
-        }
-        // Another machine of the process may be in use meanwhile, so it is this one's to free.
-        assert!(matches!(other.transition(Running).unwrap(), Transition::NotNow { acting: Some(_), .. }));
-    }
-    drop(machine);
-    assert_eq!(counts.each_ref().map(|count| count.load(SeqCst)), [2, 2]);
-    assert_eq!((other.look().unwrap().begun, other.look().unwrap().acting), (None, None));
-    done(other.transition(Running).unwrap());
-}
-
-fn b13_a_rollback_that_could_not_be_run_is_left_to_whoever_comes_next(subject: &impl Subject) {
-    let refuse = |way: &Frail<_>| {
-        way.refuse(0, 1);
-        Err("no link".into())
-    };
-    let (machine_of_one, _, counts) = frail(subject, refuse, || Ok(()));
-    let error = machine_of_one.transition_because(Running, "go").unwrap_err();
-    assert!(matches!(&error, Error::NotFreed { .. }) && error.to_string().contains("no link"), "{error}");
-    assert_eq!(counts[1].load(SeqCst), 0, "nobody knows whether it is ours to run");
-    drop(machine_of_one);
-    let reasons = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&reasons);
-    let rule = Rule::new([New], Running).rollback(move |step| {
-        noted.lock().unwrap().push((step.reason.to_owned(), step.abandoned));
-        Ok(())
-    });
-    done(machine(subject, Rules::new(New).rule(rule)).transition(Running).unwrap());
-    assert_eq!(*reasons.lock().unwrap(), [("go".to_owned(), true)]);
-}
-
-fn b13_an_end_that_took_place_unheard_is_not_undone(subject: &impl Subject) {
-    let mishear = |way: &Frail<_>| {
-        way.mishear_next_commit();
-        Ok(())
-    };
-    let (machine_of_one, _, counts) = frail(subject, mishear, || Ok(()));
-    assert_eq!(done(machine_of_one.transition(Running).unwrap()).number, 1);
-    assert_eq!(counts.each_ref().map(|count| count.load(SeqCst)), [1, 0]);
-    assert_eq!(machine(subject, circle()).state().unwrap(), Running);
-}
-
-/// Somebody begins a transition and dies after we have looked and before we change the state, without an action: the
-/// rollback would run in a state that its action never saw.
-fn b13_nobody_goes_on_before_what_was_abandoned_is_undone(subject: &impl Subject) {
-    let (doomed, looks) = (doomed(subject), AtomicU32::new(0));
-    let at_once = Rule::new([New], Done).guard(move |_, _| {
-        if looks.fetch_add(1, SeqCst) == 0 {
-            assert!(doomed.transition(Running).is_err());
-        }
-        true
-    });
-    let (seen, witness) = (Arc::new(Mutex::new(Vec::new())), machine(subject, circle()));
-    let noted = Arc::clone(&seen);
-    let undo = Rule::new([New], Running).rollback(move |_| {
-        noted.lock().unwrap().push(witness.state()?);
-        Ok(())
-    });
-    let machine = machine(subject, Rules::new(New).rule(at_once).rule(undo));
-    done(machine.transition(Done).unwrap());
-    assert_eq!(machine.look().unwrap().begun, None);
-    assert_eq!(*seen.lock().unwrap(), [New]);
-}
-
-fn b13_an_abandoned_transition_without_a_rollback_is_in_nobodys_way(subject: &impl Subject) {
-    abandon(subject);
-    let machine = machine(subject, circle());
-    let look = machine.look().unwrap();
-    assert_eq!((look.state, look.begun, look.acting), (New, Some((New, Running)), None));
-    assert_eq!(done(machine.transition(Running).unwrap()).number, 1);
-    assert_eq!(machine.look().unwrap().begun, None);
-}
-
-/// Returns once so many wait.
-fn until_waiting<B: Backend>(machine: &Machine<B, Job>, count: usize) {
-    while machine.look().unwrap().waiting < count {
-        thread::yield_now();
-    }
-}
-
-fn b13_who_waits_longest_goes_first(subject: &impl Subject) {
-    let machine_of_all = machine(subject, circle());
-    thread::scope(|scope| {
-        for number in 0..5 {
-            scope.spawn(move || {
-                let reason = format!("{number}");
-                let machine = machine(subject, circle());
-                done(machine.transition_when_possible(Done, &reason, &Deadline::never()).unwrap());
-            });
-            until_waiting(&machine_of_all, number + 1);
-        }
-        for _ in 0..5 {
-            done(machine_of_all.transition_when_possible(Running, "", &Deadline::never()).unwrap());
-            done(machine_of_all.transition_when_possible(New, "", &Deadline::never()).unwrap());
-        }
-    });
-    let history = machine_of_all.history().unwrap();
-    let served: Vec<_> = history.iter().filter(|change| change.to == Done).map(|change| &change.reason[..]).collect();
-    assert_eq!(served, ["0", "1", "2", "3", "4"]);
-    assert_eq!(history.iter().map(|change| change.number).collect::<Vec<_>>(), (1..=15).collect::<Vec<_>>());
-    assert_eq!(machine_of_all.look().unwrap().waiting, 0);
-}
-
-fn b13_a_newcomer_does_not_overtake_who_waits(subject: &impl Subject) {
-    let newcomer = machine(subject, circle());
-    let (turn, has_turn) = mpsc::channel();
-    let (go, may_go) = mpsc::channel::<()>();
-    let may_go = Mutex::new(may_go);
-    let rule = Rule::new([Running], Done).guard(move |_, _| {
-        turn.send(()).unwrap();
-        may_go.lock().unwrap().recv().unwrap();
-        true
-    });
-    let first = machine(subject, Rules::new(New).allow(New, Running).rule(rule));
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| first.transition_when_possible(Done, "first", &Deadline::never()).unwrap());
-        until_waiting(&newcomer, 1);
-        done(newcomer.transition(Running).unwrap());
-        has_turn.recv().unwrap();
-        // It is the first one's turn, whatever it takes its time for.
-        let answer = newcomer.transition_when_possible(Done, "second", &Deadline::now()).unwrap();
-        assert_eq!(answer, Transition::NotNow { state: Running, acting: None });
-        go.send(()).unwrap();
-        assert_eq!(done(waiting.join().unwrap()).reason, "first");
-    });
-}
-
-fn b13_who_waits_for_what_is_impossible_keeps_nobody(subject: &impl Subject) {
-    let machine_of_one = machine(subject, circle());
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| {
-            let machine = machine(subject, circle());
-            machine.transition_when_possible(Done, "", &Deadline::never()).unwrap()
-        });
-        until_waiting(&machine_of_one, 1);
-        done(machine_of_one.transition_when_possible(Running, "", &Deadline::now()).unwrap());
-        done(waiting.join().unwrap());
-    });
-}
-
-fn b13_clear_sends_away_all_who_wait(subject: &impl Subject) {
-    let machine_of_one = machine(subject, circle());
-    thread::scope(|scope| {
-        let wait = || {
-            let machine = machine(subject, circle());
-            machine.transition_when_possible(Done, "", &Deadline::never())
-        };
-        let waiting = [(); 3].map(|()| scope.spawn(wait));
-        until_waiting(&machine_of_one, 3);
-        assert_eq!(machine_of_one.clear().unwrap(), 3);
-        for each in waiting {
-            assert!(matches!(each.join().unwrap(), Err(Error::Cleared { to: "DONE", .. })));
-        }
-    });
-    assert_eq!((machine_of_one.clear().unwrap(), machine_of_one.state().unwrap()), (0, New));
-}
-
-fn b13_a_wait_that_ends_in_vain_leaves_the_queue(subject: &impl Subject) {
-    let machine = machine(subject, circle());
-    let soon = Deadline::after(Duration::from_millis(20));
-    let answer = machine.transition_when_possible(Done, "", &soon).unwrap();
-    assert_eq!(answer, Transition::NotNow { state: New, acting: None });
-    assert!(soon.has_passed());
-    assert_eq!(machine.look().unwrap().waiting, 0);
 }
 
 fn b13_force_is_on_record(subject: &impl Subject) {
