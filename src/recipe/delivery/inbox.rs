@@ -115,7 +115,12 @@ impl<'m, B: Backend> Inbox<'m, B> {
         }
         // A batch brings all there is: what waits still waits for what is not there, or cannot be read.
         for gap in self.causal.missing() {
-            if self.told.insert((gap.sender, gap.from)) {
+            if !self.told.contains(&(gap.sender, gap.from)) {
+                // Of a member that was dropped meanwhile nobody has kept anything.
+                if !planted("delivery: tell the dropped of damage") {
+                    member.check()?;
+                }
+                self.told.insert((gap.sender, gap.from));
                 let name = member.names.of(Name::Message(gap.sender, gap.from));
                 failed.get_or_insert(damaged(&name, "it is missing, and others wait for it"));
             }

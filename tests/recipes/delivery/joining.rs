@@ -9,6 +9,7 @@ on_every_backend! {
     s2_9_what_is_removed_while_one_joins_is_not_waited_for,
     a_number_is_one_members,
     who_is_no_member_any_more_is_refused_and_told,
+    who_was_dropped_meanwhile_is_told_that_and_of_no_damage,
     who_leaves_is_waited_for_no_more,
 }
 
@@ -163,6 +164,21 @@ fn who_is_no_member_any_more_is_refused_and_told(subject: &impl Subject) {
     });
     // And by one that begins afterwards.
     assert!(matches!(c.inbox().unwrap().next(&Deadline::never()), Err(Error::MemberLost { member: 3, .. })));
+}
+
+fn who_was_dropped_meanwhile_is_told_that_and_of_no_damage(subject: &impl Subject) {
+    let a = Member::join_with(&session(subject), "d", 1, 2).unwrap();
+    let (store, doomed) = (subject.client(), session(subject));
+    let b = Member::join(&doomed, "d", 2).unwrap();
+    let mut inbox = b.inbox().unwrap();
+    store.revoke(doomed.lease()).unwrap();
+    // The third finds no room but that of what nobody keeps any more.
+    for n in 1..=3 {
+        a.send(format!("{n}").as_bytes()).unwrap();
+    }
+    assert_eq!(names(&store, "d/r/"), ["d/r/1"]);
+    let error = inbox.next(&Deadline::now()).map(drop).unwrap_err();
+    assert!(matches!(error, Error::MemberLost { member: 2, .. }), "{error}");
 }
 
 fn who_leaves_is_waited_for_no_more(subject: &impl Subject) {
