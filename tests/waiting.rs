@@ -15,7 +15,7 @@ fn bump(segment: &Segment, record: u32) -> Version {
     segment.record(record).unwrap().update(|_, draft| draft.write(b"x")).unwrap().1.version
 }
 
-/// D24: the wait has no deadline, so a lost wake-up would cost a whole slice; a million would take days. The slices'
+/// D24, S5-8: the wait has no deadline, so a lost wake-up would cost a whole slice; a million would take days. The slices'
 /// ends are counted: a waiter that slept through its wake-up shows as a wait of a slice.
 #[test]
 fn d24_a_million_hand_overs_need_no_timeout() {

@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// A program that multiplied in doubles, as scripts do, lost the low bits of nearly every product and with them
+    /// S5-4: a program that multiplied in doubles, as scripts do, lost the low bits of nearly every product and with them
     /// the claim to be FNV-1a. The number is the hash with its upper half folded into the lower.
     #[test]
     fn no_bit_of_a_product_is_lost() {

@@ -9,7 +9,7 @@ use slotguard::backend::{Backend, Op, Session};
 use slotguard::conformance::Subject;
 use slotguard::recipe::guard::MOST_EARLIER;
 use slotguard::recipe::{self, Error, Guarded};
-use slotguard::{Deadline, ErrorKind, Token, Version, fnv1a64};
+use slotguard::{Deadline, ErrorKind, Token, Version, fnv1a32, fnv1a64};
 
 use crate::member::names;
 
@@ -87,6 +87,22 @@ fn a_commit_of_what_was_there_before_counts(subject: &impl Subject) {
         assert_eq!(turn.version(), Version(count - 1));
         assert_eq!(turn.commit(b"same").unwrap(), Version(count));
     }
+}
+
+/// Source 5 took a hash cut to 32 bits for the state itself (S5-3), and called it secure though it has no key (S5-10): these
+/// two words have the same.
+fn s5_10_what_has_the_same_hash_is_not_taken_for_the_same(subject: &impl Subject) {
+    let (one, other) = ("declinate", "macallums");
+    assert_eq!(fnv1a32(one.as_bytes()), fnv1a32(other.as_bytes()));
+    let session = join(subject);
+    let things = [one, other].map(|name| Guarded::new(&session, name).unwrap());
+    let turns = things.each_ref().map(|thing| thing.enter(&Deadline::now()).unwrap());
+    turns.into_iter().for_each(|turn| assert_eq!(turn.commit(one.as_bytes()).unwrap(), Version(1)));
+    let mut turn = things[1].enter(&Deadline::now()).unwrap();
+    turn.intend(other.as_bytes()).unwrap();
+    assert_eq!(turn.commit(other.as_bytes()).unwrap(), Version(2), "a change is a change");
+    let states = things.each_ref().map(|thing| thing.read().unwrap());
+    assert_eq!(states.map(|state| (state.version, state.value)), [(1, one.into()), (2, other.into())]);
 }
 
 /// Where the write outside failed, source 5's memory said that it was done (S5-7).
@@ -233,6 +249,7 @@ crate::on_every_backend! {
     b23_each_of_many_calls_is_one_effect_and_the_order_of_the_table_is_the_order_of_commits,
     things_of_other_names_are_not_in_the_way,
     a_commit_of_what_was_there_before_counts,
+    s5_10_what_has_the_same_hash_is_not_taken_for_the_same,
     what_was_not_written_is_taken_back,
     what_was_announced_before_outlives_an_intent_that_is_taken_back,
     of_several_who_die_one_after_the_other_no_intent_is_lost,
