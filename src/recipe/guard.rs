@@ -84,8 +84,8 @@ use super::lock::{Guard, Lock};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token, Version};
-use crate::fnv1a64;
 use crate::mutant::planted;
+use crate::{fnv1a32, fnv1a64};
 
 /// Something outside the store that processes change in turns.
 pub struct Guarded<B: Backend> {
@@ -142,7 +142,9 @@ impl<B: Backend> Guarded<B> {
     /// As [`Lock::new`].
     pub fn new(session: &Arc<Session<B>>, name: &str) -> Result<Self> {
         let lock = Lock::new(session, name)?;
-        Ok(Self { lock, session: Arc::clone(session), key: session.store().key(name)? })
+        let hash = planted("guard: a thing is the hash of its name").then(|| fnv1a32(name.as_bytes()).to_string());
+        let key = session.store().key(hash.as_deref().unwrap_or(name))?;
+        Ok(Self { lock, session: Arc::clone(session), key })
     }
 
     /// The line of those who wait for their turn: who has it, asking for it back, taking it away.
