@@ -33,7 +33,7 @@ fn by_hand<B: Backend>(store: &Arc<B>, name: &str) -> Session<B> {
 #[track_caller]
 fn is_over<B: Backend>(session: &Session<B>) {
     assert_eq!(session.keep_alive().expect_err("it is over").kind(), ErrorKind::LeaseExpired);
-    assert!(!session.alive() && session.alive_until().is_none());
+    assert!(!session.is_alive() && session.alive_until().is_none());
     assert!(session.wait_lost(&Deadline::now()).unwrap());
 }
 
@@ -100,7 +100,7 @@ fn alive_asks_no_store<B: Backend + 'static>(make: impl Fn() -> B) {
     let session = by_hand(&store, "worker/1");
     let calls = store.calls.load(SeqCst);
     for _ in 0..1000 {
-        assert!(session.alive() && session.alive_until().is_some());
+        assert!(session.is_alive() && session.alive_until().is_some());
     }
     assert_eq!(store.calls.load(SeqCst), calls);
 }
@@ -112,7 +112,7 @@ fn a_commit_under_the_condition_holds_only_while_the_session_lives<B: Backend + 
     committed(store.commit(&[session.condition(), Op::put(&result, b"1")]));
     store.store.revoke(session.lease()).unwrap();
     // It does not know yet. The store does.
-    assert!(session.alive());
+    assert!(session.is_alive());
     assert_eq!(store.commit(&[session.condition(), Op::put(&result, b"2")]).unwrap(), Outcome::Conflict);
     // Nor does a later session of the name help the earlier one.
     let later = by_hand(&store, "worker/1");
@@ -175,7 +175,7 @@ fn a_wait_for_the_loss_ends_at_its_deadline_or_when_cancelled<B: Backend + 'stat
         stop.cancel();
         assert_eq!(waiter.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
     });
-    assert!(session.alive());
+    assert!(session.is_alive());
 }
 
 fn a_session_that_is_dropped_ends_its_thread_and_is_gone_for_all<B: Backend + 'static>(make: impl Fn() -> B) {
@@ -250,7 +250,7 @@ fn a_session_lives_its_time_from_the_last_renewal() {
     let session = by_hand(&store, "worker/1");
     for _ in 0..5 {
         store.store.advance(TTL - Duration::from_nanos(1));
-        assert!(session.alive());
+        assert!(session.is_alive());
         assert_eq!(session.keep_alive().unwrap(), store.now() + TTL);
         assert_eq!(session.alive_until(), Some(store.now() + TTL));
     }
@@ -269,10 +269,10 @@ fn the_session_is_over_here_no_later_than_in_the_store() {
         for _ in 0..renewals {
             session.keep_alive().unwrap();
         }
-        assert!(session.alive());
+        assert!(session.is_alive());
         store.store.advance(Duration::from_secs(5));
         assert_eq!(store.value("worker/1"), None);
-        assert!(!session.alive(), "after {renewals} renewals");
+        assert!(!session.is_alive(), "after {renewals} renewals");
     }
 }
 
@@ -297,7 +297,7 @@ fn what_one_caller_was_told_no_renewal_takes_back() {
     let told = Arc::clone(&asked);
     store.answer_slowly(move |_| {
         weather.upgrade().unwrap().move_ahead(TTL);
-        told.set(other.upgrade().unwrap().alive()).unwrap();
+        told.set(other.upgrade().unwrap().is_alive()).unwrap();
     });
     assert_eq!(session.keep_alive().unwrap_err().kind(), ErrorKind::LeaseExpired);
     assert_eq!(asked.get(), Some(&false));
@@ -313,7 +313,7 @@ fn a_renewal_that_fails_is_tried_again_until_the_local_deadline() {
     for _ in 0..2 {
         store.store.advance(TTL / 3);
         assert_eq!(session.keep_alive().unwrap_err().kind(), ErrorKind::Outrun);
-        assert!(session.alive());
+        assert!(session.is_alive());
     }
     session.keep_alive().unwrap();
     store.lost_renewals.store(u32::MAX, SeqCst);
@@ -333,7 +333,7 @@ fn the_sessions_thread_renews_it_also_after_failures() {
         a_renewal(&store);
         // The model's clock stands still but for this, so it is renewals that keep it alive.
         store.store.advance(time_to_live * 2 / 3);
-        assert!(session.alive() && store.value("worker/1").is_some());
+        assert!(session.is_alive() && store.value("worker/1").is_some());
     }
     a_renewal(&store);
     assert!(session.last_failure().is_none());

@@ -10,7 +10,7 @@
 //! let session = Session::open(&store, "workers/1", b"host-a:9000", Duration::from_secs(10))?.mine().unwrap();
 //!
 //! // Acting outside? Ask before each act: no store is touched.
-//! assert!(session.alive());
+//! assert!(session.is_alive());
 //! // Writing to the store? Let the commit ask: it holds only while the session lives.
 //! let result = store.key("results/1")?;
 //! store.commit(&[session.condition(), Op::put(&result, b"done")])?;
@@ -22,7 +22,7 @@
 //! ```
 //!
 //! # How it ends, and who notices
-//! | what happens | the entry | [`alive`](Session::alive) | [`wait_lost`](Session::wait_lost) |
+//! | what happens | the entry | [`is_alive`](Session::is_alive) | [`wait_lost`](Session::wait_lost) |
 //! |---|---|---|---|
 //! | closed or dropped | gone at once | | |
 //! | the process dies | gone at once where the backend can prove a death, else with the lease | | |
@@ -30,9 +30,9 @@
 //! | somebody revokes the lease or deletes the entry | gone at once | `false` from the next renewal on | returns then |
 //!
 //! The local deadline never lies behind the store's: it is the time to live, less the drift of clocks, from the instant
-//! *before* the renewal was sent, and whoever sees it pass ends the session for this process for good. So nobody else can
-//! have the name while `alive` says yes, unless somebody took it away by force; against that, and against the time between
-//! the question and the act, only [`condition`](Session::condition) helps.
+//! *before* the renewal was sent, and whoever sees it pass ends the session for this process for good. So nobody else
+//! can have the name while `is_alive` says yes, unless somebody took it away by force; against that, and against the
+//! time between the question and the act, only [`condition`](Session::condition) helps.
 
 mod heart;
 
@@ -56,8 +56,8 @@ use crate::mutant::planted;
 ///
 /// # In a forked child
 /// The session stays the parent's. The child's copy renews and revokes nothing: [`keep_alive`](Session::keep_alive) and
-/// [`close`](Session::close) answer [`Error::Forked`], and dropping it does nothing. [`alive`](Session::alive) tells what
-/// the parent knew when it forked, until that deadline has passed.
+/// [`close`](Session::close) answer [`Error::Forked`], and dropping it does nothing. [`is_alive`](Session::is_alive)
+/// tells what the parent knew when it forked, until that deadline has passed.
 pub struct Session<B: Backend> {
     heart: Arc<Heart<B>>,
     renewer: Option<JoinHandle<()>>,
@@ -88,8 +88,8 @@ pub struct Taken {
 impl<B: Backend + 'static> Session<B> {
     /// Creates the entry under a lease of its own and keeps the lease alive with a thread, until dropped.
     ///
-    /// An entry of that name that lives already is left alone and returned. The thread renews after a third of the time to
-    /// live, and in between sleeps.
+    /// An entry of that name that lives already is left alone and returned. The thread renews after a third of the time
+    /// to live, and in between sleeps.
     ///
     /// # Errors
     /// Those of [`Backend::key`], [`Backend::grant`] and [`Backend::commit`]; [`Error::Io`] if there can be no thread.
@@ -121,7 +121,7 @@ impl<B: Backend> Session<B> {
     /// store.advance(Duration::from_secs(3));
     /// session.keep_alive()?;
     /// store.advance(Duration::from_secs(9)); // Too late.
-    /// assert!(!session.alive() && session.keep_alive().is_err());
+    /// assert!(!session.is_alive() && session.keep_alive().is_err());
     /// # Ok(())
     /// # }
     /// ```
@@ -179,8 +179,8 @@ impl<B: Backend> Session<B> {
     ///
     /// A comparison of a number in this process with the clock: the store is not asked.
     #[inline]
-    pub fn alive(&self) -> bool {
-        self.heart.alive()
+    pub fn is_alive(&self) -> bool {
+        self.heart.is_alive()
     }
 
     /// Until when it may be counted on if it is not renewed again, on the backend's clock; `None` once it is over.
@@ -201,8 +201,8 @@ impl<B: Backend> Session<B> {
     /// Renews the lease now and looks whether the entry is still ours; answers until when it may be counted on.
     ///
     /// # Errors
-    /// [`Error::LeaseExpired`] once the session is over, which is final: nothing is sent any more, and nothing is created
-    /// anew. After any other error the session lives on until [`alive_until`](Session::alive_until): try again.
+    /// [`Error::LeaseExpired`] once the session is over, which is final: nothing is sent any more, and nothing is
+    /// created anew. After any other error the session lives on until [`alive_until`](Session::alive_until): try again.
     pub fn keep_alive(&self) -> Result<Instant> {
         if !self.home.is_here() {
             return Err(Error::Forked);
@@ -218,8 +218,8 @@ impl<B: Backend> Session<B> {
     /// Waits until the session is lost: its lease or entry has been taken away, or the deadline up to which it may be
     /// counted on has passed. `false` once the deadline to wait for has passed.
     ///
-    /// What takes it away is noticed by the next renewal; time that passes on a clock that only a test moves, by whoever
-    /// asks next.
+    /// What takes it away is noticed by the next renewal; time that passes on a clock that only a test moves, by
+    /// whoever asks next.
     ///
     /// # Errors
     /// [`Error::Cancelled`].
@@ -234,13 +234,14 @@ impl<B: Backend> Session<B> {
             }
             let lost = self.heart.bell.wait(&next, |signals| signals.lost.then_some(()))?;
             if lost.is_none() && deadline.has_passed() {
-                return Ok(!self.alive());
+                return Ok(!self.is_alive());
             }
         }
         Ok(true)
     }
 
-    /// Why the thread's last renewal failed; `None` if it did not. Once the session is over: what failed before the end.
+    /// Why the thread's last renewal failed; `None` if it did not. Once the session is over: what failed before the
+    /// end.
     pub fn last_failure(&self) -> Option<Arc<Error>> {
         self.heart.bell.lock().failure.clone()
     }
@@ -287,7 +288,7 @@ impl<B: Backend> fmt::Debug for Session<B> {
             .field("key", &self.heart.key)
             .field("token", &self.heart.token)
             .field("lease", &self.heart.lease)
-            .field("alive", &self.alive())
+            .field("alive", &self.is_alive())
             .finish_non_exhaustive()
     }
 }

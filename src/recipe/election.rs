@@ -211,8 +211,8 @@ impl<B: Backend> Lead<B> {
     /// Whether the lead may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
     ///
     /// Against the time between the question and the act, and against force, only [`commit`](Lead::commit) helps.
-    pub fn alive(&self) -> bool {
-        self.guard.alive()
+    pub fn is_alive(&self) -> bool {
+        self.guard.is_alive()
     }
 
     /// Commits, provided that we still lead: that is part of the commit.
@@ -345,6 +345,6 @@ impl<B: Backend> fmt::Debug for Election<B> {
 
 impl<B: Backend> fmt::Debug for Lead<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lead").field("term", &self.term()).field("alive", &self.alive()).finish_non_exhaustive()
+        f.debug_struct("Lead").field("term", &self.term()).field("alive", &self.is_alive()).finish_non_exhaustive()
     }
 }

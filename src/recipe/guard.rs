@@ -183,8 +183,8 @@ impl<B: Backend> Turn<B> {
     }
 
     /// Whether the turn may be counted on at this moment, as far as this process knows.
-    pub fn alive(&self) -> bool {
-        self.guard.alive()
+    pub fn is_alive(&self) -> bool {
+        self.guard.is_alive()
     }
 
     /// Asks the store whether the turn is still ours.

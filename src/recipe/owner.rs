@@ -86,7 +86,7 @@ fn now_ms() -> u64 {
 /// # fn main() -> slotguard::recipe::Result<()> {
 /// let store = Arc::new(Model::new());
 /// let session = recipe::join(&store, Duration::from_secs(10))?;
-/// assert!(session.alive());
+/// assert!(session.is_alive());
 /// # Ok(())
 /// # }
 /// ```

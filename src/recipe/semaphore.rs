@@ -171,8 +171,8 @@ impl<B: Backend> Permit<B> {
     }
 
     /// Whether the permit may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
-    pub fn alive(&self) -> bool {
-        self.drawn.alive()
+    pub fn is_alive(&self) -> bool {
+        self.drawn.is_alive()
     }
 
     /// Commits, provided that the permit is still ours: that is part of the commit.

@@ -57,7 +57,7 @@ fn b14_a_healthy_leader_is_not_deposed_by_a_newcomer(subject: &impl Subject) {
     let Error::InUse(in_use) = &error else { panic!("{error}") };
     assert_eq!((in_use.holders[0].token, in_use.ahead), (lead.term(), 1), "who leads is named");
     assert_eq!(newcomer.leader().unwrap().unwrap().value, b"zoe");
-    assert!(lead.alive());
+    assert!(lead.is_alive());
     let key = zoe.store().key("jobs/last").unwrap();
     assert!(matches!(lead.commit(&[Op::put(&key, b"1")]).unwrap(), Outcome::Committed(_)));
 }
@@ -75,7 +75,7 @@ fn b14_an_ex_leaders_write_is_refused(subject: &impl Subject) {
     let new = election.campaign(b"new", &Deadline::never()).unwrap();
     new.commit(&[Op::put(&key, b"new")]).unwrap();
     assert!(new.term() > old.term());
-    assert!(!old.alive());
+    assert!(!old.is_alive());
     assert!(matches!(old.commit(&[Op::put(&key, b"late")]), Err(Error::NotHolder { .. })));
     assert!(matches!(old.proclaim(b"I am"), Err(Error::NotHolder { .. } | Error::Store(_))));
     assert!(matches!(old.renew(), Err(Error::NotHolder { .. })));
@@ -148,10 +148,10 @@ fn a_deposed_leader_writes_nothing_more_and_the_next_leads(subject: &impl Subjec
     assert_eq!(election.leader().unwrap(), None);
     let key = one.store().key("jobs/last").unwrap();
     assert!(matches!(lead.commit(&[Op::put(&key, b"late")]), Err(Error::NotHolder { .. })));
-    assert!(!lead.alive());
+    assert!(!lead.is_alive());
     let next = others.campaign(b"two", &Deadline::now()).unwrap();
     assert!(matches!(others.depose(lead.term()), Err(Error::NotLeader { .. })), "that term is over");
-    assert!(next.alive() && others.leader().unwrap().unwrap().term == next.term());
+    assert!(next.is_alive() && others.leader().unwrap().unwrap().term == next.term());
 }
 
 /// Nobody waits for the dead one's lead.

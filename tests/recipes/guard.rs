@@ -217,7 +217,7 @@ fn a_late_turn_changes_nothing(subject: &impl Subject) {
     let mut turn = late.enter(&Deadline::now()).unwrap();
     let intent = turn.intend(b"late").unwrap();
     subject.pass(short * 2);
-    assert!(!turn.alive());
+    assert!(!turn.is_alive());
     let guarded = Guarded::new(&join(subject), "rows/7").unwrap();
     let next = guarded.enter(&Deadline::never()).unwrap();
     assert!(next.token() > intent.token);

@@ -125,7 +125,7 @@ fn b10_a_late_holder_cannot_write(subject: &impl Subject) {
     assert_eq!(now_of(late.commit(&[Op::put(&cap, b"late")])), Some(guard.token()));
     assert_eq!(store.commit(&late.protect(&[Op::put(&cap, b"late")])).unwrap(), Outcome::Conflict);
     assert_eq!(read(&store, "cap").unwrap().0, b"new");
-    assert!(!late.alive() && guard.alive());
+    assert!(!late.is_alive() && guard.is_alive());
     // A condition of the holder's own is an answer, and no loss.
     assert_eq!(guard.commit(&[Op::put(&cap, b"x").if_absent()]).unwrap(), Outcome::Conflict);
 }
@@ -148,7 +148,7 @@ fn b10_renewing_what_is_over_says_who_has_it_now(subject: &impl Subject) {
     // Taken by force, with the session alive.
     next.break_holder(guard.token()).unwrap();
     assert_eq!(now_of(guard.renew()), None);
-    assert!(!guard.alive(), "once told, it knows");
+    assert!(!guard.is_alive(), "once told, it knows");
 }
 
 /// On the model time passes when it is told to: in thirds a lock is kept for ever.
@@ -159,11 +159,11 @@ fn b10_a_lock_renewed_in_time_is_kept() {
     let guard = lock_of(&session, "billing").try_acquire().unwrap();
     for _ in 0..10 {
         store.advance(Duration::from_secs(6));
-        assert!(guard.alive());
+        assert!(guard.is_alive());
         guard.renew().unwrap();
     }
     store.advance(Duration::from_secs(9));
-    assert!(guard.renew().is_err() && !guard.alive());
+    assert!(guard.renew().is_err() && !guard.is_alive());
 }
 
 fn b10_releasing_what_is_lost_is_an_error_that_names_the_holder(subject: &impl Subject) {
@@ -291,8 +291,8 @@ fn s2_2_an_earlier_clock_steals_nothing(subject: &impl Subject) {
 fn s2_3_an_expired_lease_is_noticed(subject: &impl Subject) {
     let (guard, _session, time) = held_shortly(subject, |session| lock_of(session, "billing").try_acquire());
     subject.pass(time * 2);
-    assert!(!guard.alive(), "nobody has to ask the store");
-    assert!(!guard.alive(), "and it stays so");
+    assert!(!guard.is_alive(), "nobody has to ask the store");
+    assert!(!guard.is_alive(), "and it stays so");
     lock_in(subject, "billing").try_acquire().unwrap();
 }
 

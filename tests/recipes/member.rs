@@ -39,7 +39,7 @@ pub fn held_shortly<S: Subject, T>(
     loop {
         let session = member_for(&Arc::new(subject.client()), time);
         match get(&session) {
-            Ok(held) if session.alive() => return (held, session, time),
+            Ok(held) if session.is_alive() => return (held, session, time),
             _ => time *= 2,
         }
     }

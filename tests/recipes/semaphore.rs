@@ -96,9 +96,9 @@ fn a_permit_expires_with_its_session(subject: &impl Subject) {
         Ok(permit)
     });
     subject.pass(time);
-    assert!(!late.alive());
+    assert!(!late.is_alive());
     let permit = next.acquire(&Deadline::never()).unwrap();
-    assert!(permit.alive() && permit.token() > late.token());
+    assert!(permit.is_alive() && permit.token() > late.token());
     assert!(matches!(permit.commit(&[Op::put(&key, b"new")]), Ok(Outcome::Committed(_))));
     for refused in [late.commit(&[Op::put(&key, b"late")]).map(drop), late.renew().map(drop), late.release()] {
         match refused.expect_err("it is somebody else's") {
@@ -206,7 +206,7 @@ fn a_permit_proves_that_it_is_held_and_tells_when_it_is_lost(subject: &impl Subj
         store.commit(&[Op::delete(&ticket)]).unwrap();
         assert!(told.join().unwrap().unwrap());
     });
-    assert!(!permit.alive());
+    assert!(!permit.is_alive());
     assert!(matches!(permit.check(), Err(Error::NotHolder { what: "semaphore", .. })));
     assert_eq!(commit(), Outcome::Conflict);
 }

@@ -114,7 +114,7 @@ impl CapGuard {
     /// The store's.
     pub fn caps(&self, customer: u32) -> Result<Guarded<SharedMemory>> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if !session.alive() {
+        if !session.is_alive() {
             // We were stopped for too long, and have lost all we had. Come back as somebody new.
             *session = recipe::join(&self.store, self.lease)?;
         }

@@ -47,11 +47,11 @@ impl<B: Backend> Heart<B> {
     /// Until when it may be counted on; `None` once it is over.
     pub(super) fn alive_until(&self) -> Option<Instant> {
         let until = self.until.load(Ordering::Relaxed);
-        (self.alive() && until != LOST).then(|| self.base + Duration::from_nanos(until))
+        (self.is_alive() && until != LOST).then(|| self.base + Duration::from_nanos(until))
     }
 
     #[inline]
-    pub(super) fn alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         let until = self.until.load(Ordering::Relaxed);
         nanoseconds(self.base, self.store.now()) < until || self.lapse(until)
     }
@@ -91,7 +91,7 @@ impl<B: Backend> Heart<B> {
 
     /// Renews the lease; answers until when it may be counted on.
     pub(super) fn renew(&self) -> Result<Instant> {
-        if !self.alive() && !planted("session: renew after the end") {
+        if !self.is_alive() && !planted("session: renew after the end") {
             return Err(self.over());
         }
         let mut until = match self.store.renew(self.lease) {
@@ -117,7 +117,7 @@ impl<B: Backend> Heart<B> {
     }
 
     pub(super) fn leave(&self, keys: impl Iterator<Item = B::Key>) {
-        if self.alive() && !planted("session: what is left stays") {
+        if self.is_alive() && !planted("session: what is left stays") {
             self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
         }
     }

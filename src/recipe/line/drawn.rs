@@ -67,8 +67,8 @@ impl<B: Backend> Drawn<B> {
     }
 
     /// Whether they may be counted on, as far as this process knows. Once `false`, always `false`.
-    pub(crate) fn alive(&self) -> bool {
-        planted("lock: expiry unnoticed") || (!self.lost.load(Relaxed) && self.session().alive())
+    pub(crate) fn is_alive(&self) -> bool {
+        planted("lock: expiry unnoticed") || (!self.lost.load(Relaxed) && self.session().is_alive())
     }
 
     /// Looks whether the tickets are all still there.

@@ -36,8 +36,8 @@ impl<B: Backend> Guard<B> {
     ///
     /// The store is not asked. Against the time between the question and the act, and against force, only
     /// [`commit`](Guard::commit) helps.
-    pub fn alive(&self) -> bool {
-        self.grant.drawn.alive()
+    pub fn is_alive(&self) -> bool {
+        self.grant.drawn.is_alive()
     }
 
     /// Commits, provided that the lock is still ours: that is part of the commit.
@@ -61,7 +61,7 @@ impl<B: Backend> Guard<B> {
     ///
     /// # Errors
     /// [`Error::NotHolder`], naming who has it now. After any other error of the store: try again, while
-    /// [`alive`](Guard::alive).
+    /// [`is_alive`](Guard::is_alive).
     pub fn renew(&self) -> Result<Instant> {
         self.grant.drawn.renew()
     }

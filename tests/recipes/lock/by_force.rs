@@ -53,7 +53,7 @@ fn a_lock_taken_by_force_is_the_next_ones(subject: &impl Subject) {
         lock.break_holder(victim.token()).unwrap();
         let next = waiter.join().unwrap();
         assert_eq!(now_of(victim.commit(&[Op::put(&count, b"late")])), Some(next.token()));
-        assert!(!victim.alive());
+        assert!(!victim.is_alive());
         assert_eq!(now_of(victim.wait_asked(&Deadline::never())), Some(next.token()));
         committed_by(&next, &count, b"1");
     });

@@ -60,8 +60,8 @@ impl<B: Backend> Claimed<B> {
     }
 
     /// Whether the claim may be counted on at this moment. The store is not asked.
-    pub fn alive(&self) -> bool {
-        self.session.alive()
+    pub fn is_alive(&self) -> bool {
+        self.session.is_alive()
     }
 
     /// The operation that lets a commit of one's own take place only while the job is ours.

@@ -34,7 +34,7 @@ pub fn join_nodes(store: &Arc<SharedMemory>, number: u32, terms: Terms, hand: &m
         let Some(session) = hand.join(store, terms.lease()) else {
             continue;
         };
-        while session.alive() && hand.awaits_room() {
+        while session.is_alive() && hand.awaits_room() {
             let node = number * OWN + hand.random.below(u64::from(OWN)) as u32;
             turn(store, &slots, &session, node, hand)?;
         }

@@ -60,12 +60,12 @@ fn leads(guest: &mut Guest<'_, '_>, name: u32, lead: Lead<SharedMemory>, data: &
                 Ok(()) => open.finish(Outcome::Done, 0, 0),
                 Err(error) => {
                     guest.hand.refused_by(open, &error);
-                    return Ok(guest.is_sure(name, term, lead.alive()));
+                    return Ok(guest.is_sure(name, term, lead.is_alive()));
                 }
             }
         }
         if !guest.write(name, term, data, |ops| lead.commit(ops))? {
-            return Ok(guest.is_sure(name, term, lead.alive()));
+            return Ok(guest.is_sure(name, term, lead.is_alive()));
         }
     }
     match guest.hand.random.below(8) {

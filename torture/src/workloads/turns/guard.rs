@@ -78,7 +78,7 @@ fn change(guest: &mut Guest<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, ro
     open.attempt(before.author, before.count + 1);
     if let Err(error) = turn.intend(&value) {
         guest.hand.refused_by(open, &error);
-        return Ok(guest.session.alive());
+        return Ok(guest.session.is_alive());
     }
     open.finish(Outcome::Done, 0, 0);
     linger(guest);
@@ -115,7 +115,7 @@ fn settle(guest: &mut Guest<'_, '_>, name: u32, turn: Turn<SharedMemory>, row: &
         Ok(version) => open.finish(Outcome::Done, version.0, 0),
         Err(error) => {
             guest.hand.refused_by(open, &error);
-            return guest.session.alive();
+            return guest.session.is_alive();
         }
     }
     true

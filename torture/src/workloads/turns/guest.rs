@@ -43,7 +43,7 @@ pub fn take_part<P>(
         };
         let mut guest = Guest { store: Arc::clone(&store), session, hand, terms };
         let place = prepare(&guest)?;
-        while guest.session.alive() && guest.hand.awaits_room() && turn(&mut guest, &place)? {}
+        while guest.session.is_alive() && guest.hand.awaits_room() && turn(&mut guest, &place)? {}
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ impl Guest<'_, '_> {
         if alive {
             self.hand.broken(name, token.0, Broken::StillSure);
         }
-        self.session.alive()
+        self.session.is_alive()
     }
 
     /// Parts with what the token stands for; answers whether it was ours until then.

@@ -107,7 +107,7 @@ fn hold(
             continue;
         };
         if !guest.write(*name, token, &locks[*name as usize].1, |ops| guard.commit(ops))? {
-            return Ok(guest.is_sure(*name, token, guard.alive()));
+            return Ok(guest.is_sure(*name, token, guard.is_alive()));
         }
     }
     for (name, before) in shared.iter().zip(before) {
