@@ -103,7 +103,7 @@ impl Path {
 /// The directory of one attachment.
 pub(super) struct Directory {
     segment: Segment,
-    /// Records believed to be in use, one bit each and one word a group, from the root's group on.
+    /// Records that are in use as far as this process knows, one bit each and one word a group, from the root's group on.
     used: Vec<AtomicU64>,
     /// The key's record that was found or became free last.
     cursor: AtomicU32,
@@ -238,7 +238,7 @@ impl Directory {
         self.keep_reserve()?;
         let arena = &self.segment.inner.arena;
         let visited = &path.nodes[depth];
-        let node = self.sound(visited)?;
+        let node = self.validated(visited)?;
         if !node.covers(separator) || separator == node.low() {
             return Err(self.damaged("a node that cannot be split", visited.record, visited.seen.head.0));
         }
@@ -263,7 +263,7 @@ impl Directory {
         } else {
             let parent = &path.nodes[depth - 1];
             let mut above = Vec::new();
-            if !node::edited(&self.sound(parent)?, &[Edit::Put(separator, new_right)], &mut above) {
+            if !node::edited(&self.validated(parent)?, &[Edit::Put(separator, new_right)], &mut above) {
                 lane.end_commit(arena);
                 return Err(self.damaged("a parent without room", parent.record, parent.seen.head.0));
             }
@@ -296,8 +296,8 @@ impl Directory {
 
     fn merge_at(&self, lane: &mut LaneHandle, path: &Path, depth: usize) -> Result<bool> {
         let (parent, own) = (&path.nodes[depth - 1], &path.nodes[depth]);
-        let above = self.sound(parent)?;
-        self.sound(own)?;
+        let above = self.validated(parent)?;
+        self.validated(own)?;
         let Ok(at) = above.search(own.node().low()) else {
             return Ok(false);
         };
@@ -330,7 +330,7 @@ impl Directory {
             self.stage_node(lane, parent, &without)?;
             lane.stage_delete(&self.segment.inner.arena, right.record, right.seen.head);
             self.finish(lane, own.record)?;
-            self.forget(right.record);
+            self.mark_free(right.record);
             return Ok(true);
         }
         Ok(false)
@@ -343,7 +343,7 @@ impl Directory {
         self.stage_node(lane, root, &child.bytes)?;
         lane.stage_delete(&self.segment.inner.arena, child.record, child.seen.head);
         self.finish(lane, root.record)?;
-        self.forget(child.record);
+        self.mark_free(child.record);
         Ok(())
     }
 
@@ -361,7 +361,7 @@ impl Directory {
     }
 
     /// A node that somebody is about to rewrite: all of it must make sense.
-    pub(super) fn sound<'v>(&self, visited: &'v Visited) -> Result<Node<'v>> {
+    pub(super) fn validated<'v>(&self, visited: &'v Visited) -> Result<Node<'v>> {
         let node = visited.node();
         if node.is_checked() {
             return Ok(node);
@@ -482,7 +482,7 @@ impl Directory {
             (group * GROUP..(group + 1) * GROUP).all(|record| {
                 let free = !skip.contains(&record) && Head(arena.record(record).head.load(Relaxed)).is_absent();
                 if !free {
-                    self.believe(record, true);
+                    self.mark_used(record);
                 }
                 free
             })
@@ -499,7 +499,7 @@ impl Directory {
         let take = |record: u32| {
             let head = Head(arena.record(record).head.load(Relaxed));
             // Others of this process look elsewhere from now on.
-            self.believe(record, true);
+            self.mark_used(record);
             (head.is_absent() && !skip.contains(&record)).then_some((record, head))
         };
         let (low, high) = (range.start / GROUP, (range.end - 1) / GROUP);
@@ -519,7 +519,7 @@ impl Directory {
                 }
             }
         }
-        // What this process believes may be out of date: the heads decide, a group at a time, and are believed from now on.
+        // What this process knows may be out of date: the heads decide, a group at a time, and correct it.
         for group in (0..words).map(|i| low + (cursor - low + i) % words) {
             let mut used = 0;
             for record in (group * GROUP..(group + 1) * GROUP).filter(|record| range.contains(record)) {
@@ -544,24 +544,22 @@ impl Directory {
         None
     }
 
-    /// The word of beliefs about the group of a record.
+    /// The word of bits of the group of a record.
     fn word_of(&self, record: u32) -> &AtomicU64 {
         &self.used[((record / GROUP).saturating_sub(self.first / GROUP)) as usize]
     }
 
-    fn believe(&self, record: u32, used: bool) {
-        let (word, mask) = (self.word_of(record), 1 << (record % GROUP));
-        if used {
-            word.fetch_or(mask, Relaxed);
-        } else if word.fetch_and(!mask, Relaxed) == mask {
-            self.no_unused_group.store(false, Relaxed);
-        }
+    fn mark_used(&self, record: u32) {
+        self.word_of(record).fetch_or(1 << (record % GROUP), Relaxed);
     }
 
-    /// A record that has become free, or was not taken after all.
-    pub(super) fn forget(&self, record: u32) {
+    /// Marks a record free that has become so, or was not taken after all.
+    pub(super) fn mark_free(&self, record: u32) {
         if (self.first..self.nodes.end).contains(&record) {
-            self.believe(record, false);
+            let mask = 1 << (record % GROUP);
+            if self.word_of(record).fetch_and(!mask, Relaxed) == mask {
+                self.no_unused_group.store(false, Relaxed);
+            }
             if self.keys.contains(&record) {
                 self.cursor.store(record, Relaxed);
             }

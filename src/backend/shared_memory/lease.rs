@@ -83,7 +83,7 @@ pub(super) enum Probe {
 
 /// What became of a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
+pub(super) enum LeaseStatus {
     /// With the head it had when it was looked at, for a commit to check.
     Alive(Head),
     /// Expired, revoked, its owner dead, or all that and removed.
@@ -121,7 +121,7 @@ impl SharedMemory {
     }
 
     /// Looks at a lease; one whose deadline has passed, or whose owner is found dead, is ended here.
-    pub(super) fn standing(&self, lane: &mut LaneHandle, lease: Lease, probe: Probe) -> Result<Standing> {
+    pub(super) fn lease_status(&self, lane: &mut LaneHandle, lease: Lease, probe: Probe) -> Result<LeaseStatus> {
         for _ in 0..ROUNDS {
             let Some((seen, terms)) = self.terms(lease)? else {
                 return Ok(self.past(lease));
@@ -131,10 +131,10 @@ impl SharedMemory {
                 || terms.until <= home.host.now()
                 || probe == Probe::Owner && !home.is_alive(terms.owner);
             if !over || planted("a lease never ends") {
-                return Ok(Standing::Alive(seen.head));
+                return Ok(LeaseStatus::Alive(seen.head));
             }
             if terms.state == DYING || self.rewrite(lane, lease, &seen, Terms { state: DYING, ..terms })? {
-                return Ok(Standing::Over);
+                return Ok(LeaseStatus::Over);
             }
         }
         Err(outrun(lease))
@@ -164,14 +164,14 @@ impl SharedMemory {
     }
 
     /// What a lease without a record was.
-    fn past(&self, lease: Lease) -> Standing {
+    fn past(&self, lease: Lease) -> LeaseStatus {
         let place = lease.place();
         if !self.directory.is_key(place.record) {
-            return Standing::Unknown;
+            return LeaseStatus::Unknown;
         }
         let seen = self.home().arena.look(place.record, None).map_or(0, |seen| seen.head.stamp());
         // Stamps wrap: what is less than half the circle behind is the past.
-        if seen.wrapping_sub(place.stamp) & STAMPS <= STAMPS / 2 { Standing::Over } else { Standing::Unknown }
+        if seen.wrapping_sub(place.stamp) & STAMPS <= STAMPS / 2 { LeaseStatus::Over } else { LeaseStatus::Unknown }
     }
 
     /// Replaces a lease's terms; `false` if somebody else was first.
@@ -217,12 +217,12 @@ impl SharedMemory {
             let staged = lane.stage_put(arena, &seen, &next, &bytes, false);
             if let Err(fault) = staged {
                 lane.end_commit(arena);
-                self.directory.forget(record);
+                self.directory.mark_free(record);
                 return Err(self.directory.explain(fault, record));
             }
             let mut leaf = Vec::new();
             let added = [Edit::Put(&name, lease.place())];
-            let fits = node::edited(&self.directory.sound(path.leaf())?, &added, &mut leaf);
+            let fits = node::edited(&self.directory.validated(path.leaf())?, &added, &mut leaf);
             assert!(fits, "a leaf with room takes one more entry");
             self.directory.stage_node(lane, path.leaf(), &leaf)?;
             let done = lane.commit(arena);
@@ -230,7 +230,7 @@ impl SharedMemory {
             match done.map_err(|fault| self.directory.explain(fault, record))? {
                 Published::Won(_) => return Ok(lease),
                 Published::Lost => {
-                    self.directory.forget(record);
+                    self.directory.mark_free(record);
                     lane.back_off(arena, record);
                 }
             }
@@ -242,10 +242,10 @@ impl SharedMemory {
     pub(super) fn renew_lease(&self, lane: &mut LaneHandle, lease: Lease) -> Result<Instant> {
         for _ in 0..ROUNDS {
             let (before, now) = (Instant::now(), self.home().host.now());
-            match self.standing(lane, lease, Probe::Clock)? {
-                Standing::Alive(_) => {}
-                Standing::Over => return Err(Error::LeaseExpired { lease }),
-                Standing::Unknown => return Err(Error::UnknownLease { lease }),
+            match self.lease_status(lane, lease, Probe::Clock)? {
+                LeaseStatus::Alive(_) => {}
+                LeaseStatus::Over => return Err(Error::LeaseExpired { lease }),
+                LeaseStatus::Unknown => return Err(Error::UnknownLease { lease }),
             }
             let Some((seen, terms)) = self.terms(lease)?.filter(|(_, terms)| terms.state == ALIVE) else {
                 continue;
@@ -265,7 +265,7 @@ impl SharedMemory {
         let before = Instant::now();
         let Some((_, terms)) = self.terms(lease)? else {
             return Err(match self.past(lease) {
-                Standing::Unknown => Error::UnknownLease { lease },
+                LeaseStatus::Unknown => Error::UnknownLease { lease },
                 _ => Error::LeaseExpired { lease },
             });
         };
@@ -278,14 +278,14 @@ impl SharedMemory {
     /// [`Backend::revoke`].
     pub(super) fn revoke_lease(&self, lane: &mut LaneHandle, lease: Lease) -> Result<()> {
         for _ in 0..ROUNDS {
-            match self.standing(lane, lease, Probe::Clock)? {
-                Standing::Alive(_) => {}
-                Standing::Over => {
+            match self.lease_status(lane, lease, Probe::Clock)? {
+                LeaseStatus::Alive(_) => {}
+                LeaseStatus::Over => {
                     // Whoever ended it may not have swept it yet.
                     self.sweep(lane)?;
                     return Err(Error::LeaseExpired { lease });
                 }
-                Standing::Unknown => return Err(Error::UnknownLease { lease }),
+                LeaseStatus::Unknown => return Err(Error::UnknownLease { lease }),
             }
             let Some((seen, terms)) = self.terms(lease)?.filter(|(_, terms)| terms.state == ALIVE) else {
                 continue;
@@ -309,8 +309,8 @@ impl SharedMemory {
             Ok(())
         })?;
         let mut failed = None;
-        over.retain(|lease| match self.standing(lane, *lease, Probe::Owner) {
-            Ok(standing) => !matches!(standing, Standing::Alive(_)),
+        over.retain(|lease| match self.lease_status(lane, *lease, Probe::Owner) {
+            Ok(status) => !matches!(status, LeaseStatus::Alive(_)),
             Err(error) => {
                 failed = Some(error);
                 false

@@ -304,8 +304,8 @@ impl SharedMemory {
             let lease = Lease(seen.meta.lease);
             if remove && lease.0 != 0 && self.is_over(lease)? {
                 // Ended for good before its first entry goes: nobody may renew it once somebody saw an absence.
-                self.with_lane(|lane| match self.standing(lane, lease, lease::Probe::Clock)? {
-                    lease::Standing::Alive(_) => Ok(()),
+                self.with_lane(|lane| match self.lease_status(lane, lease, lease::Probe::Clock)? {
+                    lease::LeaseStatus::Alive(_) => Ok(()),
                     _ => self.remove_dead(lane, key.bytes(), place, lease),
                 })?;
                 continue;
@@ -338,8 +338,8 @@ impl SharedMemory {
         }
         let lease = Lease(seen.meta.lease);
         // Somebody waits for it: the time to ask the kernel whether its owner lives.
-        let gone = self.with_lane(|lane| match self.standing(lane, lease, lease::Probe::Owner)? {
-            lease::Standing::Alive(_) => Ok(false),
+        let gone = self.with_lane(|lane| match self.lease_status(lane, lease, lease::Probe::Owner)? {
+            lease::LeaseStatus::Alive(_) => Ok(false),
             _ => self.remove_dead(lane, key.bytes(), place, lease).map(|()| true),
         })?;
         if gone {

@@ -24,7 +24,7 @@
 //! # What others may have written
 //! The bytes are another process's word. [`Node::parse`] looks at the header alone; every question after it has an answer
 //! whatever the bytes are: an empty name, a record that no segment has. Where an answer leads, the creation stamp of the
-//! record found there decides whether it was meant. The writers make a sound node out of a sound one
+//! record found there decides whether it was meant. The writers make a valid node out of a valid one
 //! ([`Node::is_checked`]); out of anything else they make some node of bounded size.
 
 use std::cmp::Ordering;

@@ -1,6 +1,6 @@
 //! Many entries as they were at one moment, without asking anybody to wait.
 //!
-//! A picture is a copy of the leaves of a prefix and of their entries, each with the head it was read under. After the
+//! A snapshot is a copy of the leaves of a prefix and of their entries, each with the head it was read under. After the
 //! copying, R is read from the clock, and then every head is looked at again. What is found tells which value was there at
 //! R, because a change is published first and numbered afterwards (P6):
 //!
@@ -14,14 +14,14 @@
 //! So a key may change once while its neighbours are looked at without costing a round; only keys that change twice within
 //! a round do. Those are copied last before the next R is read and looked at first after it, so that their neighbours do not
 //! matter to them. (The first design took R only from heads that had not moved at all; with two writers at work among 10,000
-//! keys that moment never came without asking them to wait.) If three rounds in a row have failed, a picture of up to 32
+//! keys that moment never came without asking them to wait.) If three rounds in a row have failed, a snapshot of up to 32
 //! records becomes a commit that only checks them, which is lock-free; the reader of a larger one announces itself, and
 //! writers give way for a bounded time: see `Arena::announce`.
 
 use std::collections::HashMap;
 
 use super::directory::{Path, lower_bound};
-use super::lease::{Probe, Standing};
+use super::lease::{LeaseStatus, Probe};
 use super::node::{Node, Place};
 use super::{Key, SharedMemory, meta_of};
 use crate::backend::Meta;
@@ -36,10 +36,10 @@ use crate::memory::word::Head;
 use crate::mutant::planted;
 
 /// Rounds before a reader asks writers to give way.
-const PATIENCE: u32 = 3;
+const ROUNDS_BEFORE_YIELD: u32 = 3;
 /// Rounds before it gives up: with writers giving way, one or two are enough.
 const ROUNDS: u32 = 10_000;
-/// Records of a picture that are checked by a commit.
+/// Records of a snapshot that are checked by a commit.
 const CHECKED: usize = 32;
 
 /// A copy of one entry.
@@ -53,11 +53,11 @@ pub(super) struct EntryCopy {
     /// Whether there is a copy yet.
     known: bool,
     /// It changed too often in the last round.
-    hot: bool,
+    contended: bool,
     /// The revision at which the copy is known to be exact.
     exact_at: u64,
-    /// Creation and modification that a watcher was told of.
-    pub(super) told: Option<(Revision, Revision)>,
+    /// Creation and modification that the watcher has reported.
+    pub(super) reported: Option<(Revision, Revision)>,
 }
 
 /// A copy of one leaf, with those of its entries that have the prefix.
@@ -70,10 +70,10 @@ pub(super) struct LeafCopy {
     pub(super) entries: Vec<EntryCopy>,
     /// The groups of its entries' records, each once.
     groups: Box<[u32]>,
-    /// One of its entries is to be looked at in any case: there is no copy yet, it is hot, or it lives by a lease.
-    restless: bool,
-    /// One of its entries may be other than what a watcher was told.
-    pub(super) news: bool,
+    /// One of its entries is to be looked at in any case: there is no copy yet, it is contended, or it lives by a lease.
+    recheck: bool,
+    /// One of its entries may differ from what the watcher has reported.
+    pub(super) unreported: bool,
     /// Of all values, when they were last looked at.
     size: u64,
 }
@@ -83,16 +83,16 @@ impl LeafCopy {
     fn of(record: u32, seen: &Seen, bytes: Vec<u8>, entries: Vec<EntryCopy>) -> Self {
         let (head, revision, stamp) = (seen.head, seen.modified(), seen.meta.key);
         let groups = groups_of(&entries);
-        Self { record, head, revision, stamp, bytes, entries, groups, restless: true, news: true, size: 0 }
+        Self { record, head, revision, stamp, bytes, entries, groups, recheck: true, unreported: true, size: 0 }
     }
 
     /// Whether something may have happened to one of its entries.
-    fn is_in(&self, choice: &impl Choice) -> bool {
-        self.groups.iter().any(|group| choice.holds(group * GROUP))
+    fn is_in(&self, filter: &impl RecordFilter) -> bool {
+        self.groups.iter().any(|group| filter.includes(group * GROUP))
     }
 
-    fn is_restless(&self) -> bool {
-        self.entries.iter().any(|entry| !entry.known || entry.hot || entry.meta.lease.is_some())
+    fn needs_recheck(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.known || entry.contended || entry.meta.lease.is_some())
     }
 }
 
@@ -103,44 +103,44 @@ fn groups_of(entries: &[EntryCopy]) -> Box<[u32]> {
     groups.into()
 }
 
-/// What of a picture is to be looked at.
-pub(super) trait Choice {
+/// What of a snapshot is to be looked at.
+pub(super) trait RecordFilter {
     /// Whether something may have happened to this record.
-    fn holds(&self, record: u32) -> bool;
+    fn includes(&self, record: u32) -> bool;
 }
 
 /// Everything.
 pub(super) struct All;
 
-impl Choice for All {
-    fn holds(&self, _record: u32) -> bool {
+impl RecordFilter for All {
+    fn includes(&self, _record: u32) -> bool {
         true
     }
 }
 
 /// The entries of a prefix as they are, or were at the last moment that was found.
-pub(super) struct Picture {
+pub(super) struct PrefixSnapshot {
     prefix: Box<[u8]>,
     pub(super) leaves: Vec<LeafCopy>,
-    /// Told entries whose leaf no longer has them, until somebody reports them.
-    pub(super) gone: Vec<EntryCopy>,
+    /// Reported entries whose leaf no longer has them, until somebody reports them.
+    pub(super) deleted: Vec<EntryCopy>,
     /// Entries while the leaves are read anew.
-    loose: HashMap<(u32, u64), EntryCopy>,
+    detached: HashMap<(u32, u64), EntryCopy>,
     /// The groups of all its records, ascending.
     groups: Vec<u32>,
     /// The leaves are not known, or not to be relied on.
     stale: bool,
 }
 
-impl Picture {
-    /// What it is a picture of, for errors.
+impl PrefixSnapshot {
+    /// What it is a snapshot of, for errors.
     pub(super) fn what(&self) -> String {
         format!("what begins with {:?}", String::from_utf8_lossy(&self.prefix))
     }
 
     pub(super) fn new(prefix: &str) -> Self {
-        let (leaves, gone, loose, groups) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
-        Self { prefix: prefix.as_bytes().into(), leaves, gone, loose, groups, stale: true }
+        let (leaves, deleted, detached, groups) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
+        Self { prefix: prefix.as_bytes().into(), leaves, deleted, detached, groups, stale: true }
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &EntryCopy> {
@@ -151,7 +151,7 @@ impl Picture {
         self.leaves.iter_mut().flat_map(|leaf| &mut leaf.entries)
     }
 
-    /// The groups of every record the picture depends on.
+    /// The groups of every record the snapshot depends on.
     pub(super) fn groups(&self) -> &[u32] {
         &self.groups
     }
@@ -166,25 +166,25 @@ impl Picture {
     }
 
     /// Reads again what may have changed; `false` if leaves changed under it so that it must be repeated.
-    fn refresh(&mut self, store: &SharedMemory, choice: &impl Choice) -> Result<bool> {
+    fn refresh(&mut self, store: &SharedMemory, filter: &impl RecordFilter) -> Result<bool> {
         if !self.stale {
-            self.refresh_leaves(store, choice)?;
+            self.refresh_leaves(store, filter)?;
         }
         if self.stale {
             self.walk(store)?;
         }
-        self.refresh_entries(store, choice)?;
+        self.refresh_entries(store, filter)?;
         if !self.stale {
-            self.refresh_hot(store)?;
+            self.refresh_contended(store)?;
         }
         Ok(!self.stale)
     }
 
-    fn refresh_leaves(&mut self, store: &SharedMemory, choice: &impl Choice) -> Result<()> {
+    fn refresh_leaves(&mut self, store: &SharedMemory, filter: &impl RecordFilter) -> Result<()> {
         let mut bytes = Vec::new();
         let mut seen = Seen::NOTHING;
         let mut changed = false;
-        for leaf in self.leaves.iter_mut().filter(|leaf| choice.holds(leaf.record)) {
+        for leaf in self.leaves.iter_mut().filter(|leaf| filter.includes(leaf.record)) {
             if store.head(leaf.record) == leaf.head {
                 continue;
             }
@@ -212,7 +212,7 @@ impl Picture {
             }
             let entries = entries_of(store, &bytes, &self.prefix, &mut old)?;
             *leaf = LeafCopy::of(leaf.record, &seen, std::mem::take(&mut bytes), entries);
-            self.gone.extend(old.into_values().filter(|entry| entry.told.is_some()));
+            self.deleted.extend(old.into_values().filter(|entry| entry.reported.is_some()));
             changed = true;
         }
         if changed {
@@ -223,10 +223,10 @@ impl Picture {
 
     /// Reads all leaves of the prefix, in order; copies of entries that are still there are kept.
     fn walk(&mut self, store: &SharedMemory) -> Result<()> {
-        // Kept here, so that an error on the way loses nothing that was told.
+        // Kept here, so that an error on the way loses nothing that was reported.
         for leaf in self.leaves.drain(..) {
             for entry in leaf.entries {
-                self.loose.insert((entry.place.record, entry.place.stamp), entry);
+                self.detached.insert((entry.place.record, entry.place.stamp), entry);
             }
         }
         let mut path = Path::default();
@@ -237,26 +237,26 @@ impl Picture {
             }
             store.directory.descend(&from, &mut path)?;
             let leaf = path.leaf();
-            store.directory.sound(leaf)?;
-            let entries = entries_of(store, &leaf.bytes, &self.prefix, &mut self.loose)?;
+            store.directory.validated(leaf)?;
+            let entries = entries_of(store, &leaf.bytes, &self.prefix, &mut self.detached)?;
             self.leaves.push(LeafCopy::of(leaf.record, &leaf.seen, leaf.bytes.clone(), entries));
             let node = leaf.node();
             let next = node.high().filter(|high| *high > from.as_slice() && may_have(high, &self.prefix));
             let Some(next) = next else { break };
             from = next.to_vec();
         }
-        self.gone.extend(self.loose.drain().map(|(_, entry)| entry).filter(|entry| entry.told.is_some()));
+        self.deleted.extend(self.detached.drain().map(|(_, entry)| entry).filter(|entry| entry.reported.is_some()));
         self.find_groups();
         self.stale = false;
         Ok(())
     }
 
-    fn refresh_entries(&mut self, store: &SharedMemory, choice: &impl Choice) -> Result<()> {
-        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.restless || leaf.is_in(choice)) {
-            (leaf.news, leaf.size) = (true, 0);
+    fn refresh_entries(&mut self, store: &SharedMemory, filter: &impl RecordFilter) -> Result<()> {
+        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.recheck || leaf.is_in(filter)) {
+            (leaf.unreported, leaf.size) = (true, 0);
             for entry in &mut leaf.entries {
                 let record = entry.place.record;
-                let same = entry.known && (!choice.holds(record) || store.head(record) == entry.head);
+                let same = entry.known && (!filter.includes(record) || store.head(record) == entry.head);
                 if (!same || store.has_ended(entry)?) && !entry.copy(store)? {
                     // An entry and its leaf change in one commit.
                     if store.head(leaf.record) == leaf.head {
@@ -267,7 +267,7 @@ impl Picture {
                 }
                 leaf.size += entry.value.len() as u64;
             }
-            leaf.restless = leaf.is_restless();
+            leaf.recheck = leaf.needs_recheck();
         }
         let bytes: u64 = self.leaves.iter().map(|leaf| leaf.size).sum();
         if bytes > store.segment().size() {
@@ -277,10 +277,10 @@ impl Picture {
         Ok(())
     }
 
-    /// Every hot entry makes its leaf restless.
-    fn hot_entries(&mut self) -> impl Iterator<Item = &mut EntryCopy> {
-        let restless = self.leaves.iter_mut().filter(|leaf| leaf.restless);
-        restless.flat_map(|leaf| &mut leaf.entries).filter(|entry| entry.hot)
+    /// Entries that changed too often in the last round: each is in a leaf marked `recheck`.
+    fn contended_entries(&mut self) -> impl Iterator<Item = &mut EntryCopy> {
+        let recheck = self.leaves.iter_mut().filter(|leaf| leaf.recheck);
+        recheck.flat_map(|leaf| &mut leaf.entries).filter(|entry| entry.contended)
     }
 
     /// Whether there is an entry of this name.
@@ -290,30 +290,38 @@ impl Picture {
     }
 
     /// Copies the entries once more that changed too often in the last round, right before R is read.
-    fn refresh_hot(&mut self, store: &SharedMemory) -> Result<()> {
+    fn refresh_contended(&mut self, store: &SharedMemory) -> Result<()> {
         let mut stale = false;
-        for entry in self.hot_entries() {
+        for entry in self.contended_entries() {
             stale |= store.head(entry.place.record) != entry.head && !entry.copy(store)?;
         }
         self.stale |= stale;
         Ok(())
     }
 
-    /// Whether every copy of the choice is what was there at `revision`, which was read from the clock after the copying.
+    /// Whether every copy that `filter` includes is what was there at `revision`, which was read from the clock after the copying.
     /// What is not is read again.
-    pub(super) fn is_exact_at(&mut self, store: &SharedMemory, revision: u64, choice: &impl Choice) -> Result<bool> {
+    pub(super) fn is_exact_at(
+        &mut self,
+        store: &SharedMemory,
+        revision: u64,
+        filter: &impl RecordFilter,
+    ) -> Result<bool> {
         if planted("range: any moment will do") {
             return Ok(true);
         }
         let mut exact = true;
         let mut seen = Seen::NOTHING;
         // Those that change most are looked at first.
-        for entry in self.hot_entries() {
-            if choice.holds(entry.place.record) && entry.exact_at != revision && entry.is_exact_at(store, revision)? {
+        for entry in self.contended_entries() {
+            if filter.includes(entry.place.record)
+                && entry.exact_at != revision
+                && entry.is_exact_at(store, revision)?
+            {
                 entry.exact_at = revision;
             }
         }
-        for leaf in self.leaves.iter_mut().filter(|leaf| choice.holds(leaf.record)) {
+        for leaf in self.leaves.iter_mut().filter(|leaf| filter.includes(leaf.record)) {
             if store.head(leaf.record) == leaf.head {
                 continue;
             }
@@ -329,16 +337,16 @@ impl Picture {
             // Nothing tells when an absent leaf was merged away.
             exact &= !seen.head.is_absent() && follows(&seen, leaf.head, revision);
         }
-        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.is_in(choice)) {
-            leaf.news = true;
+        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.is_in(filter)) {
+            leaf.unreported = true;
             for entry in &mut leaf.entries {
-                let held = choice.holds(entry.place.record) && entry.exact_at != revision;
+                let held = filter.includes(entry.place.record) && entry.exact_at != revision;
                 if held && !entry.is_exact_at(store, revision)? {
-                    entry.hot = true;
+                    entry.contended = true;
                     exact = false;
                 }
             }
-            leaf.restless |= leaf.is_restless();
+            leaf.recheck |= leaf.needs_recheck();
         }
         Ok(exact && !self.stale)
     }
@@ -392,9 +400,9 @@ impl EntryCopy {
             value: Vec::new(),
             meta,
             known: false,
-            hot: false,
+            contended: false,
             exact_at: 0,
-            told: None,
+            reported: None,
         }
     }
 
@@ -444,8 +452,8 @@ impl SharedMemory {
         if !self.is_over(lease)? {
             return Ok(false);
         }
-        self.with_lane(|lane| match self.standing(lane, lease, Probe::Clock)? {
-            Standing::Alive(_) => Ok(false),
+        self.with_lane(|lane| match self.lease_status(lane, lease, Probe::Clock)? {
+            LeaseStatus::Alive(_) => Ok(false),
             _ => {
                 self.remove_dead(lane, entry.key.bytes(), entry.place, Lease(lease.0))?;
                 Ok(true)
@@ -453,8 +461,8 @@ impl SharedMemory {
         })
     }
 
-    /// Reads R and the picture until both agree; everybody's changes up to R are in it, none after.
-    pub(super) fn agree(&self, picture: &mut Picture, choice: &impl Choice) -> Result<Revision> {
+    /// Reads R and the snapshot until both agree; everybody's changes up to R are in it, none after.
+    pub(super) fn agree(&self, snapshot: &mut PrefixSnapshot, filter: &impl RecordFilter) -> Result<Revision> {
         let mut announcement: Option<Announcement<'_>> = None;
         for round in 0..ROUNDS {
             self.segment().inner.check()?;
@@ -462,35 +470,35 @@ impl SharedMemory {
             if announcement.as_ref().is_some_and(|announcement| !announcement.stands()) {
                 announcement = None;
             }
-            if round >= PATIENCE && announcement.is_none() {
+            if round >= ROUNDS_BEFORE_YIELD && announcement.is_none() {
                 announcement = self.arena().announce(self.segment().inner.host);
             }
-            if !picture.refresh(self, choice)? {
+            if !snapshot.refresh(self, filter)? {
                 continue;
             }
-            if round >= PATIENCE
-                && let Some(revision) = self.check_all(picture)?
+            if round >= ROUNDS_BEFORE_YIELD
+                && let Some(revision) = self.check_all(snapshot)?
             {
                 return Ok(revision);
             }
             let revision = self.arena().clock().load(Acquire);
-            if picture.is_exact_at(self, revision, choice)? {
+            if snapshot.is_exact_at(self, revision, filter)? {
                 return Ok(Revision(revision));
             }
         }
-        Err(Error::Outrun { what: picture.what(), rounds: ROUNDS.into() })
+        Err(Error::Outrun { what: snapshot.what(), rounds: ROUNDS.into() })
     }
 
-    /// A commit that checks every head of a small picture: where it takes place, the picture is exact.
-    fn check_all(&self, picture: &Picture) -> Result<Option<Revision>> {
-        let records = picture.leaves.len() + picture.entries().count();
+    /// A commit that checks every head of a small snapshot: where it takes place, the snapshot is exact.
+    fn check_all(&self, snapshot: &PrefixSnapshot) -> Result<Option<Revision>> {
+        let records = snapshot.leaves.len() + snapshot.entries().count();
         if records > CHECKED {
             return Ok(None);
         }
         let done = self.with_lane(|lane| {
             lane.begin_commit();
-            picture.leaves.iter().for_each(|leaf| lane.stage_check(leaf.record, leaf.head));
-            picture.entries().for_each(|entry| lane.stage_check(entry.place.record, entry.head));
+            snapshot.leaves.iter().for_each(|leaf| lane.stage_check(leaf.record, leaf.head));
+            snapshot.entries().for_each(|entry| lane.stage_check(entry.place.record, entry.head));
             let done = lane.commit(self.arena());
             lane.end_commit(self.arena());
             done.map_err(|fault| self.directory.explain(fault, 0))
@@ -505,9 +513,9 @@ impl SharedMemory {
 
     /// [`Backend::range`].
     pub(super) fn range_at_once(&self, prefix: &str, visit: &mut dyn FnMut(Key, &[u8], Meta)) -> Result<Revision> {
-        let mut picture = Picture::new(prefix);
-        let revision = self.agree(&mut picture, &All)?;
-        for entry in picture.entries() {
+        let mut snapshot = PrefixSnapshot::new(prefix);
+        let revision = self.agree(&mut snapshot, &All)?;
+        for entry in snapshot.entries() {
             visit(entry.key.clone(), &entry.value, entry.meta);
         }
         Ok(revision)

@@ -1,4 +1,4 @@
-//! A watch: the difference between the picture one was last told of and the picture now, over and over.
+//! A watch: the difference between the snapshot one was last told of and the snapshot now, over and over.
 //!
 //! A watcher keeps everything in its process: the leaves and entries of its prefix, what it was last told of each, and the
 //! counts of the groups their records are in. One pass:
@@ -18,7 +18,7 @@
 //! Marking clears all wake bits of a group together with the count, so writers pay once a pass of the slowest watcher of the
 //! group, not once a change; a watcher that is killed costs one mark a group and leaves nothing to recover.
 
-use super::snapshot::{All, Choice, Picture};
+use super::snapshot::{All, PrefixSnapshot, RecordFilter};
 use super::{Key, ROUNDS, SharedMemory};
 use crate::backend::{Event, Watch};
 use crate::clock::{Deadline, Revision};
@@ -29,13 +29,13 @@ use crate::mutant::planted;
 /// A running watch of a prefix in a segment.
 pub struct SharedWatch<'s> {
     store: &'s SharedMemory,
-    picture: Picture,
+    snapshot: PrefixSnapshot,
     groups: Groups,
     /// The next batch is to begin with a resync.
     resync: bool,
 }
 
-/// How much of a picture to look at.
+/// How much of a snapshot to look at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
     All,
@@ -45,8 +45,8 @@ enum Extent {
 /// What may have changed before the groups were armed.
 struct Dirty<'g>(&'g Groups);
 
-impl Choice for Dirty<'_> {
-    fn holds(&self, record: u32) -> bool {
+impl RecordFilter for Dirty<'_> {
+    fn includes(&self, record: u32) -> bool {
         self.0.is_dirty(record)
     }
 }
@@ -54,14 +54,14 @@ impl Choice for Dirty<'_> {
 /// What was marked while the last look went on.
 struct MarkedSince<'g>(&'g Groups);
 
-impl Choice for MarkedSince<'_> {
-    fn holds(&self, record: u32) -> bool {
+impl RecordFilter for MarkedSince<'_> {
+    fn includes(&self, record: u32) -> bool {
         self.0.is_marked_since(record)
     }
 }
 
 impl<'s> SharedWatch<'s> {
-    /// Arms the groups and takes the first picture: from here on nothing is missed.
+    /// Arms the groups and takes the first snapshot: from here on nothing is missed.
     pub(super) fn new(store: &'s SharedMemory, prefix: &str, from: Revision) -> Result<Self> {
         let home = &store.segment().inner;
         home.check()?;
@@ -70,48 +70,49 @@ impl<'s> SharedWatch<'s> {
             return Err(Error::FutureRevision { asked: from, newest });
         }
         let mut groups = Groups::new(home);
-        let mut watch = Self { store, picture: Picture::new(prefix), groups: Groups::new(home), resync: false };
+        let mut watch = Self { store, snapshot: PrefixSnapshot::new(prefix), groups: Groups::new(home), resync: false };
         watch.look(&mut groups, Extent::All)?;
         watch.groups = groups;
         // Leaves keep no history: one that changed since `from` may have lost a name.
-        watch.resync = from.0 == 0 || watch.picture.leaves.iter().any(|leaf| leaf.revision >= from.0);
+        watch.resync = from.0 == 0 || watch.snapshot.leaves.iter().any(|leaf| leaf.revision >= from.0);
         if !watch.resync {
-            for entry in watch.picture.entries_mut().filter(|entry| entry.meta.modified < from) {
-                entry.told = Some((entry.meta.created, entry.meta.modified));
+            for entry in watch.snapshot.entries_mut().filter(|entry| entry.meta.modified < from) {
+                entry.reported = Some((entry.meta.created, entry.meta.modified));
                 entry.value = Vec::new();
             }
         }
         Ok(watch)
     }
 
-    /// Brings the picture up to one moment, which it answers.
+    /// Brings the snapshot up to one moment, which it answers.
     fn look(&mut self, groups: &mut Groups, extent: Extent) -> Result<Revision> {
         let store = self.store;
         for _ in 0..ROUNDS {
-            groups.arm(store.arena(), self.picture.groups().iter().copied());
+            groups.arm(store.arena(), self.snapshot.groups().iter().copied());
             let revision = match extent {
-                Extent::All => store.agree(&mut self.picture, &All)?,
-                Extent::Dirty => store.agree(&mut self.picture, &Dirty(groups))?,
+                Extent::All => store.agree(&mut self.snapshot, &All)?,
+                Extent::Dirty => store.agree(&mut self.snapshot, &Dirty(groups))?,
             };
             // A leaf that was read may have brought records of groups that are not armed; and what was marked since may be
             // a change up to R.
-            let new = groups.arm_again(store.arena(), self.picture.groups().iter().copied());
-            if !new && self.picture.is_exact_at(store, revision.0, &MarkedSince(groups))? {
+            let new = groups.arm_again(store.arena(), self.snapshot.groups().iter().copied());
+            if !new && self.snapshot.is_exact_at(store, revision.0, &MarkedSince(groups))? {
                 groups.looked();
                 return Ok(revision);
             }
         }
-        Err(Error::Outrun { what: self.picture.what(), rounds: ROUNDS })
+        Err(Error::Outrun { what: self.snapshot.what(), rounds: ROUNDS })
     }
 
-    /// The next picture, if there is something to tell of it.
+    /// The next snapshot, if there is something to tell of it.
     fn pass(&mut self, groups: &mut Groups) -> Result<Option<Revision>> {
         let revision = self.look(groups, Extent::Dirty)?;
-        let news = |entry: &super::snapshot::EntryCopy| entry.told != Some((entry.meta.created, entry.meta.modified));
-        let mut any = self.resync || !self.picture.gone.is_empty();
-        for leaf in self.picture.leaves.iter_mut().filter(|leaf| leaf.news) {
-            leaf.news = leaf.entries.iter().any(news);
-            any |= leaf.news;
+        let is_unreported =
+            |entry: &super::snapshot::EntryCopy| entry.reported != Some((entry.meta.created, entry.meta.modified));
+        let mut any = self.resync || !self.snapshot.deleted.is_empty();
+        for leaf in self.snapshot.leaves.iter_mut().filter(|leaf| leaf.unreported) {
+            leaf.unreported = leaf.entries.iter().any(is_unreported);
+            any |= leaf.unreported;
         }
         Ok(any.then_some(revision))
     }
@@ -120,32 +121,32 @@ impl<'s> SharedWatch<'s> {
         if std::mem::take(&mut self.resync) {
             visit(Event::Resync);
         }
-        let mut gone = std::mem::take(&mut self.picture.gone);
-        if !gone.is_empty() {
-            gone.retain(|entry| !self.picture.has(&entry.key));
-            gone.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut deleted = std::mem::take(&mut self.snapshot.deleted);
+        if !deleted.is_empty() {
+            deleted.retain(|entry| !self.snapshot.has(&entry.key));
+            deleted.sort_by(|a, b| a.key.cmp(&b.key));
             if planted("watch: forget the deletes") {
-                gone.clear();
+                deleted.clear();
             }
         }
-        let mut gone = gone.into_iter().peekable();
-        let news = self
-            .picture
+        let mut deleted = deleted.into_iter().peekable();
+        let unreported = self
+            .snapshot
             .leaves
             .iter_mut()
-            .filter_map(|leaf| std::mem::take(&mut leaf.news).then_some(&mut leaf.entries));
-        for entry in news.flatten() {
-            while let Some(before) = gone.next_if(|gone| gone.key < entry.key) {
+            .filter_map(|leaf| std::mem::take(&mut leaf.unreported).then_some(&mut leaf.entries));
+        for entry in unreported.flatten() {
+            while let Some(before) = deleted.next_if(|deleted| deleted.key < entry.key) {
                 visit(Event::Delete { key: &before.key });
             }
             let now = (entry.meta.created, entry.meta.modified);
-            if entry.told != Some(now) {
-                entry.told = Some(now);
+            if entry.reported != Some(now) {
+                entry.reported = Some(now);
                 visit(Event::Put { key: &entry.key, value: &entry.value, meta: entry.meta });
                 entry.value = Vec::new();
             }
         }
-        for after in gone {
+        for after in deleted {
             visit(Event::Delete { key: &after.key });
         }
         visit(Event::Progress(revision));

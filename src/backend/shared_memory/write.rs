@@ -8,7 +8,7 @@
 //! was looked at, or in another attempt. The lock-freedom is that of commits over records.
 
 use super::directory::{Path, Visited};
-use super::lease::{Probe, Standing};
+use super::lease::{LeaseStatus, Probe};
 use super::node::{self, Edit, Place};
 use super::{Key, Presence, ROUNDS, SharedMemory, meta_of};
 use crate::backend::{Act, Meta, Op};
@@ -76,7 +76,7 @@ impl SharedMemory {
             let attempt = self.attempt(lane, seen, ops, &fingerprints, &mut draft);
             lane.end_commit(self.arena());
             if !matches!(attempt, Ok(Attempt::Committed(_))) {
-                draft.taken.iter().for_each(|record| self.directory.forget(*record));
+                draft.taken.iter().for_each(|record| self.directory.mark_free(*record));
             }
             let attempt = match attempt {
                 // A condition that is false comes first, wherever in the commit it stands.
@@ -129,13 +129,13 @@ impl SharedMemory {
             if let Act::Put { lease: Some(lease), .. } = op.act
                 && !draft.leases.contains(&lease)
             {
-                match self.standing(lane, lease, Probe::Clock)? {
-                    Standing::Alive(head) if !planted("put under a lease without a check") => {
+                match self.lease_status(lane, lease, Probe::Clock)? {
+                    LeaseStatus::Alive(head) if !planted("put under a lease without a check") => {
                         lane.stage_check(lease.place().record, head);
                     }
-                    Standing::Alive(_) => {}
-                    Standing::Over => over = over.or(Some(lease)),
-                    Standing::Unknown => return Err(Error::UnknownLease { lease }),
+                    LeaseStatus::Alive(_) => {}
+                    LeaseStatus::Over => over = over.or(Some(lease)),
+                    LeaseStatus::Unknown => return Err(Error::UnknownLease { lease }),
                 }
                 draft.leases.push(lease);
             }
@@ -154,7 +154,7 @@ impl SharedMemory {
             if !op.when.holds(meta.as_ref()) {
                 // What is in the way may live by the lease of somebody dead.
                 if let Some(Meta { lease: Some(lease), .. }) = meta
-                    && !matches!(self.standing(lane, lease, Probe::Owner)?, Standing::Alive(_))
+                    && !matches!(self.lease_status(lane, lease, Probe::Owner)?, LeaseStatus::Alive(_))
                 {
                     return Ok(Attempt::Lost);
                 }
@@ -272,7 +272,7 @@ impl SharedMemory {
         if lease.0 != 0 && self.is_over(lease)? {
             // What is staged of this attempt is given up.
             lane.begin_commit();
-            if !matches!(self.standing(lane, lease, Probe::Clock)?, Standing::Alive(_)) {
+            if !matches!(self.lease_status(lane, lease, Probe::Clock)?, LeaseStatus::Alive(_)) {
                 self.remove_dead(lane, name, place, lease)?;
             }
             return Ok(Found::Moved { record: place.record, head: seen.head });
@@ -343,7 +343,7 @@ impl SharedMemory {
                 .iter()
                 .map(|(name, place)| place.map_or(Edit::Remove(name), |place| Edit::Put(name, place)))
                 .collect();
-            let node = self.directory.sound(&leaf.at)?;
+            let node = self.directory.validated(&leaf.at)?;
             if !node::edited(&node, &edits, &mut bytes) {
                 let mut pieces = Vec::new();
                 node::pieces(&node, &edits, &mut pieces);
@@ -373,7 +373,7 @@ impl SharedMemory {
                         Some(place) => op.key.remember(*place, &self.directory),
                         None => {
                             if let Some(place) = op.key.place_in(&self.directory) {
-                                self.directory.forget(place.record);
+                                self.directory.mark_free(place.record);
                             }
                             op.key.forget();
                         }
@@ -417,7 +417,7 @@ impl SharedMemory {
                     let done = lane.commit(self.arena());
                     if matches!(done.map_err(|fault| self.directory.explain(fault, place.record))?, Published::Won(_)) {
                         lane.end_commit(self.arena());
-                        self.directory.forget(place.record);
+                        self.directory.mark_free(place.record);
                         self.tidy(lane, &draft);
                         return Ok(());
                     }

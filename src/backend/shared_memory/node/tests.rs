@@ -473,28 +473,28 @@ const PROBES: [&[u8]; 4] = [b"", b"key 03", b"key 03xxxx", b"\xff\xff"];
 fn no_single_byte_makes_a_node_panic() {
     let names: Vec<_> = (0..5).map(|number| format!("key {number:02}{}", "x".repeat(number))).collect();
     for (level, low) in [(0, &b"k"[..]), (1, b"key 00")] {
-        let sound = node_of(level, low, Some(b"l"), &names);
-        assert!(ask_everything(&sound, &PROBES));
-        let mut broken = sound.clone();
-        for at in 0..sound.len() {
+        let valid = node_of(level, low, Some(b"l"), &names);
+        assert!(ask_everything(&valid, &PROBES));
+        let mut broken = valid.clone();
+        for at in 0..valid.len() {
             for value in 0..=u8::MAX {
                 broken[at] = value;
                 ask_everything(&broken, &PROBES);
             }
-            broken[at] = sound[at];
+            broken[at] = valid[at];
         }
-        for length in 0..sound.len() {
-            assert!(!ask_everything(&sound[..length], &PROBES), "cut to {length} bytes");
+        for length in 0..valid.len() {
+            assert!(!ask_everything(&valid[..length], &PROBES), "cut to {length} bytes");
         }
     }
     for longest in [2, 16, NAME_BYTES] {
-        let sound = full_node(longest);
-        let mut broken = sound.clone();
-        let entries_begin = HEADER + END * parsed(&sound).len();
-        for at in (0..entries_begin).chain((entries_begin..sound.len()).step_by(17)) {
+        let valid = full_node(longest);
+        let mut broken = valid.clone();
+        let entries_begin = HEADER + END * parsed(&valid).len();
+        for at in (0..entries_begin).chain((entries_begin..valid.len()).step_by(17)) {
             broken[at] ^= 1 << (at % 8);
             ask_everything(&broken, &PROBES);
-            broken[at] = sound[at];
+            broken[at] = valid[at];
         }
     }
 }
@@ -540,10 +540,10 @@ fn entries_that_lie_over_one_another_stay_within_bounds() {
 
 #[test]
 fn what_is_no_node_is_refused() {
-    let sound = node_of::<&[u8]>(0, b"a", Some(b"c"), &[b"a", b"b"]);
-    assert!(Node::parse(b"").is_none() && Node::parse(&sound[..HEADER - 1]).is_none());
+    let valid = node_of::<&[u8]>(0, b"a", Some(b"c"), &[b"a", b"b"]);
+    assert!(Node::parse(b"").is_none() && Node::parse(&valid[..HEADER - 1]).is_none());
     for (at, value) in [(0, b'n'), (4, 200), (5, 1), (2, 200), (3, 200)] {
-        let mut broken = sound.clone();
+        let mut broken = valid.clone();
         broken[at] = value;
         assert!(Node::parse(&broken).is_none(), "byte {at} = {value}");
     }
@@ -551,7 +551,7 @@ fn what_is_no_node_is_refused() {
 
 #[test]
 fn an_audit_sees_each_kind_of_damage() {
-    let sound = node_of::<&[u8]>(0, b"b", Some(b"f"), &[b"b", b"c", b"e"]);
+    let valid = node_of::<&[u8]>(0, b"b", Some(b"f"), &[b"b", b"c", b"e"]);
     // Header, three ends, two bounds, then entries of eleven bytes.
     let first_name = HEADER + 3 * END + 2 + PLACE;
     let faults: [(&str, &[(usize, u8)]); 8] = [
@@ -560,24 +560,24 @@ fn an_audit_sees_each_kind_of_damage() {
         ("a name below the range", &[(first_name, b'a')]),
         ("a name at the end of the range", &[(first_name + 22, b'f')]),
         ("leased neither yes nor no", &[(first_name - 1, 2)]),
-        ("an entry too short", &[(HEADER, sound[HEADER] - 2)]),
-        ("an end before the last byte", &[(HEADER + 2 * END, sound[HEADER + 2 * END] - 1)]),
+        ("an entry too short", &[(HEADER, valid[HEADER] - 2)]),
+        ("an end before the last byte", &[(HEADER + 2 * END, valid[HEADER + 2 * END] - 1)]),
         ("an inner node that begins above its range", &[(1, 1), (first_name, b'b'), (first_name - PLACE - 2, b'a')]),
     ];
-    assert!(Node::parse(&sound).unwrap().is_checked());
+    assert!(Node::parse(&valid).unwrap().is_checked());
     for (fault, bytes) in faults {
-        let mut broken = sound.clone();
+        let mut broken = valid.clone();
         for &(at, value) in bytes {
             broken[at] = value;
         }
         assert!(!Node::parse(&broken).unwrap().is_checked(), "{fault}");
     }
-    let mut longer = sound.clone();
+    let mut longer = valid.clone();
     longer.push(0);
     assert!(!Node::parse(&longer).unwrap().is_checked(), "a byte past the last entry");
-    for (high, sound) in [(b"b", false), (b"c", true)] {
+    for (high, valid) in [(b"b", false), (b"c", true)] {
         let bare = node_of::<&[u8]>(0, b"b", Some(high), &[]);
-        assert_eq!(Node::parse(&bare).unwrap().is_checked(), sound, "a range from b to {high:?}");
+        assert_eq!(Node::parse(&bare).unwrap().is_checked(), valid, "a range from b to {high:?}");
     }
     let nameless = node_of::<&[u8]>(0, b"", None, &[b""]);
     assert!(!Node::parse(&nameless).unwrap().is_checked(), "a key without a name");
