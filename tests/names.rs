@@ -257,7 +257,8 @@ fn when_the_directory_is_full_of_long_names_deletions_still_work() {
 #[test]
 fn names_as_long_as_they_may_be_all_in_one_commit_split_leaves_as_often_as_it_takes() {
     let store =
-        SharedMemory::new(Segment::builder().keys(400).names(255).lanes(4).payload(64).anonymous().unwrap()).unwrap();
+        SharedMemory::new(Segment::builder().keys(400).name_bytes(255).lanes(4).payload(64).anonymous().unwrap())
+            .unwrap();
     for round in 0..10u8 {
         let keys: Vec<_> = (0..32).map(|i| store.key(&format!("{i:02}{round}{}", "x".repeat(252))).unwrap()).collect();
         let value = [round];
@@ -540,7 +541,7 @@ fn a_segment_without_keys_says_how_to_build_one_with() {
     assert!(error.to_string().contains("SegmentBuilder::keys"), "{error}");
     let error = Segment::builder().keys(10).payload(31).anonymous().unwrap_err();
     assert!(error.to_string().contains("at least 32 bytes for its leases; its smallest has 31"), "{error}");
-    let error = Segment::builder().keys(10).names(256).anonymous().unwrap_err();
+    let error = Segment::builder().keys(10).name_bytes(256).anonymous().unwrap_err();
     assert!(error.to_string().contains("1 to 255 bytes on average, not 256"), "{error}");
 }
 

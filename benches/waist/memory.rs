@@ -30,7 +30,7 @@ fn builder(what: &str, number: u32) -> SegmentBuilder {
     let builder = Segment::builder().payload(PAYLOAD);
     match what {
         KEYS => builder.keys(number),
-        SHORT_KEYS => builder.keys(number).names(16),
+        SHORT_KEYS => builder.keys(number).name_bytes(16),
         _ => builder.records(number),
     }
 }

@@ -186,7 +186,7 @@ impl fmt::Debug for Segment {
 pub struct SegmentBuilder {
     records: Option<u32>,
     keys: Option<u32>,
-    names: Option<u32>,
+    name_bytes: Option<u32>,
     lanes: Option<u32>,
     participants: Option<u32>,
     classes: Option<Classes>,
@@ -203,7 +203,7 @@ enum Classes {
 impl Default for SegmentBuilder {
     fn default() -> Self {
         let access = Access { mode: 0o600, group: None };
-        Self { records: None, keys: None, names: None, lanes: None, participants: None, classes: None, access }
+        Self { records: None, keys: None, name_bytes: None, lanes: None, participants: None, classes: None, access }
     }
 }
 
@@ -217,7 +217,7 @@ impl SegmentBuilder {
     /// Room for this many named entries and leases at once, 0 to 8 million; 0 unless said otherwise. See
     /// [`SharedMemory`](crate::backend::SharedMemory).
     ///
-    /// Each costs 128 bytes, its block, and its place in the directory: see [`SegmentBuilder::names`].
+    /// Each costs 128 bytes, its block, and its place in the directory: see [`SegmentBuilder::name_bytes`].
     pub fn keys(mut self, keys: u32) -> Self {
         self.keys = Some(keys);
         self
@@ -227,8 +227,8 @@ impl SegmentBuilder {
     ///
     /// The directory gets room for that: three times (this + 16) bytes a key, since its nodes are half full on average and
     /// a quarter full at worst. Longer names work until that room is used up.
-    pub fn names(mut self, bytes: u32) -> Self {
-        self.names = Some(bytes);
+    pub fn name_bytes(mut self, bytes: u32) -> Self {
+        self.name_bytes = Some(bytes);
         self
     }
 
@@ -369,7 +369,7 @@ impl SegmentBuilder {
         let classes: Vec<(u32, u32)> =
             classes.into_iter().map(|(bytes, n)| (u32::try_from(bytes).unwrap_or(u32::MAX), n)).collect();
         let participants = self.participants.unwrap_or(64);
-        let nodes = nodes_for(keys, self.names.unwrap_or(32), lanes)?;
+        let nodes = nodes_for(keys, self.name_bytes.unwrap_or(32), lanes)?;
         if let Some((smallest, _)) = classes.first().filter(|(smallest, _)| keys > 0 && *smallest < LEASE_BYTES) {
             return Err(Error::Invalid(format!(
                 "a segment with keys needs payloads of at least {LEASE_BYTES} bytes for its leases; its smallest has {smallest}"
@@ -385,8 +385,8 @@ impl SegmentBuilder {
             Classes::Each(bytes) => *bytes,
             Classes::Listed(classes) => classes.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0),
         };
-        let nodes = match (self.keys.or(self.names.map(|_| shape.keys)), self.names) {
-            (Some(keys), Some(names)) => Some(nodes_for(keys, names, self.lanes.unwrap_or(shape.lanes))?),
+        let nodes = match (self.keys.or(self.name_bytes.map(|_| shape.keys)), self.name_bytes) {
+            (Some(keys), Some(bytes)) => Some(nodes_for(keys, bytes, self.lanes.unwrap_or(shape.lanes))?),
             _ => None,
         };
         let asked = [
@@ -412,11 +412,11 @@ const LEASE_BYTES: u32 = 32;
 
 /// Nodes of the directory for so many keys with names of so many bytes, what commits of so many lanes have in their hands,
 /// and what is kept back for deletions.
-fn nodes_for(keys: u32, names: u32, lanes: u32) -> Result<u32> {
-    if !(1..=255).contains(&names) {
-        return Err(Error::Invalid(format!("names must have 1 to 255 bytes on average, not {names}")));
+fn nodes_for(keys: u32, name_bytes: u32, lanes: u32) -> Result<u32> {
+    if !(1..=255).contains(&name_bytes) {
+        return Err(Error::Invalid(format!("names must have 1 to 255 bytes on average, not {name_bytes}")));
     }
-    let bytes = u64::from(keys) * u64::from(names + 16) * 3;
+    let bytes = u64::from(keys) * u64::from(name_bytes + 16) * 3;
     let nodes = u32::try_from(bytes.div_ceil(u64::from(NODE_BYTES))).unwrap_or(u32::MAX);
     // Commits under way have nodes in their hands, and those of stopped processes keep them.
     let in_hands = lanes.saturating_mul(2).min(256);

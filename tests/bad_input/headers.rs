@@ -47,9 +47,9 @@ fn a_segment_smaller_than_asked_is_refused_with_both_numbers() {
 fn a_segment_made_for_shorter_names_is_refused_with_both_numbers() {
     let folder = folder();
     let path = folder.path().join("short");
-    let named = |names: u32| Segment::builder().keys(1_000).names(names).payload(64);
+    let named = |names: u32| Segment::builder().keys(1_000).name_bytes(names).payload(64);
     let segment = named(8).create(&path).unwrap();
-    for builder in [named(255), Segment::builder().names(255)] {
+    for builder in [named(255), Segment::builder().name_bytes(255)] {
         let Mismatch::Smaller { what, found, asked } =
             mismatch(refused(builder.open(&path), ErrorKind::Incompatible, &["nodes for names", "ask for less"]))
         else {

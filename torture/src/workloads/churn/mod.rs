@@ -97,7 +97,7 @@ impl Scenario for Plan {
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
-        let builder = Segment::builder().records(1).keys(KEYS).names(name(0).len() as u32);
+        let builder = Segment::builder().records(1).keys(KEYS).name_bytes(name(0).len() as u32);
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 

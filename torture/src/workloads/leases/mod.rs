@@ -117,7 +117,7 @@ impl Scenario for Plan {
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
-        let builder = Segment::builder().records(1).keys(KEYS).names(16);
+        let builder = Segment::builder().records(1).keys(KEYS).name_bytes(16);
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 

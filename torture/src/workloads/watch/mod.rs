@@ -138,7 +138,7 @@ impl Scenario for Plan {
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
         // Room enough for the quiet entries to lie apart, so that pairs wake nobody who sleeps.
-        let builder = Segment::builder().records(1).keys(512).names(16);
+        let builder = Segment::builder().records(1).keys(512).name_bytes(16);
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 
