@@ -4,11 +4,11 @@
 #[path = "crash/alone.rs"]
 mod alone;
 #[allow(dead_code, reason = "each test file uses a part")]
-#[path = "crash/board.rs"]
-mod board;
+#[path = "crash/shared_page.rs"]
+mod shared_page;
 #[allow(dead_code, reason = "each test file uses a part")]
-#[path = "crash/puppet.rs"]
-mod puppet;
+#[path = "crash/tracee.rs"]
+mod tracee;
 
 use std::fs::{self, DirEntry};
 use std::sync::atomic::Ordering::SeqCst;
@@ -19,8 +19,8 @@ use slotguard::backend::{Backend, Op, SharedMemory, Watch};
 use slotguard::{Cancel, Deadline, Error, Revision, Segment};
 
 use alone::alone;
-use board::{Board, OWN};
-use puppet::Puppet;
+use shared_page::{OWN, SharedPage};
+use tracee::Tracee;
 
 /// How many watchers have begun.
 const BEGUN: usize = OWN;
@@ -37,8 +37,8 @@ fn put(store: &SharedMemory, name: &str) {
 }
 
 /// A child that is about to commit the same over and over: one entry, then two at once.
-fn writer(board: &Board, segment: &Segment) -> Puppet {
-    Puppet::new(board, |cue| {
+fn writer(page: &SharedPage, segment: &Segment) -> Tracee {
+    Tracee::new(page, |sync| {
         let store = SharedMemory::new(segment.reopen().unwrap()).unwrap();
         let (a, b) = (store.key("mine/a").unwrap(), store.key("mine/b").unwrap());
         let work = || {
@@ -47,20 +47,20 @@ fn writer(board: &Board, segment: &Segment) -> Puppet {
         };
         // The lane is taken, its blocks are there, the handles know where the entries are.
         (0..3).for_each(|_| work());
-        cue.ready();
+        sync.ready();
         // As often as it is stepped there: each round is the same code.
         while std::hint::black_box(true) {
             work();
-            cue.done();
+            sync.done();
         }
     })
 }
 
 /// Steps through what the child does until it has acknowledged it.
-fn instructions(child: &mut Puppet, board: &Board) -> usize {
-    board.clear();
+fn instructions(child: &mut Tracee, page: &SharedPage) -> usize {
+    page.clear();
     let mut count = 0;
-    while !board.is_acknowledged() {
+    while !page.is_acknowledged() {
         assert!(child.step(), "the child acknowledges what it did");
         count += 1;
     }
@@ -68,8 +68,8 @@ fn instructions(child: &mut Puppet, board: &Board) -> usize {
 }
 
 /// A child with that many watchers, nearly all of them asleep. They are told that it is [`OVER`], and of nothing else.
-fn sleepers(board: &Board, segment: &Segment) -> Puppet {
-    let child = Puppet::free(board, |cue| {
+fn sleepers(page: &SharedPage, segment: &Segment) -> Tracee {
+    let child = Tracee::free(page, |sync| {
         let store = SharedMemory::new(segment.reopen().unwrap()).unwrap();
         let stop = Cancel::new();
         thread::scope(|scope| {
@@ -77,13 +77,13 @@ fn sleepers(board: &Board, segment: &Segment) -> Puppet {
                 scope.spawn(|| {
                     let from = Revision(store.segment().revision().0 + 1);
                     let mut watch = store.watch("other/", from).unwrap();
-                    cue.board.word(BEGUN).fetch_add(1, SeqCst);
+                    sync.page.word(BEGUN).fetch_add(1, SeqCst);
                     let deadline = Deadline::never().or_cancelled(&stop);
                     let woken = watch.next(&deadline, &mut |_| panic!("nothing happens under other/"));
                     assert!(matches!(woken, Err(Error::Cancelled)), "{woken:?}");
                 });
             }
-            while cue.board.word(OVER).load(SeqCst) == 0 {
+            while sync.page.word(OVER).load(SeqCst) == 0 {
                 thread::yield_now();
             }
             stop.cancel();
@@ -91,11 +91,11 @@ fn sleepers(board: &Board, segment: &Segment) -> Puppet {
     });
     let asleep = || threads(&child).filter(is_asleep).count();
     // Between two slices each is awake for a moment.
-    child.until(|| board.word(BEGUN).load(SeqCst) == WATCHERS as u64 && asleep() >= WATCHERS * 9 / 10);
+    child.until(|| page.word(BEGUN).load(SeqCst) == WATCHERS as u64 && asleep() >= WATCHERS * 9 / 10);
     child
 }
 
-fn threads(child: &Puppet) -> impl Iterator<Item = DirEntry> {
+fn threads(child: &Tracee) -> impl Iterator<Item = DirEntry> {
     fs::read_dir(format!("/proc/{}/task", child.pid())).unwrap().map(Result::unwrap)
 }
 
@@ -111,7 +111,7 @@ fn is_stopped(thread: &DirEntry) -> bool {
     state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
-fn signal(child: &Puppet, signal: Signal) {
+fn signal(child: &Tracee, signal: Signal) {
     let pid = Pid::from_raw(child.pid() as i32).expect("a child's number");
     rustix::process::kill_process(pid, signal).expect("a child of ours");
 }
@@ -119,7 +119,7 @@ fn signal(child: &Puppet, signal: Signal) {
 #[test]
 fn a_thousand_watchers_asleep_cost_writers_of_other_prefixes_no_instruction() {
     alone(|folder| {
-        let board = Board::new();
+        let page = SharedPage::new();
         // Blocks enough that a lane keeps those of its last commit: the pool would answer after one look or after two.
         let sizes = Segment::builder().keys(2_000).lanes(32).payloads(&[(64, 3_000)]);
         let segment = sizes.create(folder.join("segment")).unwrap();
@@ -129,19 +129,19 @@ fn a_thousand_watchers_asleep_cost_writers_of_other_prefixes_no_instruction() {
         }
         (0..OTHERS).for_each(|i| put(&store, &format!("other/{i}")));
         drop(store);
-        let mut writer = writer(&board, &segment);
+        let mut writer = writer(&page, &segment);
         // The way from its stop to the work is not part of it.
-        instructions(&mut writer, &board);
-        let without = instructions(&mut writer, &board);
+        instructions(&mut writer, &page);
+        let without = instructions(&mut writer, &page);
         assert!(without > 300, "{without} instructions for two commits");
 
-        let mut sleepers = sleepers(&board, &segment);
+        let mut sleepers = sleepers(&page, &segment);
         // A writer that moves one instruction at a time looks stopped, and who wakes between two slices would help it.
         signal(&sleepers, Signal::STOP);
         sleepers.until(|| threads(&sleepers).all(|thread| is_stopped(&thread)));
-        let with = instructions(&mut writer, &board);
+        let with = instructions(&mut writer, &page);
         signal(&sleepers, Signal::CONT);
-        board.word(OVER).store(1, SeqCst);
+        page.word(OVER).store(1, SeqCst);
         sleepers.join();
         println!("two commits: {without} instructions with no watcher, {with} with {WATCHERS} asleep");
         assert_eq!(with, without, "instructions of two commits with {WATCHERS} watchers asleep, and with none");

@@ -10,46 +10,46 @@ use std::time::{Duration, Instant};
 use slotguard::{Deadline, Stamp, WAIT_SLICE};
 
 use super::alone::{alone, stay_on_one_processor};
-use super::board::OWN;
-use super::deed::{self, Deed};
-use super::plot::Plot;
-use super::puppet::Puppet;
+use super::fixture::{Fixture, LONG, Records};
+use super::operation::{self, Operation};
 use super::scale::{Dice, kills};
-use super::scene::{LONG, Scene, Stage};
-use super::sweep::{Spot, walk, walk_beside};
-use super::walk::Walk;
+use super::scenario::Scenario;
+use super::shared_page::OWN;
+use super::sweep::{Context, trace, trace_beside};
+use super::trace::Trace;
+use super::tracee::Tracee;
 
 /// The version, token or revision that the waiter returned with.
 const FOUND: usize = OWN;
 /// How often it had been put to sleep by then.
 const SLEPT: usize = OWN + 1;
 
-/// What becomes of whoever was to wake the waiter.
+/// What becomes of the process that was to wake the waiter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waker {
     Killed,
     Stopped,
 }
 
-/// Waiting for what a plot brings about.
-pub struct Wait<P: Plot> {
-    pub plot: P,
+/// Waiting for what a scenario brings about.
+pub struct Wait<S: Scenario> {
+    pub scenario: S,
     pub waker: Waker,
     /// Waits in a child for something newer than what was seen, for as long as it takes.
-    pub wait: fn(&P::Scene, &P::View) -> u64,
-    /// The first point of the plot from which on the fate of its author is all that the waiter waits for.
-    pub from: fn(&Path, &Self, &Walk) -> usize,
+    pub wait: fn(&S::Fixture, &S::Observed) -> u64,
+    /// The first point of the scenario from which on the waiter waits only for what becomes of the author.
+    pub from: fn(&Path, &Self, &Trace) -> usize,
 }
 
-impl<P: Plot> Wait<P> {
+impl<S: Scenario> Wait<S> {
     /// A child that waits and sleeps.
-    fn sleeper(&self, scene: &P::Scene) -> Puppet {
-        let seen = self.plot.look(scene);
-        scene.board().word(FOUND).store(0, SeqCst);
-        let waiter = Puppet::free(scene.board(), |cue| {
-            let found = (self.wait)(scene, &seen);
-            cue.board.word(SLEPT).store(naps(std::process::id()), SeqCst);
-            cue.board.word(FOUND).store(found, SeqCst);
+    fn sleeper(&self, fixture: &S::Fixture) -> Tracee {
+        let seen = self.scenario.observe(fixture);
+        fixture.page().word(FOUND).store(0, SeqCst);
+        let waiter = Tracee::free(fixture.page(), |sync| {
+            let found = (self.wait)(fixture, &seen);
+            sync.page.word(SLEPT).store(naps(std::process::id()), SeqCst);
+            sync.page.word(FOUND).store(found, SeqCst);
         });
         until_asleep(&waiter);
         waiter
@@ -57,7 +57,7 @@ impl<P: Plot> Wait<P> {
 }
 
 /// Returns once the child is in the kernel, asleep on a futex.
-fn until_asleep(child: &Puppet) {
+fn until_asleep(child: &Tracee) {
     let place = format!("/proc/{}/syscall", child.pid());
     let futex = format!("{} ", libc::SYS_futex);
     child.until(|| fs::read_to_string(&place).expect("a child's state").starts_with(&futex));
@@ -71,50 +71,50 @@ fn naps(pid: u32) -> u64 {
 }
 
 /// The first point at which a change that got no further is found done, once the dead have been recovered.
-pub fn published<P: Plot>(folder: &Path, wait: &Wait<P>, walk: &Walk) -> usize {
+pub fn published<S: Scenario>(folder: &Path, wait: &Wait<S>, trace: &Trace) -> usize {
     let is_done = |point: &&usize| {
-        let scene = wait.plot.scene(folder);
-        let mut author = wait.plot.author(&scene);
-        let before = wait.plot.look(&scene);
-        walk.lead(&mut author, **point);
+        let fixture = wait.scenario.fixture(folder);
+        let mut author = wait.scenario.author(&fixture);
+        let before = wait.scenario.observe(&fixture);
+        trace.lead(&mut author, **point);
         if wait.waker == Waker::Killed {
             author.kill();
-            scene.segment().reap().expect("a recovery");
+            fixture.segment().reap().expect("a recovery");
         }
-        wait.plot.look(&scene) != before
+        wait.scenario.observe(&fixture) != before
     };
-    *walk.changes.iter().find(is_done).expect("the change can be seen some time")
+    *trace.changes.iter().find(is_done).expect("the change can be seen some time")
 }
 
 /// A waker killed or stopped after its change and before its wake costs the waiter two slices at most. One that got no
 /// further than before its change leaves the waiter to whoever makes the next; one that has come to its end has woken it.
-pub fn wakers_get_no_further<P: Plot>(wait: Wait<P>) {
+pub fn wakers_get_no_further<S: Scenario>(wait: Wait<S>) {
     alone(|folder| {
         stay_on_one_processor();
         let mut dice = Dice::new();
-        let plot = wait.plot;
+        let scenario = wait.scenario;
         {
-            let scene = plot.scene(folder);
-            let waker = wait.plot.author(&scene);
-            let mut waiter = wait.sleeper(&scene);
-            let wakes = scene.segment().stats().wakes;
+            let fixture = scenario.fixture(folder);
+            let waker = wait.scenario.author(&fixture);
+            let mut waiter = wait.sleeper(&fixture);
+            let wakes = fixture.segment().stats().wakes;
             waker.finish();
-            assert!(scene.segment().stats().wakes > wakes, "a deed that is done has woken who waits for it");
+            assert!(fixture.segment().stats().wakes > wakes, "an operation that is done has woken who waits for it");
             waiter.join();
         }
-        let walk = walk_beside(folder, plot, |scene| wait.sleeper(scene));
-        let from = (wait.from)(folder, &wait, &walk);
-        let mut points = BTreeSet::from([from, walk.last()]);
-        points.extend(dice.some_of(0..walk.changes.len(), kills() / 8).map(|i| walk.changes[i]));
-        points.extend(dice.some_of(from..walk.length(), kills().div_ceil(50).min(40)));
+        let trace = trace_beside(folder, scenario, |fixture| wait.sleeper(fixture));
+        let from = (wait.from)(folder, &wait, &trace);
+        let mut points = BTreeSet::from([from, trace.last()]);
+        points.extend(dice.some_of(0..trace.changes.len(), kills() / 8).map(|i| trace.changes[i]));
+        points.extend(dice.some_of(from..trace.length(), kills().div_ceil(50).min(40)));
         let (mut longest, mut sleeps, mut unaided) = (Duration::ZERO, 0, 0);
         for &point in &points {
-            let _spot = Spot::new(format!("{}, {:?} after {point} instructions", plot.name(), wait.waker));
-            let scene = plot.scene(folder);
-            let mut waker = wait.plot.author(&scene);
-            let mut waiter = wait.sleeper(&scene);
-            let wakes = scene.segment().stats().wakes;
-            let on_its_way = walk.lead(&mut waker, point);
+            let _context = Context::new(format!("{}, {:?} after {point} instructions", scenario.name(), wait.waker));
+            let fixture = scenario.fixture(folder);
+            let mut waker = wait.scenario.author(&fixture);
+            let mut waiter = wait.sleeper(&fixture);
+            let wakes = fixture.segment().stats().wakes;
+            let on_its_way = trace.lead(&mut waker, point);
             let waker = match wait.waker {
                 Waker::Killed => {
                     waker.kill();
@@ -123,33 +123,36 @@ pub fn wakers_get_no_further<P: Plot>(wait: Wait<P>) {
                 Waker::Stopped => Some(waker),
             };
             let (got_there, slept) = (Instant::now(), naps(waiter.pid()));
-            if scene.board().is_acknowledged() {
-                assert!(scene.segment().stats().wakes > wakes, "a deed that is done has woken who waits for it");
+            if fixture.page().is_acknowledged() {
+                assert!(
+                    fixture.segment().stats().wakes > wakes,
+                    "an operation that is done has woken who waits for it"
+                );
             }
             // To look at the record would be to finish the author's change and wake the waiter.
             if on_its_way && point >= from {
                 waiter.join();
                 longest = longest.max(got_there.elapsed());
                 // It may have been awake already when it was counted.
-                let more = scene.board().word(SLEPT).load(SeqCst).saturating_sub(slept);
+                let more = fixture.page().word(SLEPT).load(SeqCst).saturating_sub(slept);
                 assert!(more <= 2, "the waiter slept {more} more slices");
                 sleeps = sleeps.max(more);
                 unaided += 1;
             } else {
-                plot.change(&scene);
+                scenario.change(&fixture);
                 waiter.join();
             }
-            assert!(scene.board().word(FOUND).load(SeqCst) > 0, "the waiter was told of something");
-            plot.change(&scene);
+            assert!(fixture.page().word(FOUND).load(SeqCst) > 0, "the waiter was told of something");
+            scenario.change(&fixture);
             if let Some(waker) = waker.filter(|waker| !waker.has_ended()) {
                 waker.finish();
             }
-            scene.all_is_recovered();
+            fixture.all_is_recovered();
         }
         println!(
             "{}: {:?} at {} points with somebody waiting for it, who was left to itself after {unaided}, slept {sleeps} \
              more slices at most and returned after {longest:.1?} at most",
-            plot.name(),
+            scenario.name(),
             wait.waker,
             points.len()
         );
@@ -158,25 +161,30 @@ pub fn wakers_get_no_further<P: Plot>(wait: Wait<P>) {
 
 #[test]
 fn a_waiter_whose_waker_is_killed_between_change_and_wake_returns() {
-    let wait = |scene: &Scene, seen: &Stamp| {
-        let record = scene.own().record(0).expect("record 0");
+    let wait = |fixture: &Records, seen: &Stamp| {
+        let record = fixture.own().record(0).expect("record 0");
         let found = record.wait_newer(seen.version, Deadline::never()).expect("a wait").expect("a wait without an end");
         assert!(found > seen.version, "something newer");
         found.0
     };
-    wakers_get_no_further(Wait { plot: deed::UPDATE, waker: Waker::Killed, wait, from: published });
+    wakers_get_no_further(Wait { scenario: operation::UPDATE, waker: Waker::Killed, wait, from: published });
 }
 
 #[test]
 fn a_waiter_for_a_claim_whose_holder_is_killed_on_its_way_out_gets_it() {
-    let wait = |scene: &Scene, _: &Stamp| {
-        let record = scene.own().record(0).expect("record 0");
+    let wait = |fixture: &Records, _: &Stamp| {
+        let record = fixture.own().record(0).expect("record 0");
         let claim = record.claim(Deadline::never(), LONG).expect("a claim");
         let token = claim.token();
         std::mem::forget(claim);
         token.0
     };
-    wakers_get_no_further(Wait::<Deed> { plot: deed::RELEASE, waker: Waker::Killed, wait, from: |_, _, _| 0 });
+    wakers_get_no_further(Wait::<Operation> {
+        scenario: operation::RELEASE,
+        waker: Waker::Killed,
+        wait,
+        from: |_, _, _| 0,
+    });
 }
 
 /// Who waits for something else altogether recovers the dead all the same.
@@ -184,17 +192,17 @@ fn a_waiter_for_a_claim_whose_holder_is_killed_on_its_way_out_gets_it() {
 fn a_waiter_recovers_the_dead_at_the_end_of_a_slice() {
     alone(|folder| {
         stay_on_one_processor();
-        let deed = deed::LARGER;
-        let walk = walk(folder, deed);
-        for &point in &walk.changes {
-            let _spot = Spot::new(format!("killed after {point} instructions"));
-            let scene = deed.scene(folder);
-            let mut puppet = deed.author(&scene);
-            walk.lead(&mut puppet, point);
-            puppet.kill();
-            let recovered = || scene.segment.audit().expect("an audit").rows_taken == 1;
-            wait_elsewhere_until(&scene, Duration::from_millis(2), recovered);
-            scene.nothing_is_amiss(1);
+        let operation = operation::LARGER;
+        let trace = trace(folder, operation);
+        for &point in &trace.changes {
+            let _context = Context::new(format!("killed after {point} instructions"));
+            let fixture = operation.fixture(folder);
+            let mut tracee = operation.author(&fixture);
+            trace.lead(&mut tracee, point);
+            tracee.kill();
+            let recovered = || fixture.segment.audit().expect("an audit").rows_taken == 1;
+            wait_elsewhere_until(&fixture, Duration::from_millis(2), recovered);
+            fixture.nothing_is_amiss(1);
         }
     });
 }
@@ -204,32 +212,32 @@ fn a_waiter_recovers_the_dead_at_the_end_of_a_slice() {
 fn a_waiter_finishes_what_a_stopped_author_has_published() {
     alone(|folder| {
         stay_on_one_processor();
-        let deed = deed::UPDATE;
-        let walk = walk(folder, deed);
-        let wait = Wait { plot: deed, waker: Waker::Stopped, wait: |_, _| 0, from: published };
-        let published = published(folder, &wait, &walk);
-        let scene = deed.scene(folder);
-        let mut author = deed.author(&scene);
-        let before = scene.look();
-        assert!(walk.lead(&mut author, published), "the author goes the way it went before");
-        assert_eq!(scene.segment.revision(), before.revision, "the change has no number yet");
+        let operation = operation::UPDATE;
+        let trace = trace(folder, operation);
+        let wait = Wait { scenario: operation, waker: Waker::Stopped, wait: |_, _| 0, from: published };
+        let published = published(folder, &wait, &trace);
+        let fixture = operation.fixture(folder);
+        let mut author = operation.author(&fixture);
+        let before = fixture.observe();
+        assert!(trace.lead(&mut author, published), "the author takes the path it took before");
+        assert_eq!(fixture.segment.revision(), before.revision, "the change has no number yet");
         // The end of one slice notes what is under way, the end of the next finds it as it was.
-        let finished = || scene.segment.stats().helped == 1;
-        wait_elsewhere_until(&scene, WAIT_SLICE + Duration::from_millis(2), finished);
-        let found = scene.look();
+        let finished = || fixture.segment.stats().helped == 1;
+        wait_elsewhere_until(&fixture, WAIT_SLICE + Duration::from_millis(2), finished);
+        let found = fixture.observe();
         assert_eq!(found.version.0, before.version.0 + 1, "the stopped author's change");
         author.finish();
-        assert_eq!(scene.board.revision(), found.revision.0, "the author is told the same number");
-        scene.survivor_updates();
-        scene.all_is_recovered();
+        assert_eq!(fixture.page.revision(), found.revision.0, "the author is told the same number");
+        fixture.survivor_updates();
+        fixture.all_is_recovered();
     });
 }
 
 /// Waits for a change of record 1, which nobody makes, and finds that it is `done` then. Where the processor was somewhere
 /// else just before the end, a wait may have come to its end without a look; so there are some more.
-fn wait_elsewhere_until(scene: &Scene, for_as_long_as: Duration, done: impl Fn() -> bool) {
-    let record = scene.segment.record(1).expect("record 1");
-    let seen = scene.sizes.read(record).version;
+fn wait_elsewhere_until(fixture: &Records, for_as_long_as: Duration, done: impl Fn() -> bool) {
+    let record = fixture.segment.record(1).expect("record 1");
+    let seen = fixture.sizes.read(record).version;
     let wait = || record.wait_newer(seen, Deadline::after(for_as_long_as)).expect("a wait");
     let found = (0..20).any(|_| {
         assert_eq!(wait(), None, "nobody changes record 1");

@@ -8,55 +8,55 @@ use slotguard::Deadline;
 
 use super::alone::{alone, stay_on_one_processor};
 use super::asleep::{Wait, Waker, published, wakers_get_no_further};
-use super::plot::Plot;
-use super::puppet::Puppet;
+use super::fixture::{Fixture, Records};
 use super::scale::{Dice, kills};
-use super::scene::{Scene, Stage};
+use super::scenario::Scenario;
 use super::several::{self, Several, Stamps};
 use super::stopped::stop;
-use super::sweep::{Spot, sweep_along, walk};
-use super::walk::Walk;
+use super::sweep::{Context, sweep_along, trace};
+use super::trace::Trace;
+use super::tracee::Tracee;
 
 /// Others read, update and commit the same records while the author is stopped, and need nothing from it.
-fn others_go_on(commit: Several, turns: &Cell<usize>, scene: &Scene, before: &Stamps, stopped: Puppet) {
-    turns.set(turns.get() + 1);
-    let acknowledged = scene.board.is_acknowledged();
+fn others_go_on(commit: Several, rounds: &Cell<usize>, fixture: &Records, before: &Stamps, stopped: Tracee) {
+    rounds.set(rounds.get() + 1);
+    let acknowledged = fixture.page.is_acknowledged();
     let mut own = [0; 10];
-    commit.meet(scene, turns.get(), &mut own);
-    let found = commit.look(scene);
+    commit.meet(fixture, rounds.get(), &mut own);
+    let found = commit.observe(fixture);
     let done = commit.is_in(before, &found, &own);
     assert!(done.is_some() || !acknowledged, "an acknowledged commit is there");
-    // A whole commit, an update of one record and a read; then all the blocks in play change hands.
-    commit.change(scene);
+    // A whole commit, an update of one record and a read; then all the blocks in use change hands.
+    commit.change(fixture);
     commit.writes.iter().for_each(|index| own[*index as usize] += 1);
-    for turn in [2, 4, 7] {
-        commit.meet(scene, turn, &mut own);
+    for variant in [2, 4, 7] {
+        commit.meet(fixture, variant, &mut own);
     }
-    let seen = commit.look(scene);
+    let seen = commit.observe(fixture);
     assert_eq!(commit.is_in(before, &seen, &own).is_some(), done.is_some(), "it takes place when it is met, or later");
-    let reaped = scene.segment.reap().expect("a recovery");
+    let reaped = fixture.segment.reap().expect("a recovery");
     assert_eq!(reaped.participants, 0, "the stopped are not dead");
 
     stopped.finish();
-    assert!(scene.board.is_acknowledged(), "the stopped one completes its commit");
-    let last = commit.look(scene);
+    assert!(fixture.page.is_acknowledged(), "the stopped one completes its commit");
+    let last = commit.observe(fixture);
     assert!(commit.is_in(before, &last, &own).is_some(), "its commit is in, once");
     if let Some(done) = done.filter(|done| done.0 > 0) {
-        assert_eq!(scene.board.revision(), done.0, "its author is told the number that others saw");
+        assert_eq!(fixture.page.revision(), done.0, "its author is told the number that others saw");
         assert_eq!(last, seen, "what others saw is all there was of it");
     }
-    scene.all_is_recovered();
+    fixture.all_is_recovered();
 }
 
 fn killed_or_stopped_anywhere(commit: Several) {
     alone(|folder| {
         stay_on_one_processor();
-        let walk = walk(folder, commit);
-        let tally = sweep_along(folder, commit, &walk, kills());
+        let trace = trace(folder, commit);
+        let tally = sweep_along(folder, commit, &trace, kills());
         assert!(tally.done > 0, "somebody else completes what its author no longer can");
-        let turns = Cell::new(0);
-        stop(folder, commit, &walk, kills(), |scene, before, stopped| {
-            others_go_on(commit, &turns, scene, &before, stopped);
+        let rounds = Cell::new(0);
+        stop(folder, commit, &trace, kills(), |fixture, before, stopped| {
+            others_go_on(commit, &rounds, fixture, &before, stopped);
         });
     });
 }
@@ -126,40 +126,48 @@ impl Two {
     }
 
     /// What an author was told since the last time.
-    fn told(scene: &Scene) -> Option<u64> {
-        let told = scene.board.is_acknowledged().then(|| scene.board.revision());
-        scene.board.clear();
+    fn told(fixture: &Records) -> Option<u64> {
+        let told = fixture.page.is_acknowledged().then(|| fixture.page.revision());
+        fixture.page.clear();
         told
     }
 
     /// Lets one of them come to its end, unless it already has; what it was told.
-    fn finish(scene: &Scene, one: &mut Option<Puppet>, told: &mut Option<u64>) {
+    fn finish(fixture: &Records, one: &mut Option<Tracee>, told: &mut Option<u64>) {
         if let Some(one) = one.take().filter(|one| !one.has_ended()) {
             one.finish();
-            *told = told.or(Self::told(scene));
+            *told = told.or(Self::told(fixture));
         }
     }
 
     /// All go on, and what each was told is true. Answers whether the first one's commit had taken place without it.
-    fn go_on(self, scene: &Scene, before: &Stamps, way: Way, author: Puppet, rival: Puppet, told: Option<u64>) -> bool {
+    fn go_on(
+        self,
+        fixture: &Records,
+        before: &Stamps,
+        way: Way,
+        author: Tracee,
+        rival: Tracee,
+        told: Option<u64>,
+    ) -> bool {
         let Self { first, second, .. } = self;
-        let (mut told_first, mut told_second, mut own) = (told, Self::told(scene), NOTHING);
+        let (mut told_first, mut told_second, mut own) = (told, Self::told(fixture), NOTHING);
         let (mut author, mut rival) = (Some(author), Some(rival));
         if self.rival == Rival::Killed {
-            rival.take().into_iter().for_each(Puppet::kill);
+            rival.take().into_iter().for_each(Tracee::kill);
         }
         match way {
             Way::Meet => {}
-            Way::Spoil | Way::SpoilAndWait => Self::spoil(first, scene, &mut own),
-            Way::FirstGoesOn => Self::finish(scene, &mut author, &mut told_first),
+            Way::Spoil | Way::SpoilAndWait => Self::spoil(first, fixture, &mut own),
+            Way::FirstGoesOn => Self::finish(fixture, &mut author, &mut told_first),
         }
-        let mut found = first.look(scene);
+        let mut found = first.observe(fixture);
         let [one, _] = self.are_in(before, &found, own);
         let without = one && told_first.is_none();
         if way == Way::SpoilAndWait {
-            Self::finish(scene, &mut author, &mut told_first);
-            Self::finish(scene, &mut rival, &mut told_second);
-            found = first.look(scene);
+            Self::finish(fixture, &mut author, &mut told_first);
+            Self::finish(fixture, &mut rival, &mut told_second);
+            found = first.observe(fixture);
         }
         let [one, two] = self.are_in(before, &found, own);
         for (told, commit, is_in) in [(told_first, first, one), (told_second, second, two)] {
@@ -167,18 +175,18 @@ impl Two {
             assert!(told.is_none_or(|told| is_in && told == number), "what is acknowledged is there: {told:?}");
         }
         // The survivor proceeds, with the dead not yet recovered and the stopped as they are.
-        second.change(scene);
-        first.change(scene);
+        second.change(fixture);
+        first.change(fixture);
         own = and_by(and_by(own, first), second);
-        scene.segment.reap().expect("a recovery");
-        let seen = first.look(scene);
+        fixture.segment.reap().expect("a recovery");
+        let seen = first.observe(fixture);
         // Then the stopped ones, the one that helped before the one that was helped.
-        Self::finish(scene, &mut rival, &mut told_second);
-        Self::finish(scene, &mut author, &mut told_first);
+        Self::finish(fixture, &mut rival, &mut told_second);
+        Self::finish(fixture, &mut author, &mut told_first);
         let [first_is_in, second_is_in] = [one || told_first.is_some(), two || told_second.is_some()];
         assert!(first_is_in || !first.tries_again, "the first one completes its commit");
         assert!(second_is_in || self.rival == Rival::Killed, "the second one completes its commit");
-        let last = first.look(scene);
+        let last = first.observe(fixture);
         let found_first = first.is_in(before, &last, &if second_is_in { and_by(own, second) } else { own });
         let found_second = second.is_in(before, &last, &if first_is_in { and_by(own, first) } else { own });
         assert_eq!(found_first.is_some(), first_is_in, "in, once, if it was found or its author was told so");
@@ -186,29 +194,29 @@ impl Two {
         if (one, two) == (first_is_in, second_is_in) {
             assert_eq!(last, seen, "what others saw is all there was of it");
         }
-        scene.all_is_recovered();
-        first.work(scene);
-        second.work(scene);
-        scene.nothing_is_amiss(1);
+        fixture.all_is_recovered();
+        first.work(fixture);
+        second.work(fixture);
+        fixture.nothing_is_amiss(1);
         without
     }
 
     /// Whether the first one has been met at some of its records by then, and can still be made to fail at its last.
-    fn is_half_there(self, folder: &Path, path: &Walk, stop: usize) -> bool {
-        let scene = self.first.scene(folder);
-        let mut author = self.first.author(&scene);
-        let (before, helped) = (self.first.look(&scene), scene.segment.stats().helped);
+    fn is_half_there(self, folder: &Path, path: &Trace, stop: usize) -> bool {
+        let fixture = self.first.fixture(folder);
+        let mut author = self.first.author(&fixture);
+        let (before, helped) = (self.first.observe(&fixture), fixture.segment.stats().helped);
         path.lead(&mut author, stop);
         let mut own = NOTHING;
-        Self::spoil(self.first, &scene, &mut own);
-        let found = self.first.look(&scene);
-        scene.segment.stats().helped > helped && self.first.is_in(&before, &found, &own).is_none()
+        Self::spoil(self.first, &fixture, &mut own);
+        let found = self.first.observe(&fixture);
+        fixture.segment.stats().helped > helped && self.first.is_in(&before, &found, &own).is_none()
     }
 
     /// Changes the commit's last record, and counts that.
-    fn spoil(commit: Several, scene: &Scene, own: &mut [u64; 10]) {
+    fn spoil(commit: Several, fixture: &Records, own: &mut [u64; 10]) {
         let last = *commit.writes.last().expect("a record");
-        scene.sizes.bump(scene.segment.record(last).expect("a record")).expect("an update");
+        fixture.sizes.bump(fixture.segment.record(last).expect("a record")).expect("an update");
         own[last as usize] += 1;
     }
 
@@ -219,7 +227,7 @@ impl Two {
         alone(|folder| {
             stay_on_one_processor();
             let mut dice = Dice::new();
-            let path = walk(folder, first);
+            let path = trace(folder, first);
             let all: Vec<usize> = match self.ways {
                 [Way::SpoilAndWait] => {
                     path.changes.iter().copied().filter(|stop| self.is_half_there(folder, &path, *stop)).collect()
@@ -227,37 +235,37 @@ impl Two {
                 _ => path.changes.clone(),
             };
             let stops: Vec<usize> = dice.some_of(0..all.len(), kills().div_ceil(50)).map(|i| all[i]).collect();
-            let (mut turns, mut without, mut longest) = (0, 0, 0);
+            let (mut rounds, mut without, mut longest) = (0, 0, 0);
             for &stop in &stops {
-                // The second first, so that it meets nobody on the way to its cue.
-                let both = |scene: &Scene| {
-                    let rival = second.author(scene);
-                    let mut author = first.author(scene);
-                    let before = first.look(scene);
+                // The second first, so that it meets nobody on the way to its sync point.
+                let both = |fixture: &Records| {
+                    let rival = second.author(fixture);
+                    let mut author = first.author(fixture);
+                    let before = first.observe(fixture);
                     path.lead(&mut author, stop);
-                    (author, rival, before, Self::told(scene))
+                    (author, rival, before, Self::told(fixture))
                 };
                 let rivals = {
-                    let scene = first.scene(folder);
-                    let (_author, rival, _, _) = both(&scene);
-                    Walk::of(rival, scene.eye())
+                    let fixture = first.fixture(folder);
+                    let (_author, rival, _, _) = both(&fixture);
+                    Trace::of(rival, fixture.diff())
                 };
                 longest = longest.max(rivals.last());
                 for point in rivals.points(&mut dice, kills() / stops.len()) {
-                    let way = self.ways[turns % self.ways.len()];
-                    let _spot = Spot::new(format!(
+                    let way = self.ways[rounds % self.ways.len()];
+                    let _context = Context::new(format!(
                         "{} stopped after {stop} instructions, {} {:?} after {point}, survivor: {way:?}",
                         first.name, second.name, self.rival
                     ));
-                    let scene = first.scene(folder);
-                    let (author, mut rival, before, told) = both(&scene);
+                    let fixture = first.fixture(folder);
+                    let (author, mut rival, before, told) = both(&fixture);
                     rivals.lead(&mut rival, point);
-                    without += usize::from(self.go_on(&scene, &before, way, author, rival, told));
-                    turns += 1;
+                    without += usize::from(self.go_on(&fixture, &before, way, author, rival, told));
+                    rounds += 1;
                 }
             }
             println!(
-                "{} stopped at {} points, {} of up to {longest} instructions {:?} at {turns}; {without} times the first \
+                "{} stopped at {} points, {} of up to {longest} instructions {:?} at {rounds}; {without} times the first \
                  one's commit had taken place without it",
                 first.name,
                 stops.len(),
@@ -292,14 +300,14 @@ fn one_stopped_while_it_helps_what_fails_changes_nothing_when_it_goes_on() {
 }
 
 fn waited_for(waker: Waker) {
-    let wait = |scene: &Scene, seen: &Stamps| {
+    let wait = |fixture: &Records, seen: &Stamps| {
         let last = several::TWO.writes[1];
-        let (record, seen) = (scene.own().record(last).expect("a record"), seen[last as usize].version);
+        let (record, seen) = (fixture.own().record(last).expect("a record"), seen[last as usize].version);
         let found = record.wait_newer(seen, Deadline::never()).expect("a wait").expect("a wait without an end");
         assert!(found > seen, "something newer");
         found.0
     };
-    wakers_get_no_further(Wait { plot: several::TWO, waker, wait, from: published });
+    wakers_get_no_further(Wait { scenario: several::TWO, waker, wait, from: published });
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::path::Path;
 use slotguard::{Segment, SegmentBuilder};
 
 use super::alone::{alone, stay_on_one_processor};
-use super::board::Board;
-use super::puppet::Puppet;
+use super::diff::{Change, Diff};
 use super::scale::{Dice, kills};
-use super::sweep::Spot;
+use super::shared_page::SharedPage;
+use super::sweep::Context;
+use super::trace::Trace;
+use super::tracee::Tracee;
 use super::value::Sizes;
-use super::walk::Walk;
-use super::watch::{Sight, Watch};
 
 fn builder() -> SegmentBuilder {
     Segment::builder().records(3).payloads(&Sizes::Same.classes(8)).participants(4).lanes(3)
@@ -26,40 +26,40 @@ fn a_creator_killed_at_any_instruction_leaves_a_whole_segment_or_nothing() {
     alone(|folder| {
         stay_on_one_processor();
         let mut dice = Dice::new();
-        let board = Board::new();
+        let page = SharedPage::new();
         let path = folder.join("segment");
         // Forked from a process that has a segment, as all others are.
         let creator = || {
-            board.clear();
-            Puppet::new(&board, |cue| {
-                cue.ready();
+            page.clear();
+            Tracee::new(&page, |sync| {
+                sync.ready();
                 let segment = builder().create(&path).expect("a segment");
-                cue.done();
+                sync.done();
                 std::mem::forget(segment);
             })
         };
-        let walk = {
-            let mut watch = None;
-            let walk = Walk::of(creator(), |asked| match &mut watch {
-                Some(watch) => Watch::look(watch, asked),
+        let trace = {
+            let mut diff = None;
+            let trace = Trace::of(creator(), |asked| match &mut diff {
+                Some(diff) => Diff::advance(diff, asked),
                 None if path.exists() => {
-                    watch = Some(Watch::new(&path));
-                    Sight::Change
+                    diff = Some(Diff::new(&path));
+                    Change::Elsewhere
                 }
-                None => Sight::Nothing,
+                None => Change::None,
             });
             Segment::remove(&path).expect("the segment is removed");
-            walk
+            trace
         };
-        let (mut nothing, mut whole, mut strayed) = (0, 0, 0);
-        for point in walk.points(&mut dice, kills()) {
-            let _spot = Spot::new(format!("creator killed after {point} of {} instructions", walk.last()));
+        let (mut nothing, mut whole, mut diverged) = (0, 0, 0);
+        for point in trace.points(&mut dice, kills()) {
+            let _context = Context::new(format!("creator killed after {point} of {} instructions", trace.last()));
             let mut creator = creator();
-            strayed += usize::from(!walk.lead(&mut creator, point));
+            diverged += usize::from(!trace.lead(&mut creator, point));
             creator.kill();
             let there = path.exists();
             assert_eq!(names(folder).len(), usize::from(there), "nothing else in the folder: {:?}", names(folder));
-            assert!(there || !board.is_acknowledged(), "an acknowledged segment is there");
+            assert!(there || !page.is_acknowledged(), "an acknowledged segment is there");
             let segment = builder().open_or_create(&path).expect("the segment that is there, or a new one");
             let record = segment.record(2).expect("record 2");
             assert_eq!(Sizes::Same.read(record).version.0, 0, "nobody has written to it");
@@ -72,8 +72,8 @@ fn a_creator_killed_at_any_instruction_leaves_a_whole_segment_or_nothing() {
             if there { whole += 1 } else { nothing += 1 }
         }
         println!(
-            "creation: {} instructions; killed after {}; {nothing} left nothing, {whole} a whole segment; {strayed} strayed",
-            walk.last(),
+            "creation: {} instructions; killed after {}; {nothing} left nothing, {whole} a whole segment; {diverged} diverged",
+            trace.last(),
             nothing + whole
         );
         assert!(nothing > 0 && whole > 0, "the sweep reaches from before the creation to after it");

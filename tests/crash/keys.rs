@@ -7,19 +7,19 @@ use slotguard::{Deadline, Outcome, Revision, WAIT_SLICE};
 use super::alone::{alone, stay_on_one_processor};
 use super::asleep::{Wait, Waker, published, wakers_get_no_further};
 use super::entries::{self, Named};
-use super::plot::Plot;
-use super::puppet::Puppet;
+use super::fixture::Fixture;
 use super::scale::kills;
-use super::scene::Stage;
+use super::scenario::Scenario;
 use super::stopped::stop;
 use super::store::{Entries, Store, name, value};
-use super::sweep::{Spot, sweep_along, walk};
+use super::sweep::{Context, sweep_along, trace};
+use super::tracee::Tracee;
 
 /// The survivor changes the neighbours of what a stopped one is about, in the same leaf and in others, and needs nothing
 /// from it; it goes on and does what it was about, once.
-fn others_go_on(named: Named, store: &Store, before: &Entries, stopped: Puppet) {
-    let acknowledged = store.board().is_acknowledged();
-    let found = store.look();
+fn others_go_on(named: Named, store: &Store, before: &Entries, stopped: Tracee) {
+    let acknowledged = store.page().is_acknowledged();
+    let found = store.observe();
     let done = named.is_in(before, &found);
     assert!(done.is_some() || (found == *before && !acknowledged), "as before or as after: {found:?}");
     let mut names = named.shape.names();
@@ -32,18 +32,18 @@ fn others_go_on(named: Named, store: &Store, before: &Entries, stopped: Puppet) 
         store.delete(name);
         store.put(name);
     }
-    let seen = store.look();
+    let seen = store.observe();
     let reaped = store.segment().reap().expect("a recovery");
     assert_eq!(reaped.participants, 0, "the stopped are not dead");
 
     stopped.finish();
-    assert!(store.board().is_acknowledged(), "the stopped one does what it was about");
-    let last = store.look();
+    assert!(store.page().is_acknowledged(), "the stopped one does what it was about");
+    let last = store.observe();
     if found != *before {
         let number = done.expect("found done");
         // What is deleted bears no number that others could see.
         let is_seen = named.is_numbered() && before.values().all(|entry| entry.modified < number);
-        assert!(!is_seen || store.board().revision() == number.0, "its author is told the number that others saw");
+        assert!(!is_seen || store.page().revision() == number.0, "its author is told the number that others saw");
         assert_eq!(last, seen, "what others saw is all there was of it");
     } else {
         assert!(named.is_in(&seen, &last).is_some(), "it is in, once: {seen:?} became {last:?}");
@@ -55,9 +55,9 @@ fn others_go_on(named: Named, store: &Store, before: &Entries, stopped: Puppet) 
 fn killed_or_stopped_anywhere(named: Named) {
     alone(|folder| {
         stay_on_one_processor();
-        let walk = walk(folder, named);
-        sweep_along(folder, named, &walk, kills() / 2);
-        stop(folder, named, &walk, kills() / 4, |store, before, stopped| others_go_on(named, store, &before, stopped));
+        let trace = trace(folder, named);
+        sweep_along(folder, named, &trace, kills() / 2);
+        stop(folder, named, &trace, kills() / 4, |store, before, stopped| others_go_on(named, store, &before, stopped));
     });
 }
 
@@ -105,16 +105,16 @@ fn a_deletion_that_lowers_the_root_killed_or_stopped_at_any_instruction_is_in_or
 fn of_two_creations_that_want_each_others_name_absent_one_is_refused_wherever_the_other_was_stopped() {
     alone(|folder| {
         stay_on_one_processor();
-        let plot = entries::CREATE_ALONE;
-        stop(folder, plot, &walk(folder, plot), kills() / 4, |store, _, stopped| {
-            let theirs = store.keys.key(&name(plot.shape.there())).expect("a name");
+        let scenario = entries::CREATE_ALONE;
+        stop(folder, scenario, &trace(folder, scenario), kills() / 4, |store, _, stopped| {
+            let theirs = store.keys.key(&name(scenario.shape.there())).expect("a name");
             let mine = store.keys.key(entries::AT_THE_FRONT).expect("a name");
             let value = value(1);
             let ops = [Op::put(&mine, &value).if_absent(), Op::check(&theirs, When::Absent)];
             let is_mine = store.keys.commit(&ops).expect("a commit") != Outcome::Conflict;
             stopped.finish();
-            let found = store.look();
-            let is_theirs = store.board().is_acknowledged();
+            let found = store.observe();
+            let is_theirs = store.page().is_acknowledged();
             assert!(is_mine != is_theirs, "one of the two: the survivor {is_mine}, the stopped one {is_theirs}");
             let there = [mine, theirs].map(|key| found.contains_key(AsRef::<str>::as_ref(&key)));
             assert_eq!(there, [is_mine, is_theirs], "what was told is there");
@@ -126,14 +126,14 @@ fn of_two_creations_that_want_each_others_name_absent_one_is_refused_wherever_th
 fn a_reader_stopped_at_any_instruction_finds_what_was_moved_to_another_leaf_meanwhile() {
     alone(|folder| {
         stay_on_one_processor();
-        let plot = entries::READ;
-        stop(folder, plot, &walk(folder, plot), kills() / 4, |store, before, stopped| {
+        let scenario = entries::READ;
+        stop(folder, scenario, &trace(folder, scenario), kills() / 4, |store, before, stopped| {
             let nodes = store.nodes();
-            store.put(&name(plot.shape.there()));
+            store.put(&name(scenario.shape.there()));
             assert!(store.nodes() > nodes, "the leaf was split");
             stopped.finish();
-            let there = before[&name(plot.shape.there() - 1)].modified;
-            assert_eq!(Revision(store.board().revision()), there, "it is found");
+            let there = before[&name(scenario.shape.there() - 1)].modified;
+            assert_eq!(Revision(store.page().revision()), there, "it is found");
         });
     });
 }
@@ -197,7 +197,7 @@ fn watch_for_key(store: &Store, seen: &Entries) -> u64 {
 }
 
 fn awaited(waker: Waker, wait: fn(&Store, &Entries) -> u64) {
-    wakers_get_no_further(Wait { plot: entries::CREATE, waker, wait, from: published });
+    wakers_get_no_further(Wait { scenario: entries::CREATE, waker, wait, from: published });
 }
 
 #[test]
@@ -226,18 +226,18 @@ fn a_watcher_of_a_prefix_whose_committer_is_stopped_is_told() {
 fn a_watcher_that_asks_for_less_than_a_slice_at_a_time_is_told() {
     alone(|folder| {
         stay_on_one_processor();
-        let plot = entries::CREATE;
-        let walk = walk(folder, plot);
+        let scenario = entries::CREATE;
+        let trace = trace(folder, scenario);
         // From where readers see it although nobody has recovered the author.
-        let wait = Wait { plot, waker: Waker::Stopped, wait: watch_for_key, from: published };
-        let from = published(folder, &wait, &walk);
-        for &point in walk.changes.iter().filter(|point| **point >= from) {
-            let _spot = Spot::new(format!("killed after {point} of {} instructions", walk.last()));
-            let store = plot.scene(folder);
-            let mut author = plot.author(&store);
+        let wait = Wait { scenario, waker: Waker::Stopped, wait: watch_for_key, from: published };
+        let from = published(folder, &wait, &trace);
+        for &point in trace.changes.iter().filter(|point| **point >= from) {
+            let _context = Context::new(format!("killed after {point} of {} instructions", trace.last()));
+            let store = scenario.fixture(folder);
+            let mut author = scenario.author(&store);
             let newest = store.segment().revision();
             let mut watch = store.keys.watch("w/", Revision(newest.0 + 1)).expect("a watch");
-            walk.lead(&mut author, point);
+            trace.lead(&mut author, point);
             author.kill();
             let mut is_told = false;
             // Far more than two slices in all.

@@ -10,40 +10,39 @@
 //! | `asleep`            | waiters whose waker is killed between the change and the wake                               |
 //! | `creator`           | creation killed after each of its instructions                                              |
 //! | `random`            | workers at full speed killed at random times                                                |
-//! | `crowd`             | many processes that attach, change something and are killed                                 |
+//! | `many_processes`    | many processes that attach, change something and are killed                                 |
 //!
-//! A sweep lets a child act once under single-stepping (`walk`) and notes after which instructions others could see a
-//! difference (`watch`): in the segment's bytes or in the locks the kernel holds for its rows. Then it kills a child after
-//! each of these, and after as many of the others as CRASH_KILLS allows: every one in a release build (`ci/crash`), a
-//! sample at random in a debug build. Where there are more than that, the rounds of a loop that others cannot tell apart
-//! count twice at most, and of what is copied word by word a sample is tried. Each time a survivor says what it finds
-//! (`plot`, `sweep`, `scene`, `store`). Breakpoints bring a child quickly to where it is to be killed (`puppet`); a child
-//! that went another way on the way there, since the time or an address was another, is killed where it is and counted as
-//! strayed.
+//! A sweep runs one child under single-stepping (`trace`) and notes after which instructions others could see a difference
+//! (`diff`): in the segment's bytes or in the locks the kernel holds for its rows. Then it kills a child after each of
+//! these, and after as many of the others as CRASH_KILLS allows: every one in a release build (`ci/crash`), a sample at
+//! random in a debug build. Where there are more than that, the rounds of a loop that others cannot tell apart count twice
+//! at most, and of what is copied word by word a sample is tried. Each time a survivor checks what it finds (`scenario`,
+//! `sweep`, `fixture`, `store`). Breakpoints bring a child quickly to where it is to be killed (`tracee`); a child that took
+//! another path, since the time or an address was another, is killed where it is and counted as diverged.
 //!
 //! CRASH_SEED repeats the random part of a run, CRASH_WATCHDOG sets after how many seconds a test counts as hung.
 
 mod alone;
 mod asleep;
-mod board;
 mod commits;
 mod creator;
-mod crowd;
-mod deed;
+mod diff;
 mod entries;
 mod every_instruction;
+mod fixture;
 mod keys;
-mod plot;
-mod puppet;
+mod many_processes;
+mod operation;
 mod random;
 mod recovery;
 mod scale;
-mod scene;
+mod scenario;
 mod several;
 mod shape;
+mod shared_page;
 mod stopped;
 mod store;
 mod sweep;
+mod trace;
+mod tracee;
 mod value;
-mod walk;
-mod watch;

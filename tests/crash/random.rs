@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use slotguard::{Claim, Deadline, Error, Record, Segment, WAIT_SLICE};
 
 use super::alone::alone;
-use super::board::{Board, OWN};
-use super::puppet::Puppet;
+use super::fixture::LONG;
 use super::scale::{Dice, kills};
-use super::scene::LONG;
-use super::sweep::Spot;
+use super::shared_page::{OWN, SharedPage};
+use super::sweep::Context;
+use super::tracee::Tracee;
 
 /// Workers at a time. The survivor counts as one more.
 const WORKERS: usize = 4;
@@ -75,9 +75,9 @@ struct Account<'a> {
 }
 
 impl<'a> Account<'a> {
-    fn of(board: &'a Board, who: usize, record: u32) -> Self {
+    fn of(page: &'a SharedPage, who: usize, record: u32) -> Self {
         let place = STOP + 1 + 2 * (who * (UPDATED + CLAIMED) as usize + record as usize);
-        Self { begun: board.word(place), acknowledged: board.word(place + 1) }
+        Self { begun: page.word(place), acknowledged: page.word(place + 1) }
     }
 
     fn begin(&self) {
@@ -113,11 +113,11 @@ fn change(mut claim: Claim<'_>, who: usize) {
     claim.commit(&next).expect("a commit");
 }
 
-fn work(segment: &Segment, board: &Board, who: usize, mut dice: Dice) {
+fn work(segment: &Segment, page: &SharedPage, who: usize, mut dice: Dice) {
     let mine = segment.reopen().expect("an attachment of the worker's own");
-    while board.word(STOP).load(SeqCst) == 0 {
+    while page.word(STOP).load(SeqCst) == 0 {
         let index = dice.below((UPDATED + CLAIMED).into()) as u32;
-        let (record, account) = (mine.record(index).expect("a record"), Account::of(board, who, index));
+        let (record, account) = (mine.record(index).expect("a record"), Account::of(page, who, index));
         account.begin();
         if index < UPDATED {
             update(record, who);
@@ -136,10 +136,10 @@ fn work(segment: &Segment, board: &Board, who: usize, mut dice: Dice) {
 }
 
 /// What of a dead worker's changes is there; the account is settled accordingly.
-fn settle(segment: &Segment, board: &Board, who: usize) -> u64 {
+fn settle(segment: &Segment, page: &SharedPage, who: usize) -> u64 {
     let mut in_doubt = 0;
     for index in 0..UPDATED + CLAIMED {
-        let account = Account::of(board, who, index);
+        let account = Account::of(page, who, index);
         let (begun, told) = (account.begun.load(SeqCst), account.acknowledged.load(SeqCst));
         let found = Counts::read(segment.record(index).expect("a record")).0[who];
         assert!(told <= found, "record {index}: {told} acknowledged, {found} found");
@@ -153,20 +153,20 @@ fn settle(segment: &Segment, board: &Board, who: usize) -> u64 {
 }
 
 /// The survivor changes one record of either kind, right after a death. Answers how many slices it waited for the dead.
-fn go_on(segment: &Segment, board: &Board, dice: &mut Dice, dead: u32) -> u64 {
+fn go_on(segment: &Segment, page: &SharedPage, dice: &mut Dice, dead: u32) -> u64 {
     let index = dice.below(UPDATED.into()) as u32;
-    Account::of(board, SURVIVOR, index).begin();
+    Account::of(page, SURVIVOR, index).begin();
     update(segment.record(index).expect("a record"), SURVIVOR);
-    Account::of(board, SURVIVOR, index).acknowledge();
+    Account::of(page, SURVIVOR, index).acknowledge();
 
     let index = UPDATED + dice.below(CLAIMED.into()) as u32;
     let mut slices = 0;
     loop {
         match segment.record(index).expect("a record").claim(Deadline::after(WAIT_SLICE), LONG) {
             Ok(claim) => {
-                Account::of(board, SURVIVOR, index).begin();
+                Account::of(page, SURVIVOR, index).begin();
                 change(claim, SURVIVOR);
-                Account::of(board, SURVIVOR, index).acknowledge();
+                Account::of(page, SURVIVOR, index).acknowledge();
                 return slices;
             }
             // The living may keep it for as long as they please.
@@ -190,36 +190,36 @@ fn kill_at_random(folder: &Path) {
         .lanes(rows)
         .create(&path)
         .expect("a segment");
-    let board = Board::new();
+    let page = SharedPage::new();
     let start = |who: usize, dice: &mut Dice| {
         let own = Dice::from(dice.below(1 << 40));
-        Puppet::free(&board, |_| work(&segment, &board, who, own))
+        Tracee::free(&page, |_| work(&segment, &page, who, own))
     };
-    let mut workers: Vec<Option<Puppet>> = (0..WORKERS).map(|who| Some(start(who, &mut dice))).collect();
+    let mut workers: Vec<Option<Tracee>> = (0..WORKERS).map(|who| Some(start(who, &mut dice))).collect();
     let (mut in_doubt, mut slices, mut longest, mut sum) = (0, 0, Duration::ZERO, Duration::ZERO);
     let kills = kills();
     for kill in 0..kills {
-        let _spot = Spot::new(format!("kill {kill} of {kills}"));
+        let _context = Context::new(format!("kill {kill} of {kills}"));
         (0..dice.below(100_000)).for_each(|_| std::hint::spin_loop());
         let who = dice.below(WORKERS as u64) as usize;
         let victim = workers[who].take().expect("each place is filled again");
         let (dead, killed) = (victim.pid(), Instant::now());
-        victim.shoot();
-        victim.bury();
-        slices += go_on(&segment, &board, &mut dice, dead);
+        victim.send_kill();
+        victim.join_killed();
+        slices += go_on(&segment, &page, &mut dice, dead);
         let took = killed.elapsed();
         (longest, sum) = (longest.max(took), sum + took);
-        in_doubt += settle(&segment, &board, who);
+        in_doubt += settle(&segment, &page, who);
         workers[who] = Some(start(who, &mut dice));
     }
-    board.word(STOP).store(1, SeqCst);
+    page.word(STOP).store(1, SeqCst);
     for worker in workers.iter_mut().flatten() {
         worker.join();
     }
     let mut changes = 0;
     for index in 0..UPDATED + CLAIMED {
         let found = Counts::read(segment.record(index).expect("a record"));
-        let told = |who| Account::of(&board, who, index).acknowledged.load(SeqCst);
+        let told = |who| Account::of(&page, who, index).acknowledged.load(SeqCst);
         assert_eq!(found.0, std::array::from_fn(told), "record {index}: what is there was acknowledged or settled");
         changes += found.total();
     }

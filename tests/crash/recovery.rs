@@ -4,37 +4,37 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::alone::{alone, stay_on_one_processor};
-use super::deed;
 use super::entries;
-use super::plot::Plot;
-use super::puppet::{Cue, Puppet};
+use super::fixture::{Fixture, ROWS};
+use super::operation;
 use super::scale::{Dice, kills};
-use super::scene::{ROWS, Stage};
+use super::scenario::Scenario;
 use super::several;
 use super::store::Store;
-use super::sweep::{Order, Spot, Tally, walk};
-use super::walk::Walk;
+use super::sweep::{Context, Order, Tally, trace};
+use super::trace::Trace;
+use super::tracee::{SyncPoint, Tracee};
 
 /// By asking for it.
-fn by_request(scene: &impl Stage, cue: &Cue<'_>) {
-    let mine = scene.own();
-    cue.ready();
+fn by_request(fixture: &impl Fixture, sync: &SyncPoint<'_>) {
+    let mine = fixture.own();
+    sync.ready();
     mine.reap().expect("a recovery");
 }
 
 /// By attaching when no row is free but the dead one's.
-fn by_attaching(scene: &impl Stage, cue: &Cue<'_>) {
+fn by_attaching(fixture: &impl Fixture, sync: &SyncPoint<'_>) {
     for _ in 0..ROWS - 2 {
-        scene.own();
+        fixture.own();
     }
-    cue.ready();
-    scene.own();
+    sync.ready();
+    fixture.own();
 }
 
 /// Of leases, too, and what lives by them.
-fn with_leases(store: &Store, cue: &Cue<'_>) {
+fn with_leases(store: &Store, sync: &SyncPoint<'_>) {
     let mine = store.own_keys();
-    cue.ready();
+    sync.ready();
     mine.reap().expect("a recovery");
     std::mem::forget(mine);
 }
@@ -47,120 +47,126 @@ enum Recoverer {
     Stopped,
 }
 
-/// Somebody dies at one of those points of the deed, and its recoverer meets its fate at each of its own points that makes
-/// a difference, and at some others.
-fn sweep<P: Plot>(folder: &Path, plot: P, deaths: Deaths, recover: fn(&P::Scene, &Cue<'_>), fate: Recoverer) {
+/// Kills an author at each of those points of the operation, and its recoverer is killed or stopped at each of its own
+/// points that makes a difference, and at some others.
+fn sweep<S: Scenario>(
+    folder: &Path,
+    scenario: S,
+    deaths: Deaths,
+    recover: fn(&S::Fixture, &SyncPoint<'_>),
+    mode: Recoverer,
+) {
     stay_on_one_processor();
     let mut dice = Dice::new();
     let began = Instant::now();
-    let first = walk(folder, plot);
+    let first = trace(folder, scenario);
     let deaths = deaths(&first, &mut dice);
     let (mut tally, mut length, mut points) = (Tally::default(), 0, 0);
     for &death in &deaths {
-        let murder = |scene: &P::Scene| {
-            let mut puppet = plot.author(scene);
-            let before = plot.look(scene);
-            let strayed = !first.lead(&mut puppet, death);
-            puppet.kill();
-            (before, strayed)
+        let kill_author = |fixture: &S::Fixture| {
+            let mut tracee = scenario.author(fixture);
+            let before = scenario.observe(fixture);
+            let diverged = !first.lead(&mut tracee, death);
+            tracee.kill();
+            (before, diverged)
         };
         let second = {
-            let scene = plot.scene(folder);
-            murder(&scene);
-            Walk::of(scene.another_puppet(recover), scene.eye())
+            let fixture = scenario.fixture(folder);
+            kill_author(&fixture);
+            Trace::of(fixture.another_tracee(recover), fixture.diff())
         };
         length = length.max(second.last());
         for point in second.points(&mut dice, kills() / deaths.len()) {
             points += 1;
             for &order in Order::at(point, &second) {
-                let _spot = Spot::new(format!(
-                    "{}, killed after {death} instructions, its recoverer {fate:?} after {point}, survivor: {order:?}",
-                    plot.name()
+                let _context = Context::new(format!(
+                    "{}, killed after {death} instructions, its recoverer {mode:?} after {point}, survivor: {order:?}",
+                    scenario.name()
                 ));
-                let scene = plot.scene(folder);
-                let (before, strayed) = murder(&scene);
-                let mut recoverer = scene.another_puppet(recover);
-                tally.strayed += u64::from(!second.lead(&mut recoverer, point) || strayed);
-                match fate {
+                let fixture = scenario.fixture(folder);
+                let (before, diverged) = kill_author(&fixture);
+                let mut recoverer = fixture.another_tracee(recover);
+                tally.diverged += u64::from(!second.lead(&mut recoverer, point) || diverged);
+                match mode {
                     Recoverer::Killed => {
                         recoverer.kill();
-                        tally.count(plot.judge(&scene, before, order, tally.kills()));
+                        tally.count(scenario.check(&fixture, before, order, tally.kills()));
                     }
-                    Recoverer::Stopped => others_go_on(plot, &scene, recoverer),
+                    Recoverer::Stopped => others_go_on(scenario, &fixture, recoverer),
                 }
             }
         }
     }
     println!(
-        "{}, killed at {} points; its recovery of up to {length} instructions {fate:?} at {points}; {}{:.1} s",
-        plot.name(),
+        "{}, killed at {} points; its recovery of up to {length} instructions {mode:?} at {points}; {}{:.1} s",
+        scenario.name(),
         deaths.len(),
-        if fate == Recoverer::Killed { format!("{tally}; ") } else { String::new() },
+        if mode == Recoverer::Killed { format!("{tally}; ") } else { String::new() },
         began.elapsed().as_secs_f64()
     );
 }
 
-/// Every block in play changes hands before the recoverer goes on.
-fn others_go_on<P: Plot>(plot: P, scene: &P::Scene, recoverer: Puppet) {
-    plot.work(scene);
-    let before = plot.look(scene);
+/// Every block in use changes hands before the recoverer goes on.
+fn others_go_on<S: Scenario>(scenario: S, fixture: &S::Fixture, recoverer: Tracee) {
+    scenario.work(fixture);
+    let before = scenario.observe(fixture);
     recoverer.finish();
-    assert_eq!(plot.look(scene), before, "recovery changes no value that others have seen");
-    plot.change(scene);
-    scene.all_is_recovered();
+    assert_eq!(scenario.observe(fixture), before, "recovery changes no value that others have seen");
+    scenario.change(fixture);
+    fixture.all_is_recovered();
 }
 
-/// At which points of its deed the first one dies.
-type Deaths = fn(&Walk, &mut Dice) -> Vec<usize>;
+/// At which points of its operation the first one dies.
+type Deaths = fn(&Trace, &mut Dice) -> Vec<usize>;
 
-/// Points of the deed that others can tell from the one before: all of them in a release build.
-fn anywhere(walk: &Walk, dice: &mut Dice) -> Vec<usize> {
-    dice.some_of(0..walk.changes.len(), kills().div_ceil(25)).map(|i| walk.changes[i]).collect()
+/// Points of the operation that others can tell from the one before: all of them in a release build.
+fn anywhere(trace: &Trace, dice: &mut Dice) -> Vec<usize> {
+    dice.some_of(0..trace.changes.len(), kills().div_ceil(25)).map(|i| trace.changes[i]).collect()
 }
 
 /// One of them.
-fn somewhere(walk: &Walk, dice: &mut Dice) -> Vec<usize> {
-    vec![walk.changes[dice.below(walk.changes.len() as u64) as usize]]
+fn somewhere(trace: &Trace, dice: &mut Dice) -> Vec<usize> {
+    vec![trace.changes[dice.below(trace.changes.len() as u64) as usize]]
 }
 
-/// When the deed is done.
-fn afterwards(walk: &Walk, _: &mut Dice) -> Vec<usize> {
-    vec![walk.last()]
+/// When the operation is done.
+fn afterwards(trace: &Trace, _: &mut Dice) -> Vec<usize> {
+    vec![trace.last()]
 }
 
 #[test]
 fn a_recoverer_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, deed::UPDATE, anywhere, by_request, Recoverer::Killed));
+    alone(|folder| sweep(folder, operation::UPDATE, anywhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_of_blocks_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, deed::LARGER, anywhere, by_request, Recoverer::Killed));
+    alone(|folder| sweep(folder, operation::LARGER, anywhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_of_a_first_lane_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, deed::FIRST_LANE, anywhere, by_request, Recoverer::Killed));
+    alone(|folder| sweep(folder, operation::FIRST_LANE, anywhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_stopped_at_any_instruction_is_in_nobodys_way() {
-    alone(|folder| sweep(folder, deed::UPDATE, anywhere, by_request, Recoverer::Stopped));
+    alone(|folder| sweep(folder, operation::UPDATE, anywhere, by_request, Recoverer::Stopped));
 }
 
 #[test]
 fn a_recoverer_stopped_at_any_instruction_does_not_keep_a_dead_holders_claim() {
-    alone(|folder| sweep(folder, deed::CLAIM, afterwards, by_request, Recoverer::Stopped));
+    alone(|folder| sweep(folder, operation::CLAIM, afterwards, by_request, Recoverer::Stopped));
 }
 
 #[test]
 fn a_newcomer_killed_while_it_takes_a_dead_ones_row_is_followed_by_another() {
-    alone(|folder| sweep(folder, deed::UPDATE, somewhere, by_attaching, Recoverer::Killed));
+    alone(|folder| sweep(folder, operation::UPDATE, somewhere, by_attaching, Recoverer::Killed));
 }
 
 #[test]
 fn a_newcomer_stopped_while_it_takes_a_dead_holders_row_does_not_keep_the_claim() {
-    alone(|folder| sweep(folder, deed::CLAIM, afterwards, by_attaching, Recoverer::Stopped));
+    alone(|folder| sweep(folder, operation::CLAIM, afterwards, by_attaching, Recoverer::Stopped));
 }
 
 #[test]

@@ -1,13 +1,13 @@
-//! Commits over several records, as a child acts them out, and what the survivor must find of them.
+//! Commits over several records, as a child runs them, and what the survivor must find of them.
 
 use std::path::Path;
 
 use slotguard::{Deadline, Outcome, RecordOp, Revision, Segment, Stamp, Version};
 
-use super::plot::Plot;
-use super::puppet::Cue;
-use super::scene::{LONG, Scene, Stage};
-use super::sweep::{Fate, Order};
+use super::fixture::{Fixture, LONG, Records};
+use super::scenario::Scenario;
+use super::sweep::{Order, Verdict};
+use super::tracee::SyncPoint;
 use super::value::Sizes;
 
 /// A commit that changes some records and depends on one that it leaves alone.
@@ -45,7 +45,7 @@ pub const EVEN: Several = Several { name: "commit of records 0, 3, 4", writes: &
 /// One that is given up at the first conflict.
 pub const ODD_ONCE: Several = Several { name: "attempt at records 1, 3, 4", tries_again: false, ..ODD };
 
-/// Records of the scene; none but these are looked at.
+/// Records of the fixture; none but these are looked at.
 const RECORDS: u32 = 10;
 /// A record that no commit here has to do with.
 const OTHER: u32 = 9;
@@ -54,8 +54,8 @@ const OTHER: u32 = 9;
 pub type Stamps = Vec<Stamp>;
 
 impl Several {
-    fn bump_one(scene: &Scene, index: u32) -> Stamp {
-        scene.sizes.bump(scene.segment.record(index).expect("a record")).expect("an update")
+    fn bump_one(fixture: &Records, index: u32) -> Stamp {
+        fixture.sizes.bump(fixture.segment.record(index).expect("a record")).expect("an update")
     }
 
     /// The version that each record has now, the last one's only to be checked.
@@ -91,10 +91,10 @@ impl Several {
         panic!("{}: a conflict, and nobody changes the records", self.name);
     }
 
-    fn stamps(scene: &Scene, order: impl Iterator<Item = u32>) -> Stamps {
+    fn stamps(fixture: &Records, order: impl Iterator<Item = u32>) -> Stamps {
         let mut stamps = vec![Stamp { version: Version(0), revision: Revision(0), fingerprint: 0 }; RECORDS as usize];
         for index in order {
-            stamps[index as usize] = scene.sizes.read(scene.segment.record(index).expect("a record"));
+            stamps[index as usize] = fixture.sizes.read(fixture.segment.record(index).expect("a record"));
         }
         stamps
     }
@@ -123,52 +123,56 @@ impl Several {
     }
 
     /// One of several ways of meeting what somebody left, before anything has been looked at; counts the changes it makes.
-    pub fn meet(self, scene: &Scene, turn: usize, own: &mut [u64; RECORDS as usize]) {
-        let pick = self.writes[turn / 8 % self.writes.len()];
-        match turn % 8 {
+    pub fn meet(self, fixture: &Records, variant: usize, own: &mut [u64; RECORDS as usize]) {
+        let pick = self.writes[variant / 8 % self.writes.len()];
+        match variant % 8 {
             // Somebody reads from the other end: once something new was seen, so is all that comes after.
             0 | 1 => {
-                let before = Self::stamps(scene, (0..RECORDS).rev());
-                let after = Self::stamps(scene, 0..RECORDS);
+                let before = Self::stamps(fixture, (0..RECORDS).rev());
+                let after = Self::stamps(fixture, 0..RECORDS);
                 let new = |index: &u32| after[*index as usize] != before[*index as usize];
                 let old: Vec<&u32> = self.writes.iter().filter(|index| new(index)).collect();
                 let last: Vec<&u32> = self.writes.iter().rev().take(old.len()).rev().collect();
                 assert!(old == last && old.len() < self.writes.len(), "read as new, then as old: {before:?} {after:?}");
             }
             2 => {
-                let newer = Self::bump_one(scene, pick);
+                let newer = Self::bump_one(fixture, pick);
                 own[pick as usize] += 1;
-                assert_eq!(scene.sizes.read(scene.segment.record(pick).expect("a record")), newer, "what was written");
+                assert_eq!(
+                    fixture.sizes.read(fixture.segment.record(pick).expect("a record")),
+                    newer,
+                    "what was written"
+                );
             }
             3 => {
-                Self::bump_one(scene, self.check);
+                Self::bump_one(fixture, self.check);
                 own[self.check as usize] += 1;
             }
             4 => {
-                self.bump_all(scene.sizes, &scene.segment, true);
+                self.bump_all(fixture.sizes, &fixture.segment, true);
                 self.writes.iter().for_each(|index| own[*index as usize] += 1);
             }
             5 => {
-                let claim = scene.segment.record(pick).and_then(|record| record.claim(Deadline::now(), LONG));
+                let claim = fixture.segment.record(pick).and_then(|record| record.claim(Deadline::now(), LONG));
                 claim.expect("nobody has claimed it").release().expect("a claim that is ours");
             }
             6 => {
-                let seen = scene.sizes.read(scene.segment.record(pick).expect("a record"));
-                let newer = scene.segment.record(pick).and_then(|it| it.wait_newer(seen.version, Deadline::now()));
+                let seen = fixture.sizes.read(fixture.segment.record(pick).expect("a record"));
+                let newer = fixture.segment.record(pick).and_then(|it| it.wait_newer(seen.version, Deadline::now()));
                 // It looks after the dead once a slice, so it may have finished what the read left to others.
                 let found = newer.expect("a look").unwrap_or(seen.version);
-                let now = scene.sizes.read(scene.segment.record(pick).expect("a record"));
+                let now = fixture.sizes.read(fixture.segment.record(pick).expect("a record"));
                 assert_eq!(found, now.version, "a wait sees what a read sees");
             }
             _ => {
                 // A commit in the way at one record only.
                 let values = [pick, OTHER].map(|index| {
-                    let record = scene.segment.record(index).expect("a record");
-                    (index, scene.sizes.read(record).version.0 + 1)
+                    let record = fixture.segment.record(index).expect("a record");
+                    (index, fixture.sizes.read(record).version.0 + 1)
                 });
-                let values = values.map(|(index, counter)| (index, scene.sizes.value(counter)));
+                let values = values.map(|(index, counter)| (index, fixture.sizes.value(counter)));
                 let ops = values.each_ref().map(|(index, value)| RecordOp::write(*index, value));
-                let outcome = scene.segment.commit(&ops).expect("a commit succeeds at once");
+                let outcome = fixture.segment.commit(&ops).expect("a commit succeeds at once");
                 assert!(matches!(outcome, Outcome::Committed(_)), "no condition, no conflict");
                 values.iter().for_each(|(index, _)| own[*index as usize] += 1);
             }
@@ -176,40 +180,40 @@ impl Several {
     }
 }
 
-impl Plot for Several {
-    type Scene = Scene;
-    type View = Stamps;
+impl Scenario for Several {
+    type Fixture = Records;
+    type Observed = Stamps;
 
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn scene(&self, folder: &Path) -> Scene {
+    fn fixture(&self, folder: &Path) -> Records {
         let classes = self.sizes.classes(self.blocks);
-        let scene = Scene::built(folder, self.sizes, Segment::builder().records(RECORDS).payloads(&classes));
+        let fixture = Records::built(folder, self.sizes, Segment::builder().records(RECORDS).payloads(&classes));
         // Some records are new, others have values of either class.
         for index in 0..RECORDS {
             for _ in 0..index % 3 {
-                Self::bump_one(&scene, index);
+                Self::bump_one(&fixture, index);
             }
         }
-        self.bump_all(scene.sizes, &scene.segment, false);
-        scene
+        self.bump_all(fixture.sizes, &fixture.segment, false);
+        fixture
     }
 
-    fn play(&self, scene: &Scene, cue: &Cue<'_>) {
-        let mine = scene.own();
+    fn run(&self, fixture: &Records, sync: &SyncPoint<'_>) {
+        let mine = fixture.own();
         if self.writes.len() == 2 {
             // The lane has never committed anything.
-            scene.sizes.bump(mine.record(OTHER).expect("a record")).expect("an update");
+            fixture.sizes.bump(mine.record(OTHER).expect("a record")).expect("an update");
         } else {
-            self.bump_all(scene.sizes, mine, false);
+            self.bump_all(fixture.sizes, mine, false);
         }
         let mut versions = self.versions(mine);
-        cue.ready();
+        sync.ready();
         loop {
-            match self.attempt(scene.sizes, mine, &versions, false) {
-                Outcome::Committed(revision) => return cue.board.acknowledge(revision.0),
+            match self.attempt(fixture.sizes, mine, &versions, false) {
+                Outcome::Committed(revision) => return sync.page.acknowledge(revision.0),
                 // While it was stopped others have gone on.
                 Outcome::Conflict if self.tries_again => versions = self.versions(mine),
                 Outcome::Conflict => return,
@@ -217,48 +221,48 @@ impl Plot for Several {
         }
     }
 
-    fn look(&self, scene: &Scene) -> Stamps {
-        Self::stamps(scene, 0..RECORDS)
+    fn observe(&self, fixture: &Records) -> Stamps {
+        Self::stamps(fixture, 0..RECORDS)
     }
 
-    fn judge(&self, scene: &Scene, before: Stamps, order: Order, turn: usize) -> Fate {
+    fn check(&self, fixture: &Records, before: Stamps, order: Order, variant: usize) -> Verdict {
         if order == Order::RecoverFirst {
-            scene.all_is_recovered();
+            fixture.all_is_recovered();
         }
-        let acknowledged = scene.board.is_acknowledged();
+        let acknowledged = fixture.page.is_acknowledged();
         let mut own = [0; RECORDS as usize];
         // Others than the neighbour in the sweep, which is often of the other order.
-        self.meet(scene, turn / 2 + turn % 2 * 3, &mut own);
-        let found = self.look(scene);
+        self.meet(fixture, variant / 2 + variant % 2 * 3, &mut own);
+        let found = self.observe(fixture);
         let done = self.is_in(&before, &found, &own);
         if acknowledged {
             let done = done.expect("an acknowledged commit is there");
-            assert!(done == Revision(0) || done.0 == scene.board.revision(), "the number its author was told");
+            assert!(done == Revision(0) || done.0 == fixture.page.revision(), "the number its author was told");
         }
-        assert_eq!(self.look(scene), found, "whoever has looked looks again and sees the same");
-        self.change(scene);
+        assert_eq!(self.observe(fixture), found, "whoever has looked looks again and sees the same");
+        self.change(fixture);
         self.writes.iter().for_each(|index| own[*index as usize] += 1);
-        scene.all_is_recovered();
+        fixture.all_is_recovered();
         // The survivor keeps what it changes these records with; of the dead one's there may be a spare of each class.
-        let kept = scene.segment.audit().expect("an audit").in_cells;
+        let kept = fixture.segment.audit().expect("an audit").in_cells;
         assert!(kept <= self.writes.len() as u64 + 3, "{kept} blocks are kept for nobody");
-        let last = self.look(scene);
+        let last = self.observe(fixture);
         assert_eq!(self.is_in(&before, &last, &own).is_some(), done.is_some(), "recovery changes nothing others saw");
         // The blocks that were the dead one's last are used again.
-        self.work(scene);
-        scene.nothing_is_amiss(1);
+        self.work(fixture);
+        fixture.nothing_is_amiss(1);
         match (done.is_some(), acknowledged) {
-            (_, true) => Fate::Acknowledged,
-            (true, false) => Fate::Done,
-            (false, false) => Fate::Undone,
+            (_, true) => Verdict::Acknowledged,
+            (true, false) => Verdict::Done,
+            (false, false) => Verdict::Undone,
         }
     }
 
-    fn change(&self, scene: &Scene) {
-        let before = self.look(scene);
-        let outcome = self.attempt(scene.sizes, &scene.segment, &self.versions(&scene.segment), false);
+    fn change(&self, fixture: &Records) {
+        let before = self.observe(fixture);
+        let outcome = self.attempt(fixture.sizes, &fixture.segment, &self.versions(&fixture.segment), false);
         let Outcome::Committed(revision) = outcome else { panic!("a conflict, and nobody changes the records") };
-        let after = self.look(scene);
+        let after = self.observe(fixture);
         let mut expected = before;
         for at in self.writes.iter().map(|index| *index as usize) {
             expected[at] = Stamp { version: Version(expected[at].version.0 + 1), revision, ..after[at] };

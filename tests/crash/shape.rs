@@ -21,7 +21,7 @@ pub enum Shape {
     AboutToShrink,
 }
 
-/// Names in play where there are few; some of them are there beforehand.
+/// Names in use where there are few; some of them are there beforehand.
 const FEW: u32 = 6;
 const THERE: [u32; 3] = [1, 3, 5];
 
@@ -62,7 +62,7 @@ impl Shape {
         })
     }
 
-    /// All names in play; the last may be yet to be created.
+    /// All names in use; the last may be yet to be created.
     pub fn names(self) -> Vec<String> {
         let numbers = match self {
             Self::Small => FEW,

@@ -7,15 +7,15 @@ use std::path::Path;
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Lease, Outcome, Revision, Segment};
 
-use super::board::Board;
-use super::scene::{LONG, Scene, Stage};
+use super::fixture::{Fixture, LONG, Records};
+use super::shared_page::SharedPage;
 use super::value::Sizes;
 
 /// How long the names are, the longest there are: so that a dozen or two fill a leaf.
 const NAME: usize = 255;
 
 pub struct Store {
-    pub scene: Scene,
+    pub fixture: Records,
     /// The survivor's.
     pub keys: SharedMemory,
     /// For so many entries and leases there is room.
@@ -39,9 +39,9 @@ pub struct Entry {
 impl Store {
     pub fn new(folder: &Path, room: u32) -> Self {
         let classes = Sizes::Same.classes(room + 32);
-        let scene = Scene::built(folder, Sizes::Same, Segment::builder().records(3).keys(room).payloads(&classes));
-        let keys = SharedMemory::new(scene.segment.clone()).expect("a segment with keys");
-        let mut store = Self { scene, keys, room, empty: 0 };
+        let fixture = Records::built(folder, Sizes::Same, Segment::builder().records(3).keys(room).payloads(&classes));
+        let keys = SharedMemory::new(fixture.segment.clone()).expect("a segment with keys");
+        let mut store = Self { fixture, keys, room, empty: 0 };
         // What a process does the first time only, it has done before others are forked from it.
         store.put(&name(0));
         let lease = store.keys.grant(LONG).expect("a lease");
@@ -49,7 +49,7 @@ impl Store {
         put_under(&store.keys, &name(1), lease);
         store.keys.revoke(lease).expect("a lease that lives");
         store.delete(&name(0));
-        assert!(store.look().is_empty(), "nothing is left of the first steps");
+        assert!(store.observe().is_empty(), "nothing is left of the first steps");
         store.empty = store.under_heads();
         store
     }
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// All entries at one moment.
-    pub fn look(&self) -> Entries {
+    pub fn observe(&self) -> Entries {
         let mut entries = Entries::new();
         let visit = &mut |key: <SharedMemory as Backend>::Key, value: &[u8], meta: slotguard::backend::Meta| {
             let entry = Entry {
@@ -119,12 +119,12 @@ impl Store {
                 }
             }
         }
-        let all = self.look();
+        let all = self.observe();
         assert!(all.keys().eq(names.iter()), "all of them are there: {:?}", all.keys());
         for name in names {
             self.delete(name);
         }
-        assert_eq!(self.look(), Entries::new(), "all of them are gone");
+        assert_eq!(self.observe(), Entries::new(), "all of them are gone");
     }
 
     /// There is room for exactly as many as the segment was built for, and once they are gone nothing is left of them.
@@ -145,22 +145,22 @@ impl Store {
     }
 
     pub fn under_heads(&self) -> u64 {
-        self.scene.segment.audit().expect("an audit").under_heads
+        self.fixture.segment.audit().expect("an audit").under_heads
     }
 
     /// How many nodes the directory has besides its root, if nobody has a lease.
     pub fn nodes(&self) -> u64 {
-        self.under_heads() - self.empty - self.look().len() as u64
+        self.under_heads() - self.empty - self.observe().len() as u64
     }
 }
 
-impl Stage for Store {
-    fn board(&self) -> &Board {
-        &self.scene.board
+impl Fixture for Store {
+    fn page(&self) -> &SharedPage {
+        &self.fixture.page
     }
 
     fn segment(&self) -> &Segment {
-        &self.scene.segment
+        &self.fixture.segment
     }
 
     /// Their leases and what lived by them are gone, too.
@@ -168,7 +168,7 @@ impl Stage for Store {
         self.keys.reap().expect("a recovery");
         self.nothing_is_amiss(1);
         let left = self.under_heads();
-        assert!(self.look().values().all(|entry| !entry.is_leased), "nothing lives by a dead one's lease");
+        assert!(self.observe().values().all(|entry| !entry.is_leased), "nothing lives by a dead one's lease");
         assert_eq!(self.under_heads(), left, "nothing of that is left to whoever looks");
     }
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::alone::stay_on_one_processor;
-use super::plot::Plot;
+use super::diff::Diff;
+use super::fixture::Fixture;
 use super::scale::Dice;
-use super::scene::Stage;
-use super::walk::Walk;
-use super::watch::Watch;
+use super::scenario::Scenario;
+use super::trace::Trace;
 
 /// What the survivor does first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,8 +20,8 @@ pub enum Order {
 
 impl Order {
     /// Points that others can tell from the one before are tried in both orders, the many between them in either.
-    pub fn at(point: usize, walk: &Walk) -> &'static [Self] {
-        match (walk.changes.contains(&point), point % 2) {
+    pub fn at(point: usize, trace: &Trace) -> &'static [Self] {
+        match (trace.changes.contains(&point), point % 2) {
             (true, _) => &[Self::WorkFirst, Self::RecoverFirst],
             (false, 0) => &[Self::WorkFirst],
             (false, _) => &[Self::RecoverFirst],
@@ -31,21 +31,21 @@ impl Order {
 
 /// What became of an operation whose author was killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
+pub enum Verdict {
     Undone,
     Done,
     /// Done, and its author was told so.
     Acknowledged,
 }
 
-/// What became of those of a sweep.
+/// How many operations of a sweep ended in which way.
 #[derive(Default)]
 pub struct Tally {
     pub undone: u64,
     pub done: u64,
     pub acknowledged: u64,
-    /// Children that went another way than the one before them.
-    pub strayed: u64,
+    /// Children that took another path than the one traced.
+    pub diverged: u64,
 }
 
 impl Tally {
@@ -53,99 +53,100 @@ impl Tally {
         (self.undone + self.done + self.acknowledged) as usize
     }
 
-    pub fn count(&mut self, fate: Fate) {
-        match fate {
-            Fate::Undone => self.undone += 1,
-            Fate::Done => self.done += 1,
-            Fate::Acknowledged => self.acknowledged += 1,
+    pub fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Undone => self.undone += 1,
+            Verdict::Done => self.done += 1,
+            Verdict::Acknowledged => self.acknowledged += 1,
         }
     }
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { undone, done, acknowledged, strayed } = self;
+        let Self { undone, done, acknowledged, diverged } = self;
         let kills = self.kills();
-        write!(f, "{kills} kills: {undone} undone, {done} done, {acknowledged} acknowledged; {strayed} strayed")
+        write!(f, "{kills} kills: {undone} undone, {done} done, {acknowledged} acknowledged; {diverged} diverged")
     }
 }
 
-/// Prints where it happened if what follows panics.
-pub struct Spot(String);
+/// Prints what was being done if the code that follows panics.
+pub struct Context(String);
 
-impl Spot {
-    pub fn new(spot: impl Into<String>) -> Self {
-        Self(spot.into())
+impl Context {
+    pub fn new(context: impl Into<String>) -> Self {
+        Self(context.into())
     }
 }
 
-impl Drop for Spot {
+impl Drop for Context {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("this happened to: {}", self.0);
+            println!("context: {}", self.0);
         }
     }
 }
 
-/// The way of the plot with nobody else about.
+/// Traces the scenario with no other process running.
 ///
-/// A rehearsal shows which pages it changes, and that it does what it is meant to; then only these are looked at.
-pub fn walk<P: Plot>(folder: &Path, plot: P) -> Walk {
-    walk_beside(folder, plot, |_| ())
+/// A dry run shows which pages it changes, and that it succeeds; then only these pages are compared.
+pub fn trace<S: Scenario>(folder: &Path, scenario: S) -> Trace {
+    trace_beside(folder, scenario, |_| ())
 }
 
-/// Its way with somebody about, who is there once the author has come to its cue.
-pub fn walk_beside<P: Plot, G>(folder: &Path, plot: P, guest: impl Fn(&P::Scene) -> G) -> Walk {
+/// Like [`trace`], with a bystander that is started once the author has come to its sync point.
+pub fn trace_beside<S: Scenario, G>(folder: &Path, scenario: S, bystander: impl Fn(&S::Fixture) -> G) -> Trace {
     let pages = {
-        let scene = plot.scene(folder);
-        let puppet = plot.author(&scene);
-        let before = plot.look(&scene);
-        let _guest = guest(&scene);
-        let watch = Watch::new(scene.path());
-        puppet.finish();
-        let pages = watch.changed_pages();
-        plot.succeeded(&scene, before);
+        let fixture = scenario.fixture(folder);
+        let tracee = scenario.author(&fixture);
+        let before = scenario.observe(&fixture);
+        let _bystander = bystander(&fixture);
+        let diff = Diff::new(fixture.path());
+        tracee.finish();
+        let pages = diff.changed_pages();
+        scenario.succeeded(&fixture, before);
         pages
     };
-    let scene = plot.scene(folder);
-    let puppet = plot.author(&scene);
-    let _guest = guest(&scene);
-    let mut watch = Watch::on(scene.path(), pages);
-    Walk::of(puppet, |asked| watch.look(asked))
+    let fixture = scenario.fixture(folder);
+    let tracee = scenario.author(&fixture);
+    let _bystander = bystander(&fixture);
+    let mut diff = Diff::on(fixture.path(), pages);
+    Trace::of(tracee, |asked| diff.advance(asked))
 }
 
-/// Kills the plot's author at every point that is to be had with `most` kills and at every one that makes a difference.
-pub fn sweep<P: Plot>(folder: &Path, plot: P, most: usize) -> Tally {
+/// Kills the scenario's author at every point that is to be had with `most` kills and at every one that makes a difference.
+pub fn sweep<S: Scenario>(folder: &Path, scenario: S, most: usize) -> Tally {
     stay_on_one_processor();
-    let walk = walk(folder, plot);
-    sweep_along(folder, plot, &walk, most)
+    let trace = trace(folder, scenario);
+    sweep_along(folder, scenario, &trace, most)
 }
 
-/// The same where its way is known.
-pub fn sweep_along<P: Plot>(folder: &Path, plot: P, walk: &Walk, most: usize) -> Tally {
+/// Like [`sweep`], with a trace that is already there.
+pub fn sweep_along<S: Scenario>(folder: &Path, scenario: S, trace: &Trace, most: usize) -> Tally {
     let mut dice = Dice::new();
     let began = Instant::now();
-    let points = walk.points(&mut dice, most);
+    let points = trace.points(&mut dice, most);
     let mut tally = Tally::default();
     for &point in &points {
-        for &order in Order::at(point, walk) {
-            let _spot = Spot::new(format!("{}, killed after {point} instructions, survivor: {order:?}", plot.name()));
-            let scene = plot.scene(folder);
-            let mut puppet = plot.author(&scene);
-            let before = plot.look(&scene);
-            tally.strayed += u64::from(!walk.lead(&mut puppet, point));
-            puppet.kill();
-            tally.count(plot.judge(&scene, before, order, tally.kills()));
+        for &order in Order::at(point, trace) {
+            let _context =
+                Context::new(format!("{}, killed after {point} instructions, survivor: {order:?}", scenario.name()));
+            let fixture = scenario.fixture(folder);
+            let mut tracee = scenario.author(&fixture);
+            let before = scenario.observe(&fixture);
+            tally.diverged += u64::from(!trace.lead(&mut tracee, point));
+            tracee.kill();
+            tally.count(scenario.check(&fixture, before, order, tally.kills()));
         }
     }
     println!(
         "{}: {} instructions, {} of them seen by others; killed after {}; {tally}; {:.1} s",
-        plot.name(),
-        walk.last(),
-        walk.seen(),
+        scenario.name(),
+        trace.last(),
+        trace.seen(),
         points.len(),
         began.elapsed().as_secs_f64(),
     );
-    assert!(tally.undone > 0 && tally.acknowledged > 0, "the sweep reaches from before the deed to after it");
+    assert!(tally.undone > 0 && tally.acknowledged > 0, "the sweep reaches from before the operation to after it");
     tally
 }

@@ -1,14 +1,14 @@
-//! The way a child takes from its cue to its end, and how to bring another child to any point of it.
+//! The instructions a child executes from its sync point to its end, and how to bring another child to any of them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use super::puppet::Puppet;
+use super::diff::Change;
 use super::scale::Dice;
-use super::watch::Sight;
+use super::tracee::Tracee;
 
 /// One undisturbed run, instruction by instruction. A point of it is a number of instructions executed.
-pub struct Walk {
+pub struct Trace {
     /// The address of the instruction that comes next, for every point at which the child still was.
     path: Vec<u64>,
     /// The points that an instruction led to whose effect others could see.
@@ -21,7 +21,7 @@ pub struct Walk {
     landmarks: Vec<Landmark>,
 }
 
-/// Two earlier points of a walk; the second is reached from the first.
+/// Two earlier points of a trace; the second is reached from the first.
 #[derive(Clone, Copy)]
 struct Landmark {
     /// And which visit of its address, counted from the beginning, this is.
@@ -35,44 +35,44 @@ const VISIT: usize = 3;
 /// Up to so many visits from the beginning a point is fit for being run to first.
 const RARE: usize = 16;
 
-impl Walk {
+impl Trace {
     /// Steps through all that the child does; after each step `look` says whether others could see a difference. It is told
     /// whether that step asked the kernel for something.
-    pub fn of(mut puppet: Puppet, mut look: impl FnMut(bool) -> Sight) -> Self {
-        let mut walk = Self {
-            path: vec![puppet.instruction()],
+    pub fn of(mut tracee: Tracee, mut look: impl FnMut(bool) -> Change) -> Self {
+        let mut trace = Self {
+            path: vec![tracee.instruction()],
             changes: Vec::new(),
             copies: Vec::new(),
             distinct: vec![0],
             landmarks: Vec::new(),
         };
         let mut rounds = HashMap::new();
-        let mut sights = Vec::new();
-        while puppet.step() {
-            let sight = look(is_system_call(*walk.path.last().expect("the point it was at")));
-            if sight != Sight::Nothing {
-                sights.push((walk.path.len(), sight));
+        let mut changes_seen = Vec::new();
+        while tracee.step() {
+            let change = look(is_system_call(*trace.path.last().expect("the point it was at")));
+            if change != Change::None {
+                changes_seen.push((trace.path.len(), change));
                 rounds.clear();
             }
-            let next = puppet.instruction();
+            let next = tracee.instruction();
             let round = rounds.entry(next).or_insert(0);
             *round += 1;
             if *round <= 2 {
-                walk.distinct.push(walk.path.len());
+                trace.distinct.push(trace.path.len());
             }
-            walk.path.push(next);
+            trace.path.push(next);
         }
         // The last word of a copy is a change like any other.
-        for (i, (point, sight)) in sights.iter().enumerate() {
-            let goes_on = sights.get(i + 1).is_some_and(|(_, next)| *next == Sight::NextWord);
-            if *sight == Sight::NextWord && goes_on {
-                walk.copies.push(*point);
+        for (i, (point, change)) in changes_seen.iter().enumerate() {
+            let goes_on = changes_seen.get(i + 1).is_some_and(|(_, next)| *next == Change::NextWord);
+            if *change == Change::NextWord && goes_on {
+                trace.copies.push(*point);
             } else {
-                walk.changes.push(*point);
+                trace.changes.push(*point);
             }
         }
-        walk.set_landmarks();
-        walk
+        trace.set_landmarks();
+        trace
     }
 
     /// Only our own code is fit for breakpoints: which way the C library takes depends on the state of its heap and the
@@ -120,12 +120,12 @@ impl Walk {
     }
 
     /// Takes another child to the same point; `false` if it went another way and is somewhere else, or has ended.
-    pub fn lead(&self, puppet: &mut Puppet, point: usize) -> bool {
+    pub fn lead(&self, tracee: &mut Tracee, point: usize) -> bool {
         let Landmark { far, near } = self.landmarks[point];
-        puppet.run_to(self.path[far.0], far.1)
-            && puppet.run_to(self.path[near.0], near.1)
-            && puppet.steps(point - near.0)
-            && puppet.instruction() == self.path[point]
+        tracee.run_to(self.path[far.0], far.1)
+            && tracee.run_to(self.path[near.0], near.1)
+            && tracee.steps(point - near.0)
+            && tracee.instruction() == self.path[point]
     }
 
     /// The first point, the last, each that others could tell from the one before, and of all of them `most`.

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use slotguard::{Segment, Version};
 
 use super::alone::alone;
-use super::board::{Board, OWN};
-use super::puppet::Puppet;
 use super::scale::{Dice, kills};
+use super::shared_page::{OWN, SharedPage};
+use super::tracee::Tracee;
 use super::value::Sizes;
 
 /// Waits in a child until somebody kills it.
@@ -28,29 +28,29 @@ fn a_thousand_processes_killed_one_after_another_leave_room_for_the_next() {
         let sizes = Sizes::Mixed;
         let builder = Segment::builder().records(2).payloads(&sizes.classes(16)).participants(4).lanes(4);
         let segment = builder.create(&path).expect("a segment");
-        let board = Board::new();
+        let page = SharedPage::new();
         let cycles = kills().max(1000);
         let mut acknowledged = 0;
         for cycle in 0..cycles {
-            board.clear();
+            page.clear();
             let patience = dice.below(200_000);
-            let child = Puppet::free(&board, |cue| {
+            let child = Tracee::free(&page, |sync| {
                 let mine = Segment::open(&path).expect("room for one more");
                 let record = mine.record(0).expect("record 0");
                 let stamp = sizes.bump(record).expect("an update");
-                cue.done_as(stamp);
+                sync.done_as(stamp);
                 until_killed();
             });
             // Half of them at any moment of their lives, half of them once they are done.
             if cycle % 2 == 0 {
                 (0..patience).for_each(|_| std::hint::spin_loop());
             } else {
-                child.until(|| board.is_acknowledged());
+                child.until(|| page.is_acknowledged());
             }
-            child.shoot();
-            child.bury();
+            child.send_kill();
+            child.join_killed();
             let found = sizes.read(segment.record(0).expect("record 0")).version;
-            let told = u64::from(board.is_acknowledged());
+            let told = u64::from(page.is_acknowledged());
             assert!(
                 found == Version(acknowledged) || found == Version(acknowledged + 1),
                 "cycle {cycle}: {acknowledged} changes became {found:?}"
@@ -75,34 +75,35 @@ fn forty_processes_killed_together_leave_nothing() {
     alone(|folder| {
         let path = folder.join("segment");
         let sizes = Sizes::Same;
-        let crowd = 40;
-        let builder = Segment::builder().records(crowd).payload(64).participants(crowd + 1).lanes(crowd + 1);
+        let processes = 40;
+        let builder =
+            Segment::builder().records(processes).payload(64).participants(processes + 1).lanes(processes + 1);
         let segment = builder.create(&path).expect("a segment");
-        let board = Board::new();
+        let page = SharedPage::new();
         for round in 1..=5 {
-            let children: Vec<Puppet> = (0..crowd)
+            let children: Vec<Tracee> = (0..processes)
                 .map(|index| {
-                    board.word(OWN + index as usize).store(0, SeqCst);
-                    Puppet::free(&board, |cue| {
+                    page.word(OWN + index as usize).store(0, SeqCst);
+                    Tracee::free(&page, |sync| {
                         let mine = Segment::open(&path).expect("room for one more");
                         sizes.bump(mine.record(index).expect("a record")).expect("an update");
-                        cue.board.word(OWN + index as usize).store(1, SeqCst);
+                        sync.page.word(OWN + index as usize).store(1, SeqCst);
                         until_killed();
                     })
                 })
                 .collect();
             for (index, child) in children.iter().enumerate() {
-                child.until(|| board.word(OWN + index).load(SeqCst) == 1);
+                child.until(|| page.word(OWN + index).load(SeqCst) == 1);
             }
             let audit = segment.audit().expect("an audit");
-            assert_eq!((audit.rows_taken, audit.lanes_taken), (crowd + 1, crowd), "all are there: {audit:?}");
-            children.iter().for_each(Puppet::shoot);
-            children.into_iter().for_each(Puppet::bury);
+            assert_eq!((audit.rows_taken, audit.lanes_taken), (processes + 1, processes), "all are there: {audit:?}");
+            children.iter().for_each(Tracee::send_kill);
+            children.into_iter().for_each(Tracee::join_killed);
             let reaped = segment.reap().expect("a recovery");
-            assert_eq!((reaped.participants, reaped.lanes), (crowd, crowd), "all are recovered");
+            assert_eq!((reaped.participants, reaped.lanes), (processes, processes), "all are recovered");
             let audit = segment.audit().expect("an audit");
             assert_eq!((audit.missing, audit.doubled, audit.rows_taken, audit.lanes_taken), (0, 0, 1, 0), "{audit:?}");
-            for index in 0..crowd {
+            for index in 0..processes {
                 let found = sizes.read(segment.record(index).expect("a record")).version;
                 assert_eq!(found, Version(round), "each change once");
             }

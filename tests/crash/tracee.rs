@@ -1,4 +1,5 @@
-//! A child process that stops right before its deed and then moves one instruction at a time, until it ends or is killed.
+//! A child process that stops right before its operation and then moves one instruction at a time, until it ends or is
+//! killed.
 
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +8,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use slotguard::Stamp;
 
 use super::alone::die_with_parent;
-use super::board::Board;
+use super::shared_page::SharedPage;
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("stepping through a child needs to know how this processor names its instruction counter");
@@ -20,20 +21,20 @@ const COUNTER: *mut libc::c_void =
 const BREAKPOINT: i64 = 0xcc;
 
 /// A stopped child. Dropping it kills it.
-pub struct Puppet {
+pub struct Tracee {
     pid: libc::pid_t,
     /// Not waited for yet.
     here: bool,
 }
 
-/// What the child's part of the play is given.
-pub struct Cue<'a> {
+/// What the child body is given.
+pub struct SyncPoint<'a> {
     traced: bool,
-    pub board: &'a Board,
+    pub page: &'a SharedPage,
 }
 
-impl Cue<'_> {
-    /// Stops here: what follows is the deed.
+impl SyncPoint<'_> {
+    /// Stops here: what follows is the operation.
     pub fn ready(&self) {
         if !self.traced {
             return;
@@ -43,42 +44,42 @@ impl Cue<'_> {
         unsafe { libc::raise(libc::SIGSTOP) };
     }
 
-    /// The deed is acknowledged: its author has been told that it is done.
+    /// The operation is acknowledged: its author has been told that it is done.
     pub fn done(&self) {
-        self.board.acknowledge(0);
+        self.page.acknowledge(0);
     }
 
-    /// The deed is acknowledged as the change with this stamp.
+    /// The operation is acknowledged as the change with this stamp.
     pub fn done_as(&self, stamp: Stamp) {
-        self.board.acknowledge(stamp.revision.0);
+        self.page.acknowledge(stamp.revision.0);
     }
 }
 
-impl Puppet {
-    /// Forks a child that plays `part` up to its cue.
-    pub fn new(board: &Board, part: impl FnOnce(&Cue<'_>)) -> Self {
-        let puppet = Self::fork(board, true, part);
-        assert_eq!(puppet.wait(), State::Stopped(libc::SIGSTOP), "the child reaches its cue");
-        puppet
+impl Tracee {
+    /// Forks a child that runs `body` up to its sync point.
+    pub fn new(page: &SharedPage, body: impl FnOnce(&SyncPoint<'_>)) -> Self {
+        let tracee = Self::fork(page, true, body);
+        assert_eq!(tracee.wait(), State::Stopped(libc::SIGSTOP), "the child reaches its sync point");
+        tracee
     }
 
-    /// Forks a child that plays `part` on its own.
-    pub fn free(board: &Board, part: impl FnOnce(&Cue<'_>)) -> Self {
-        Self::fork(board, false, part)
+    /// Forks a child that runs `body` on its own.
+    pub fn free(page: &SharedPage, body: impl FnOnce(&SyncPoint<'_>)) -> Self {
+        Self::fork(page, false, body)
     }
 
-    fn fork(board: &Board, traced: bool, part: impl FnOnce(&Cue<'_>)) -> Self {
+    fn fork(page: &SharedPage, traced: bool, body: impl FnOnce(&SyncPoint<'_>)) -> Self {
         // SAFETY: this process has one thread that runs tests, this one; the harness' main thread waits for it and holds
         // no lock that the child needs. The child leaves through `_exit` and returns to no frame of the parent.
         match unsafe { libc::fork() } {
             -1 => panic!("fork: {}", std::io::Error::last_os_error()),
             0 => {
-                let played = catch_unwind(AssertUnwindSafe(|| {
+                let ended = catch_unwind(AssertUnwindSafe(|| {
                     die_with_parent();
-                    part(&Cue { traced, board });
+                    body(&SyncPoint { traced, page });
                 }));
                 // SAFETY: `_exit` takes any number. The parent's destructors must not run here.
-                unsafe { libc::_exit(if played.is_ok() { 0 } else { 101 }) }
+                unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
             }
             pid => Self { pid, here: true },
         }
@@ -177,14 +178,14 @@ impl Puppet {
     }
 
     /// Sends SIGKILL and does not wait for the death.
-    pub fn shoot(&self) {
+    pub fn send_kill(&self) {
         // SAFETY: `kill` takes any numbers; the child has not been waited for, so the number is still its own.
         let sent = unsafe { libc::kill(self.pid, libc::SIGKILL) };
         assert_eq!(sent, 0, "kill: {}", std::io::Error::last_os_error());
     }
 
-    /// Waits for the death of a child that was shot.
-    pub fn bury(mut self) {
+    /// Waits for the death of a child that was sent SIGKILL.
+    pub fn join_killed(mut self) {
         self.here = false;
         let state = self.wait();
         assert_eq!(state, State::Killed(libc::SIGKILL), "the child died of what it was to die of");
@@ -192,7 +193,7 @@ impl Puppet {
 
     fn kill_and_wait(&mut self) {
         if std::mem::take(&mut self.here) {
-            self.shoot();
+            self.send_kill();
             while !matches!(self.wait(), State::Ended(_) | State::Killed(_)) {}
         }
     }
@@ -238,7 +239,7 @@ impl Puppet {
     }
 }
 
-impl Drop for Puppet {
+impl Drop for Tracee {
     fn drop(&mut self) {
         self.kill_and_wait();
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use slotguard::{Audit, Claim, Deadline, Intent, Record, Segment, SegmentBuilder, Stamp, fnv1a64};
 
-use super::board::Board;
-use super::puppet::{Cue, Puppet};
+use super::diff::{Change, Diff};
+use super::shared_page::SharedPage;
+use super::tracee::{SyncPoint, Tracee};
 use super::value::Sizes;
-use super::watch::{Sight, Watch};
 
 /// A lease that no test outlives.
 pub const LONG: Duration = Duration::from_secs(3600);
@@ -16,22 +16,22 @@ pub const LONG: Duration = Duration::from_secs(3600);
 /// How many can attach at once.
 pub const ROWS: u32 = 6;
 
-/// Where something happens to a segment while a survivor is attached.
-pub trait Stage {
-    fn board(&self) -> &Board;
+/// A segment with a survivor attached, while other processes operate on it and die.
+pub trait Fixture {
+    fn page(&self) -> &SharedPage;
 
     /// The survivor's attachment, to a segment that has a path.
     fn segment(&self) -> &Segment;
 
-    /// A stopped child that is about to act beside another.
-    fn another_puppet(&self, part: impl FnOnce(&Self, &Cue<'_>)) -> Puppet {
-        Puppet::new(self.board(), |cue| part(self, cue))
+    /// A stopped child that is about to run beside another.
+    fn another_tracee(&self, body: impl FnOnce(&Self, &SyncPoint<'_>)) -> Tracee {
+        Tracee::new(self.page(), |sync| body(self, sync))
     }
 
-    /// Sees whether anything in the segment has changed since the last time.
-    fn eye(&self) -> impl FnMut(bool) -> Sight {
-        let mut watch = Watch::new(self.path());
-        move |asked| watch.look(asked)
+    /// Tells whether anything in the segment has changed since the last call.
+    fn diff(&self) -> impl FnMut(bool) -> Change {
+        let mut diff = Diff::new(self.path());
+        move |asked| diff.advance(asked)
     }
 
     fn path(&self) -> &Path {
@@ -62,22 +62,22 @@ pub trait Stage {
 }
 
 /// A few numbered records.
-pub struct Scene {
+pub struct Records {
     pub path: PathBuf,
-    pub board: Board,
+    pub page: SharedPage,
     pub sizes: Sizes,
     /// The survivor's attachment.
     pub segment: Segment,
 }
 
-impl Scene {
+impl Records {
     /// A small segment, so that all of it can be compared after each instruction. The survivor has made `history` changes.
     pub fn new(folder: &Path, sizes: Sizes, history: u64) -> Self {
-        let scene = Self::built(folder, sizes, Segment::builder().records(3).payloads(&sizes.classes(12)));
+        let fixture = Self::built(folder, sizes, Segment::builder().records(3).payloads(&sizes.classes(12)));
         for _ in 0..history {
-            sizes.bump(scene.record()).expect("an update");
+            sizes.bump(fixture.record()).expect("an update");
         }
-        scene
+        fixture
     }
 
     /// One with other records or blocks, which nobody has changed yet.
@@ -89,7 +89,7 @@ impl Scene {
         let other = segment.record(1).expect("record 1");
         sizes.bump(other).expect("an update");
         other.claim(Deadline::now(), LONG).and_then(Claim::release).expect("a claim and its release");
-        Self { path, board: Board::new(), sizes, segment }
+        Self { path, page: SharedPage::new(), sizes, segment }
     }
 
     /// The record all is about.
@@ -97,22 +97,22 @@ impl Scene {
         self.segment.record(0).expect("record 0")
     }
 
-    pub fn look(&self) -> Stamp {
+    pub fn observe(&self) -> Stamp {
         self.sizes.read(self.record())
     }
 
     /// The survivor changes the record, at once and exactly once.
     pub fn survivor_updates(&self) {
-        let before = self.look();
+        let before = self.observe();
         let stamp = self.sizes.bump(self.record()).expect("the survivor's update succeeds at once");
         assert_eq!(stamp.version.0, before.version.0 + 1, "the survivor's update is one version");
         assert!(stamp.revision > before.revision, "a later change has a larger revision");
-        assert_eq!(self.look(), stamp, "the survivor's update is what is there");
+        assert_eq!(self.observe(), stamp, "the survivor's update is what is there");
     }
 
     /// The survivor takes over the record from a dead holder, at once; answers what that one had announced.
     pub fn survivor_claims(&self) -> Option<Intent> {
-        let before = self.look();
+        let before = self.observe();
         let claim = || self.record().claim(Deadline::now(), LONG).expect("a dead holder's claim is free at once");
         let first = claim();
         let abandoned = first.abandoned().copied();
@@ -124,11 +124,11 @@ impl Scene {
             second.dismiss().expect("a claim that is ours");
         }
         second.release().expect("a claim that is ours");
-        assert_eq!(self.look(), before, "claims change no value");
+        assert_eq!(self.observe(), before, "claims change no value");
         abandoned
     }
 
-    /// The intent that the deed in question announces.
+    /// The intent that the operation in question announces.
     pub fn intended(&self, before: Stamp) -> Vec<u8> {
         self.sizes.value(before.version.0 + 1)
     }
@@ -140,9 +140,9 @@ impl Scene {
     }
 }
 
-impl Stage for Scene {
-    fn board(&self) -> &Board {
-        &self.board
+impl Fixture for Records {
+    fn page(&self) -> &SharedPage {
+        &self.page
     }
 
     fn segment(&self) -> &Segment {
@@ -150,7 +150,7 @@ impl Stage for Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for Records {
     fn drop(&mut self) {
         let removed = Segment::remove(&self.path);
         if !std::thread::panicking() {

@@ -11,18 +11,18 @@ use std::path::Path;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// What a look at a segment has shown.
+/// What has changed in a segment since the last comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sight {
-    Nothing,
+pub enum Change {
+    None,
     /// Something is different from the last time.
-    Change,
-    /// And it is the next word behind the one that was different the last time: somebody is copying.
+    Elsewhere,
+    /// And it is the next word behind the one that was different the last time: a copy is under way.
     NextWord,
 }
 
-/// The last state seen.
-pub struct Watch {
+/// Compares a segment with its last state.
+pub struct Diff {
     file: File,
     map: MmapRaw,
     /// The parts that are looked at: where each begins, and what was there.
@@ -36,7 +36,7 @@ const PAGE: usize = 4096;
 /// So many bytes of a segment hold all but the blocks, or all of a small one.
 const FIRST: usize = 16 * PAGE;
 
-impl Watch {
+impl Diff {
     pub fn new(path: &Path) -> Self {
         let length = std::fs::metadata(path).expect("the segment").len();
         Self::on(path, std::iter::once(0..length as usize))
@@ -47,13 +47,13 @@ impl Watch {
         let file = OpenOptions::new().read(true).write(true).open(path).expect("the segment");
         let map = MmapOptions::new().map_raw(&file).expect("the segment mapped");
         let parts = parts.into_iter().map(|part| (part.start, vec![0; part.len()])).collect();
-        let mut watch = Self { parts, map, held: Vec::new(), last: None, file };
-        watch.look(true);
-        watch
+        let mut diff = Self { parts, map, held: Vec::new(), last: None, file };
+        diff.advance(true);
+        diff
     }
 
     /// What is different from the last time. Locks come and go only where the kernel has been `asked` for something.
-    pub fn look(&mut self, asked: bool) -> Sight {
+    pub fn advance(&mut self, asked: bool) -> Change {
         let mut first = None;
         for (start, bytes) in &mut self.parts {
             if !is_now(&self.map, *start, bytes) {
@@ -72,10 +72,10 @@ impl Watch {
         }
         let next_word = first.is_some() && first == self.last.map(|last| last + 8);
         if first.is_none() && !relocked {
-            return Sight::Nothing;
+            return Change::None;
         }
         self.last = first;
-        if next_word && !relocked { Sight::NextWord } else { Sight::Change }
+        if next_word && !relocked { Change::NextWord } else { Change::Elsewhere }
     }
 
     /// The pages worth looking at: the first ones, where all but the blocks is, and those that are different from the last

@@ -1,11 +1,11 @@
-//! A page that a test and its children share and no segment knows of: what was acknowledged stands here.
+//! A page of memory that a test shares with its children, outside of every segment: it holds what was acknowledged.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use memmap2::{MmapOptions, MmapRaw};
 
 /// Words of zeros at first, shared with every child forked later.
-pub struct Board {
+pub struct SharedPage {
     map: MmapRaw,
 }
 
@@ -13,16 +13,16 @@ pub struct Board {
 pub const OWN: usize = 8;
 const BYTES: usize = 1 << 16;
 
-impl Board {
+impl SharedPage {
     pub fn new() -> Self {
-        let memory = rustix::fs::memfd_create("crash-board", rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");
-        rustix::fs::ftruncate(&memory, BYTES as u64).expect("a board of zeros");
-        Self { map: MmapOptions::new().len(BYTES).map_raw(&memory).expect("the board mapped") }
+        let memory = rustix::fs::memfd_create("crash-page", rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");
+        rustix::fs::ftruncate(&memory, BYTES as u64).expect("a page of zeros");
+        Self { map: MmapOptions::new().len(BYTES).map_raw(&memory).expect("the page mapped") }
     }
 
     /// A word for the test's own use, from [`OWN`] on; those before are the acknowledgement.
     pub fn word(&self, index: usize) -> &AtomicU64 {
-        assert!(index < BYTES / 8, "a word of the board");
+        assert!(index < BYTES / 8, "a word of the page");
         // SAFETY: the index is within the mapping, which lives as long as `self`.
         let place = unsafe { self.map.as_mut_ptr().cast::<AtomicU64>().add(index) };
         // SAFETY: the mapping begins at a page, so the word is aligned; any bits are an `AtomicU64`, and every process
@@ -30,7 +30,7 @@ impl Board {
         unsafe { &*place }
     }
 
-    /// The deed is done, as a change with this revision; 0 if it changed no value.
+    /// The operation is done, as a change with this revision; 0 if it changed no value.
     pub fn acknowledge(&self, revision: u64) {
         // One store: who acknowledges may be stopped anywhere, and somebody else acknowledge something meanwhile.
         self.word(0).store(revision + 1, SeqCst);
