@@ -85,7 +85,7 @@ fn arrows_only_point_down() {
         ("backend", &["backend", "memory", "clock", "error", "mutant"]),
         ("memory", &["memory", "clock", "error", "mutant"]),
         ("clock", &["clock"]),
-        ("error.rs", &["clock"]),
+        ("error", &["clock", "error"]),
     ];
     let mut checked = 0;
     for (layer, below) in allowed {

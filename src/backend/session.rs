@@ -101,7 +101,7 @@ impl<B: Backend + 'static> Session<B> {
         };
         let heart = Arc::clone(&session.heart);
         let renewer = thread::Builder::new().name("slotguard-lease".to_owned()).spawn(move || heart.beat());
-        let failed = |source| Error::Io { action: "start the thread that renews a session", path: None, source };
+        let failed = |cause| Error::Io { action: "start the thread that renews a session", path: None, cause };
         session.renewer = Some(renewer.map_err(failed)?);
         Ok(Opened::Mine(session))
     }

@@ -137,7 +137,7 @@ impl<B: Backend> View<B> {
     }
 
     fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
-        let failed = |source| Error::Io { action: "start the threads of a view", path: None, source };
+        let failed = |cause| Error::Io { action: "start the threads of a view", path: None, cause };
         self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(run).map_err(failed)?);
         Ok(())
     }

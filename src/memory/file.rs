@@ -31,8 +31,8 @@ pub(crate) struct Access {
 }
 
 /// An [`Error::Io`] about `path`.
-pub(crate) fn refused(action: &'static str, path: Option<&Path>, source: impl Into<io::Error>) -> Error {
-    Error::Io { action, path: path.map(Path::to_path_buf), source: source.into() }
+pub(crate) fn refused(action: &'static str, path: Option<&Path>, cause: impl Into<io::Error>) -> Error {
+    Error::Io { action, path: path.map(Path::to_path_buf), cause: cause.into() }
 }
 
 /// A file without a name in the folder of `path`, all its bytes reserved.
@@ -198,11 +198,11 @@ pub(crate) fn is_still_at(file: &File, path: &Path) -> Result<bool> {
 
 /// Maps the whole segment, readable and writable, shared.
 pub(crate) fn map(file: &File, geometry: &Geometry, path: Option<&Path>) -> Result<MmapRaw> {
-    MmapOptions::new().len(geometry.size).map_raw(file).map_err(|source| refused("map", path, source))
+    MmapOptions::new().len(geometry.size).map_raw(file).map_err(|cause| refused("map", path, cause))
 }
 
 fn unsupported(what: &'static str, path: &Path, errno: Errno) -> Error {
-    Error::Unsupported { what, path: path.to_path_buf(), source: errno.into() }
+    Error::Unsupported { what, path: path.to_path_buf(), cause: errno.into() }
 }
 
 /// Names the owner where the owner is the reason: of the path, or of the folder that does not let us see it.

@@ -13,7 +13,7 @@ use crate::mutant::planted;
 /// The kernel's id of this boot: the same in every container.
 pub(crate) fn boot() -> Result<[u64; 2]> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    let text = fs::read_to_string(PATH).map_err(|source| refused("read", Some(Path::new(PATH)), source))?;
+    let text = fs::read_to_string(PATH).map_err(|cause| refused("read", Some(Path::new(PATH)), cause))?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     let number = u128::from_str_radix(&digits, 16)
         .map_err(|_| Error::Invalid(format!("{PATH} holds {text:?}, which is no boot id")))?;
@@ -26,7 +26,7 @@ pub(crate) fn random() -> Result<u64> {
     let mut bytes = [0; 8];
     fs::File::open(PATH)
         .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|source| refused("read", Some(Path::new(PATH)), source))?;
+        .map_err(|cause| refused("read", Some(Path::new(PATH)), cause))?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
@@ -57,7 +57,7 @@ impl HostClock {
         let text = match fs::read_to_string(OFFSETS) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { offset: 0 }),
             // A want of descriptors, say: an offset guessed at would end other people's claims early.
-            text => text.map_err(|source| refused("read", Some(Path::new(OFFSETS)), source))?,
+            text => text.map_err(|cause| refused("read", Some(Path::new(OFFSETS)), cause))?,
         };
         // The file shows the offsets our *children* will live by. They are ours unless we asked for a new namespace and
         // have not entered it.

@@ -47,7 +47,7 @@ impl Locks {
         match self.control(libc::F_OFD_SETLK, libc::F_WRLCK, row) {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
-            Err(source) => Err(Error::Io { action: "lock a participant's row", path: None, source }),
+            Err(cause) => Err(Error::Io { action: "lock a participant's row", path: None, cause }),
         }
     }
 

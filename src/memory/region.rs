@@ -49,7 +49,7 @@ impl SegmentBuilder {
         if !placing.try_lock(PLACING)? {
             return Err(Error::AlreadyExists { path });
         }
-        let identity = header::read_identity(&file).map_err(|source| file::refused("read", Some(&path), source))?;
+        let identity = header::read_identity(&file).map_err(|cause| file::refused("read", Some(&path), cause))?;
         if header::is_a_segment(&identity) {
             return Err(Error::AlreadyExists { path });
         }
@@ -72,7 +72,7 @@ impl Segment {
     /// [`Error::NotASegment`] if nobody has; else as [`Segment::open`].
     pub fn in_region(region: &Shmem) -> Result<Self> {
         let (file, path) = open(region)?;
-        let identity = header::read_identity(&file).map_err(|source| file::refused("read", Some(&path), source))?;
+        let identity = header::read_identity(&file).map_err(|cause| file::refused("read", Some(&path), cause))?;
         if !header::is_a_segment(&identity) {
             let found = format!("a region that begins with {:016x}", identity[0]);
             return Err(Error::NotASegment { path, found });

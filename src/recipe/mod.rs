@@ -84,6 +84,7 @@ pub mod rate_limiter;
 pub mod semaphore;
 pub mod state_machine;
 
+pub use crate::error::Kind;
 pub use assignment::Assignment;
 pub use barrier::Barrier;
 pub use counter::Counter;

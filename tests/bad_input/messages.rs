@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use slotguard::{Error, ErrorKind, Holder, LeaseEnd, Mismatch, Resource, Token, Usage};
+use slotguard::{Error, ErrorKind, Holder, LeaseEnd, Mismatch, Resource, Segment, Token, Usage};
 
 fn all() -> Vec<(Error, Vec<&'static str>)> {
     let path = || PathBuf::from("/dev/shm/billing");
@@ -18,8 +18,8 @@ fn all() -> Vec<(Error, Vec<&'static str>)> {
     let system = |code| std::io::Error::from_raw_os_error(code);
     let incompatible = |mismatch| Error::Incompatible { path: Some(path()), mismatch };
     let smaller = Mismatch::Smaller { what: "records", found: 4, asked: 64 };
-    let unsupported = Error::Unsupported { what: "O_TMPFILE", path: path(), source: system(libc::EOPNOTSUPP) };
-    let io = Error::Io { action: "map", path: Some(path()), source: system(libc::ENOMEM) };
+    let unsupported = Error::Unsupported { what: "O_TMPFILE", path: path(), cause: system(libc::EOPNOTSUPP) };
+    let io = Error::Io { action: "map", path: Some(path()), cause: system(libc::ENOMEM) };
     vec![
         (Error::Held(holder()), vec!["record 7", "uvicorn[4121]", "3.2s", "token 918", "6.8s", "Record::claim"]),
         (
@@ -86,4 +86,22 @@ fn every_message_names_what_happened_and_the_way_out() {
     kinds.sort();
     kinds.dedup();
     assert_eq!(kinds.len(), 21, "a message of every kind");
+}
+
+/// An error's text holds its cause, and who prints the chain reads it once as well.
+#[test]
+fn what_the_system_said_is_told_once_however_an_error_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let refused = Segment::open(file.join("segment")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Io, "{refused}");
+    for error in all().into_iter().map(|(error, _)| error).chain([refused]) {
+        let (Error::Io { cause, .. } | Error::Unsupported { cause, .. }) = &error else { continue };
+        let said = cause.to_string();
+        assert!(error.to_string().contains(&said), "who prints the error alone learns it: {error}");
+        let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let chain: Vec<_> = chain.map(ToString::to_string).collect();
+        assert_eq!(chain.join(": ").matches(&said).count(), 1, "{chain:?}");
+    }
 }

@@ -151,7 +151,7 @@ impl Device {
     }
 
     fn at(path: &Path, cluster: &str) -> Result<Self> {
-        let failed = |source| io_error("find the table's folder", path, source);
+        let failed = |cause| io_error("find the table's folder", path, cause);
         let resolved = match fs::canonicalize(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let name = path.file_name().ok_or_else(|| failed(ErrorKind::InvalidFilename.into()))?;
@@ -182,7 +182,7 @@ impl Device {
     fn lock(&self) -> Result<Locked> {
         let of_the_table = planted("assignment: lock the file that is renamed") && self.path.exists();
         let path = if of_the_table { self.path.clone() } else { self.beside(".lock") };
-        let failed = |source| io_error("lock the table", &path, source);
+        let failed = |cause| io_error("lock the table", &path, cause);
         loop {
             let mut options = File::options();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
@@ -241,8 +241,8 @@ impl Device {
         name.into()
     }
 
-    fn io(&self, action: &'static str, source: io::Error) -> Error {
-        io_error(action, &self.path, source)
+    fn io(&self, action: &'static str, cause: io::Error) -> Error {
+        io_error(action, &self.path, cause)
     }
 }
 
@@ -272,6 +272,6 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
-    crate::Error::Io { action, path: Some(path.to_owned()), source }.into()
+fn io_error(action: &'static str, path: &Path, cause: io::Error) -> Error {
+    crate::Error::Io { action, path: Some(path.to_owned()), cause }.into()
 }

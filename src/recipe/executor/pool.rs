@@ -42,12 +42,12 @@ impl Pool {
         let (clock, quiet, home) = (Condvar::new(), Condvar::new(), process::id());
         let pool = Arc::new(Self { table, signal, clock, quiet, built, home });
         let watching = Arc::clone(&pool);
-        let failed = |source| StoreError::Io { action: "start the threads of an executor", path: None, source };
+        let failed = |cause| StoreError::Io { action: "start the threads of an executor", path: None, cause };
         let started = thread::Builder::new().name("slotguard-clock".to_owned()).spawn(move || watching.watch_clock());
         let started = started.map(drop).and_then(|()| (0..built.workers).try_for_each(|_| pool.start_worker()));
-        if let Err(source) = started {
+        if let Err(cause) = started {
             pool.close();
-            return Err(failed(source).into());
+            return Err(failed(cause).into());
         }
         Ok(pool)
     }

@@ -37,9 +37,9 @@ pub(super) fn wait_any<B: Backend>(
     };
     thread::scope(|scope| {
         for entry in others {
-            if let Err(source) = thread::Builder::new().spawn_scoped(scope, || wait(*entry)) {
+            if let Err(cause) = thread::Builder::new().spawn_scoped(scope, || wait(*entry)) {
                 let action = "start a thread that waits for one of several entries";
-                found.ends(Err(StoreError::Io { action, path: None, source }.into()));
+                found.ends(Err(StoreError::Io { action, path: None, cause }.into()));
             }
         }
         wait(*last);

@@ -83,7 +83,7 @@ impl<B: Backend, S: State> Machine<B, S> {
                 }
             }
         };
-        let failed = |source| StoreError::Io { action: "start the thread of a listener", path: None, source };
+        let failed = |cause| StoreError::Io { action: "start the thread of a listener", path: None, cause };
         let thread = thread::Builder::new().name("slotguard-tell".to_owned()).spawn(follow).map_err(failed)?;
         Ok(Listening { stop, panics, thread: Some(thread), home: process::id() })
     }

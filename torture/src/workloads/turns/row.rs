@@ -40,12 +40,12 @@ impl Rows {
     /// Makes so many rows that were never written.
     pub fn create(path: &Path, rows: u32) -> Result<(), Error> {
         let made = File::create(path).and_then(|file| file.set_len(u64::from(rows) * PAGE as u64));
-        made.map_err(|source| failed("make the rows", path, source))
+        made.map_err(|cause| failed("make the rows", path, cause))
     }
 
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::options().read(true).write(true).open(path);
-        Ok(Self { file: file.map_err(|source| failed("open the rows", path, source))?, path: path.to_owned() })
+        Ok(Self { file: file.map_err(|cause| failed("open the rows", path, cause))?, path: path.to_owned() })
     }
 
     pub fn read(&self, name: u32) -> Result<Row, Error> {
@@ -80,12 +80,12 @@ impl Rows {
             self.file.unlock()?;
             answer
         });
-        answer.map_err(|source| failed(action, &self.path, source))
+        answer.map_err(|cause| failed(action, &self.path, cause))
     }
 }
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Io { action, path: Some(path.to_owned()), source }
+fn failed(action: &'static str, path: &Path, cause: io::Error) -> Error {
+    Error::Io { action, path: Some(path.to_owned()), cause }
 }
 
 #[cfg(test)]

@@ -1,28 +1,31 @@
-//! What can go wrong, grouped by what to do next.
+//! What goes wrong in a segment or a store, and the numbers by which it is counted.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kind::{Kind, next_moves};
+use super::parts::{Holder, LeaseEnd, Mismatch, NameFault, Resource, Usage};
 use crate::clock::{Lease, Revision, Token};
-
-mod parts;
-
-pub use parts::{Holder, LeaseEnd, Mismatch, NameFault, Resource, Usage};
-
-/// The result of an operation of this crate.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong. Whatever it is, the operation changed nothing (but see [`Error::Corrupt`]).
 ///
 /// | what to do next | variants |
 /// |---|---|
-/// | try later | [`Held`](Self::Held), [`TimedOut`](Self::TimedOut), [`Busy`](Self::Busy), [`Outrun`](Self::Outrun), [`Cancelled`](Self::Cancelled) |
+/// | try later | [`Held`](Self::Held), [`Outrun`](Self::Outrun) |
+/// | wait longer, or not at all | [`TimedOut`](Self::TimedOut), [`Cancelled`](Self::Cancelled) |
 /// | rejoin | [`LeaseLost`](Self::LeaseLost), [`LeaseExpired`](Self::LeaseExpired), [`Retired`](Self::Retired), [`Forked`](Self::Forked) |
-/// | mend the call | [`OutOfRange`](Self::OutOfRange), [`TooLarge`](Self::TooLarge), [`Invalid`](Self::Invalid), [`BadName`](Self::BadName), [`TooManyOps`](Self::TooManyOps), [`NamedTwice`](Self::NamedTwice), [`NothingToWrite`](Self::NothingToWrite), [`UnknownLease`](Self::UnknownLease), [`FutureRevision`](Self::FutureRevision), [`TimeToLive`](Self::TimeToLive), [`NotFound`](Self::NotFound), [`AlreadyExists`](Self::AlreadyExists) |
-/// | mend the deployment | [`Full`](Self::Full), [`NoSpace`](Self::NoSpace), [`Incompatible`](Self::Incompatible), [`NotASegment`](Self::NotASegment), [`NotPermitted`](Self::NotPermitted), [`Unsupported`](Self::Unsupported) |
-/// | stop and look | [`Corrupt`](Self::Corrupt), [`Io`](Self::Io) |
+/// | mend the call | [`Busy`](Self::Busy), [`OutOfRange`](Self::OutOfRange), [`TooLarge`](Self::TooLarge), [`Invalid`](Self::Invalid), [`BadName`](Self::BadName), [`TooManyOps`](Self::TooManyOps), [`NamedTwice`](Self::NamedTwice), [`NothingToWrite`](Self::NothingToWrite), [`UnknownLease`](Self::UnknownLease), [`FutureRevision`](Self::FutureRevision), [`TimeToLive`](Self::TimeToLive) |
+/// | create it, or open what is there | [`NotFound`](Self::NotFound), [`AlreadyExists`](Self::AlreadyExists) |
+/// | mend the deployment | [`Full`](Self::Full), [`NoSpace`](Self::NoSpace), [`Incompatible`](Self::Incompatible), [`NotASegment`](Self::NotASegment), [`Unsupported`](Self::Unsupported) |
+/// | stop and look | [`Corrupt`](Self::Corrupt), [`NotPermitted`](Self::NotPermitted), [`Io`](Self::Io) |
+///
+/// # Texts and causes
+/// This holds of every error of the crate: its text is whole. What the operating system or the program's own code said
+/// (the field `cause`) is part of it, because many a program prints `{error}` and no more. A cause whose text has been
+/// told is not answered by [`source`](std::error::Error::source) again, so who prints the chain (`a: b: c`) reads it once
+/// as well.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -182,14 +185,14 @@ pub enum Error {
     },
 
     /// The file system or kernel lacks something a segment needs.
-    #[error("{what} does not work in {path} ({source}); use a folder on tmpfs such as /dev/shm", path = path.display())]
+    #[error("{what} does not work in {path} ({cause}); use a folder on tmpfs such as /dev/shm", path = path.display())]
     Unsupported {
         /// What is lacking.
         what: &'static str,
         /// Where.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 
     /// An argument makes no sense.
@@ -269,129 +272,95 @@ pub enum Error {
     },
 
     /// The system refused.
-    #[error("cannot {action}{}: {source}", of(path))]
+    #[error("cannot {action}{}: {cause}", of(path))]
     Io {
         /// What was being done.
         action: &'static str,
         /// To which file.
         path: Option<PathBuf>,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
-/// [`Error`] without its details, for counting and matching.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the variant of `Error` of the same name")]
-#[repr(u8)]
-pub enum ErrorKind {
-    Held,
-    TimedOut,
-    Cancelled,
-    LeaseLost,
-    Busy,
-    Outrun,
-    Forked,
-    Retired,
-    Full,
-    NoSpace,
-    TooLarge,
-    OutOfRange,
-    Corrupt,
-    Incompatible,
-    NotASegment,
-    NotFound,
-    AlreadyExists,
-    NotPermitted,
-    Unsupported,
-    Invalid,
-    Io,
-    BadName,
-    TooManyOps,
-    NamedTwice,
-    NothingToWrite,
-    UnknownLease,
-    LeaseExpired,
-    FutureRevision,
-    TimeToLive,
+/// Makes [`ErrorKind`], and what is to be said of each, from one table: a variant's number is its row, counted from 0, and
+/// behind the arrow stands the caller's next move. The compiler compares the table with [`Error`].
+macro_rules! error_kinds {
+    ($($variant:ident => $next:ident,)*) => {
+        /// [`Error`] without its details, for counting and matching.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs, reason = "each is the variant of `Error` of its name")]
+        #[repr(u8)]
+        pub enum ErrorKind {
+            $($variant,)*
+        }
+
+        impl ErrorKind {
+            /// All kinds, in the order of their numbers.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
+        }
+
+        impl Error {
+            /// Which variant this is.
+            pub fn kind(&self) -> ErrorKind {
+                match self {
+                    $(Self::$variant { .. } => ErrorKind::$variant,)*
+                }
+            }
+        }
+
+        impl From<ErrorKind> for Kind {
+            /// The caller's next move.
+            fn from(kind: ErrorKind) -> Self {
+                match kind {
+                    $(ErrorKind::$variant => Self::$next,)*
+                }
+            }
+        }
+    };
 }
 
-impl ErrorKind {
-    /// All kinds, in the order of their numbers.
-    pub(crate) const ALL: [Self; 29] = [
-        Self::Held,
-        Self::TimedOut,
-        Self::Cancelled,
-        Self::LeaseLost,
-        Self::Busy,
-        Self::Outrun,
-        Self::Forked,
-        Self::Retired,
-        Self::Full,
-        Self::NoSpace,
-        Self::TooLarge,
-        Self::OutOfRange,
-        Self::Corrupt,
-        Self::Incompatible,
-        Self::NotASegment,
-        Self::NotFound,
-        Self::AlreadyExists,
-        Self::NotPermitted,
-        Self::Unsupported,
-        Self::Invalid,
-        Self::Io,
-        Self::BadName,
-        Self::TooManyOps,
-        Self::NamedTwice,
-        Self::NothingToWrite,
-        Self::UnknownLease,
-        Self::LeaseExpired,
-        Self::FutureRevision,
-        Self::TimeToLive,
-    ];
+// The numbers stand in the statistics of segments: rows stay where they are, new ones go to the end.
+error_kinds! {
+    Held => Busy,
+    TimedOut => TimedOut,
+    Cancelled => Cancelled,
+    LeaseLost => Lost,
+    Busy => Misuse,
+    Outrun => Busy,
+    Forked => Lost,
+    Retired => Lost,
+    Full => Full,
+    NoSpace => Full,
+    TooLarge => Misuse,
+    OutOfRange => Misuse,
+    Corrupt => Damaged,
+    Incompatible => Incompatible,
+    NotASegment => Incompatible,
+    NotFound => Unavailable,
+    AlreadyExists => Conflict,
+    NotPermitted => Os,
+    Unsupported => Incompatible,
+    Invalid => Misuse,
+    Io => Os,
+    BadName => Misuse,
+    TooManyOps => Misuse,
+    NamedTwice => Misuse,
+    NothingToWrite => Misuse,
+    UnknownLease => Misuse,
+    LeaseExpired => Lost,
+    FutureRevision => Misuse,
+    TimeToLive => Misuse,
 }
+
+const _: () = assert!(ErrorKind::Held as u8 == 0 && ErrorKind::Io as u8 == 20 && ErrorKind::TimeToLive as u8 == 28);
+
+next_moves!(Error);
 
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
-    }
-}
-
-impl Error {
-    /// Which variant this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Held(_) => ErrorKind::Held,
-            Self::TimedOut { .. } => ErrorKind::TimedOut,
-            Self::Cancelled => ErrorKind::Cancelled,
-            Self::LeaseLost { .. } => ErrorKind::LeaseLost,
-            Self::Busy => ErrorKind::Busy,
-            Self::Outrun { .. } => ErrorKind::Outrun,
-            Self::Forked => ErrorKind::Forked,
-            Self::Retired => ErrorKind::Retired,
-            Self::Full { .. } => ErrorKind::Full,
-            Self::NoSpace { .. } => ErrorKind::NoSpace,
-            Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::OutOfRange { .. } => ErrorKind::OutOfRange,
-            Self::Corrupt { .. } => ErrorKind::Corrupt,
-            Self::Incompatible { .. } => ErrorKind::Incompatible,
-            Self::NotASegment { .. } => ErrorKind::NotASegment,
-            Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists { .. } => ErrorKind::AlreadyExists,
-            Self::NotPermitted { .. } => ErrorKind::NotPermitted,
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
-            Self::Invalid(_) => ErrorKind::Invalid,
-            Self::Io { .. } => ErrorKind::Io,
-            Self::BadName { .. } => ErrorKind::BadName,
-            Self::TooManyOps { .. } => ErrorKind::TooManyOps,
-            Self::NamedTwice { .. } => ErrorKind::NamedTwice,
-            Self::NothingToWrite { .. } => ErrorKind::NothingToWrite,
-            Self::UnknownLease { .. } => ErrorKind::UnknownLease,
-            Self::LeaseExpired { .. } => ErrorKind::LeaseExpired,
-            Self::FutureRevision { .. } => ErrorKind::FutureRevision,
-            Self::TimeToLive { .. } => ErrorKind::TimeToLive,
-        }
     }
 }
 
