@@ -1,17 +1,25 @@
 //! The engine: records, commits, claims and waiting in memory that several processes share.
 //!
 //! ```text
-//!  Segment ── Record ── Claim          what you hold: a handle, never a pointer into the segment
-//!     │
-//!  attachment   one row a process, one lane a thread; recovery of the dead
-//!     │
-//!  look · lane · event · pool          the protocol of one record, on plain structs of atomics
-//!  commit · staging                    that of several records at one moment
-//!     │
-//!  arena        places those structs: in a mapping, or on the heap under a model checker
-//!     │
-//!  file · header · layout · word       what lies where, and the file behind it
+//!  handle      what users hold: Segment, Record, Claim
+//!  wait        waiting until records change
+//!  liveness    attached processes and their lanes; recovery of the dead
+//!  commit      changes of several records at one revision
+//!  record      the protocol of one record: read, publish, notify
+//!  block       blocks of values: their headers, and the pool of free ones
+//!  os          file, locks, clocks and futexes of Linux
+//!  layout      where each section lies and what each word means
+//!  sync        atomics, backoff, protocol errors        fingerprint    FNV-1a
 //! ```
+//! A folder uses only what stands below it; each has a drawing of its own. `block::arena` places the protocol's structs of
+//! atomics: in a mapping, or on the heap under a model checker.
+//!
+//! # Old words
+//! Until the last text that uses them is gone:
+//!
+//! | old | now | |
+//! |---|---|---|
+//! | `look` | `read` | |
 //!
 //! # One change, step by step
 //! A record is one word, its *head*, that names the block holding the value. A change never touches that block:
@@ -27,7 +35,7 @@
 //! place: under one head, in one cell of one lane, or free.
 //!
 //! A commit over several records swaps a *reference* to its lane's descriptor into each head, is decided by one swap of the
-//! descriptor, and then swaps each head on (`memory/commit.rs` draws it and argues for it). Whoever meets a reference finishes it.
+//! descriptor, and then swaps each head on (`memory/commit/descriptor.rs` draws it and argues for it). Whoever meets a reference finishes it.
 //!
 //! # What each kind of death leaves behind
 //! | killed | leaves | who mends it |
@@ -73,55 +81,17 @@
 //! The clock ends at 2^62, where changes answer `Full`; versions are 64 bits.
 #![allow(unsafe_code)]
 
-pub(crate) mod arena;
-pub(crate) mod atomics;
 pub(crate) mod block;
-pub(crate) mod event;
-pub(crate) mod fault;
-pub(crate) mod futex;
-pub(crate) mod lane;
-pub(crate) mod layout;
-pub(crate) mod look;
-pub(crate) mod pool;
-pub(crate) mod staging;
-pub(crate) mod word;
-
-pub(crate) mod backoff;
 pub(crate) mod commit;
 mod fingerprint;
+pub(crate) mod layout;
+pub(crate) mod liveness;
+pub(crate) mod os;
+pub(crate) mod record;
+pub(crate) mod sync;
 
 #[cfg(not(loom))]
-pub(crate) mod announce;
-#[cfg(not(loom))]
-pub(crate) mod attachment;
-#[cfg(not(loom))]
-mod census;
-#[cfg(not(loom))]
-mod claim;
-#[cfg(not(loom))]
-mod file;
-#[cfg(not(loom))]
-mod fork;
-#[cfg(not(loom))]
-mod header;
-#[cfg(not(loom))]
-mod host;
-#[cfg(not(loom))]
-mod liveness;
-#[cfg(not(loom))]
-pub(crate) mod record;
-#[cfg(not(loom))]
-mod record_op;
-#[cfg(all(not(loom), feature = "shared_memory"))]
-mod region;
-#[cfg(not(loom))]
-pub(crate) mod segment;
-#[cfg(not(loom))]
-mod stats;
-#[cfg(not(loom))]
-mod typed;
-#[cfg(not(loom))]
-mod vector;
+pub(crate) mod handle;
 #[cfg(not(loom))]
 pub(crate) mod wait;
 
@@ -129,14 +99,14 @@ pub use fingerprint::{fnv1a32, fnv1a64};
 
 #[cfg(not(loom))]
 pub use self::{
-    census::{Audit, Life, Member, Reaped},
-    claim::{Claim, Intent},
-    layout::{MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD},
-    record::{Draft, Outcome, Record, Stamp},
-    record_op::RecordOp,
-    segment::{Segment, SegmentBuilder},
-    stats::{ErrorStat, Stats},
-    typed::Typed,
-    vector::SharedVector,
-    wait::WAIT_SLICE,
+    handle::claim::{Claim, Intent},
+    handle::members::{Audit, Life, Member, Reaped},
+    handle::record::{Draft, Outcome, Record, Stamp},
+    handle::record_op::RecordOp,
+    handle::segment::{Segment, SegmentBuilder},
+    handle::stats::{ErrorStat, Stats},
+    handle::typed::Typed,
+    handle::vector::SharedVector,
+    layout::sections::{MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD},
+    wait::change::WAIT_SLICE,
 };

@@ -3,7 +3,7 @@
 use slotguard::{Error, ErrorKind, Mismatch, Segment};
 
 use crate::alone::folder;
-use crate::memory::layout::{ENDIAN_TAG, FORMAT, IDENTITY, layout_hash};
+use crate::memory::sections::{ENDIAN_TAG, FORMAT, IDENTITY, layout_hash};
 use crate::memory::{Bytes, identity};
 use crate::{fingerprint, refused, refused_by_every_way_in, small};
 

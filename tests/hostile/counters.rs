@@ -12,7 +12,7 @@ use slotguard::{Deadline, Error, ErrorKind, Outcome, Resource, Result, Segment, 
 use crate::alone::{alone, folder};
 use crate::forked::fork;
 use crate::memory::Bytes;
-use crate::memory::layout::{BlockHead, Lane, Row};
+use crate::memory::sections::{BlockHead, Lane, Row};
 use crate::memory::word::{Event, Group, Head, Life};
 
 const LEASE: Duration = Duration::from_secs(600);
@@ -296,14 +296,14 @@ fn statistics_that_wrap_disturb_nobody() {
         bytes.set(bytes.lane(lane) + offset_of!(Lane, updates), u64::MAX);
         bytes.set(bytes.lane(lane) + offset_of!(Lane, conflicts), u64::MAX);
     }
-    let counters = offset_of!(crate::memory::layout::Header, counters);
-    for word in 0..size_of::<crate::memory::layout::Counters>() / 8 {
+    let counters = offset_of!(crate::memory::sections::Header, counters);
+    for word in 0..size_of::<crate::memory::sections::Counters>() / 8 {
         bytes.set(counters + word * 8, u64::MAX);
     }
     let claim = segment.record(1).unwrap().claim(Deadline::now(), LEASE).unwrap();
     let held = || add(&segment, 1).unwrap_err();
     assert_eq!(held().kind(), ErrorKind::Held);
-    bytes.set(bytes.geometry.errors + offset_of!(crate::memory::layout::ErrorRow, count), u64::MAX);
+    bytes.set(bytes.geometry.errors + offset_of!(crate::memory::sections::ErrorRow, count), u64::MAX);
     assert_eq!(held().kind(), ErrorKind::Held);
     claim.release().unwrap();
     add(&segment, 0).unwrap();

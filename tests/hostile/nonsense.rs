@@ -9,7 +9,7 @@ use slotguard::{Deadline, Error, ErrorKind, Life, Segment, Version};
 use crate::alone::{alone, folder};
 use crate::battery::{LARGEST, fill, small};
 use crate::memory::Bytes;
-use crate::memory::layout::{BlockHead, Lane, Row};
+use crate::memory::sections::{BlockHead, Lane, Row};
 use crate::memory::word::{Cell, Fate, Head, Op};
 
 const LEASE: Duration = Duration::from_secs(600);

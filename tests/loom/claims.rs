@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 
 use crate::explore::{explore, explore_accesses};
-use crate::memory::block::ClaimWords;
-use crate::memory::futex;
-use crate::memory::lane::LaneHandle;
-use crate::memory::look::Seen;
-use crate::memory::word::Owner;
+use crate::memory::block::meta::ClaimWords;
+use crate::memory::layout::word::Owner;
+use crate::memory::os::futex;
+use crate::memory::record::publish::LaneHandle;
+use crate::memory::record::read::Seen;
 use crate::stage::Stage;
 
 fn claim(row: u32) -> ClaimWords {

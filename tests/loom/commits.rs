@@ -3,7 +3,7 @@
 use loom::thread;
 
 use crate::explore::{explore, explore_one_preemption};
-use crate::memory::atomics::Ordering::Relaxed;
+use crate::memory::sync::atomics::Ordering::Relaxed;
 use crate::ranges::{assert_exact, range};
 use crate::stage::Stage;
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use loom::model::Builder;
 
-use crate::memory::atomics::modelled::{Sequential, choose};
+use crate::memory::sync::modelled::{Sequential, choose};
 
 /// Preemptions where `LOOM_MAX_PREEMPTIONS` does not say.
 const PREEMPTIONS: usize = 2;

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use loom::thread;
 
 use crate::explore::{Explorer, Killed, explore};
-use crate::memory::atomics::Ordering::Acquire;
-use crate::memory::atomics::modelled::killed_after;
-use crate::memory::lane::LaneHandle;
-use crate::memory::look::Seen;
-use crate::memory::word::{Control, Head, Phase};
+use crate::memory::layout::word::{Control, Head, Phase};
+use crate::memory::record::publish::LaneHandle;
+use crate::memory::record::read::Seen;
+use crate::memory::sync::atomics::Ordering::Acquire;
+use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 
 /// At the end, with lane 0 settled: its commit over both records took place as a whole or not at all, and its next owner

@@ -3,9 +3,9 @@
 use loom::thread;
 
 use crate::explore::{Explorer, explore};
-use crate::memory::atomics::Ordering::Relaxed;
-use crate::memory::atomics::modelled::killed_after;
-use crate::memory::lane::LaneHandle;
+use crate::memory::record::publish::LaneHandle;
+use crate::memory::sync::atomics::Ordering::Relaxed;
+use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 
 /// Takes a block into the lane's first cell, writes into it, and finds there what it wrote.

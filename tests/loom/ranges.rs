@@ -3,8 +3,8 @@
 use loom::thread;
 
 use crate::explore::explore;
-use crate::memory::atomics::Ordering::{Acquire, Relaxed};
-use crate::memory::look::Seen;
+use crate::memory::record::read::Seen;
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 use crate::stage::Stage;
 
 /// Rounds before the reader gives up: it gives way to writers for ever if they never rest.

@@ -7,8 +7,8 @@ use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::thread;
 
 use crate::explore::{Explorer, explore};
-use crate::memory::atomics::modelled::killed_after;
-use crate::memory::lane::LaneHandle;
+use crate::memory::record::publish::LaneHandle;
+use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 
 #[test]

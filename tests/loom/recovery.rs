@@ -4,8 +4,8 @@
 use loom::thread;
 
 use crate::explore::Explorer;
-use crate::memory::atomics::modelled::killed_after;
-use crate::memory::lane::LaneHandle;
+use crate::memory::record::publish::LaneHandle;
+use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 
 /// At the end: the versions of before, the update of the other lane, and the dead one's if it was made. What is settled

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::memory::arena::Arena;
-use crate::memory::atomics::Ordering::{Acquire, Relaxed};
-use crate::memory::block::{ClaimWords, Next};
-use crate::memory::lane::{LaneHandle, Published};
-use crate::memory::look::Seen;
-use crate::memory::word::{Cell, Fate, FateKind, Head};
+use crate::memory::block::arena::Arena;
+use crate::memory::block::meta::{ClaimWords, Next};
+use crate::memory::layout::word::{Cell, Fate, FateKind, Head};
+use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::read::Seen;
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 
 /// How often an update is tried: a loss is another's success, and no model has so many.
 const ATTEMPTS: u32 = 6;

@@ -3,11 +3,11 @@
 use loom::thread;
 
 use crate::explore::{Explorer, explore_both};
-use crate::memory::atomics::Ordering::Acquire;
-use crate::memory::atomics::modelled::killed_after;
-use crate::memory::futex;
-use crate::memory::lane::LaneHandle;
-use crate::memory::word::Head;
+use crate::memory::layout::word::Head;
+use crate::memory::os::futex;
+use crate::memory::record::publish::LaneHandle;
+use crate::memory::sync::atomics::Ordering::Acquire;
+use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 
 /// Waits as `wait_until` does, in one endless slice, until the record's head is no longer what it was.

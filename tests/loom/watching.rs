@@ -4,11 +4,11 @@
 use loom::thread;
 
 use crate::explore::{Explorer, explore_both};
-use crate::memory::atomics::Ordering::{Acquire, SeqCst};
-use crate::memory::atomics::loom_fence;
-use crate::memory::atomics::modelled::killed_after;
-use crate::memory::futex;
-use crate::memory::word::{Event, Group};
+use crate::memory::layout::word::{Event, Group};
+use crate::memory::os::futex;
+use crate::memory::sync::atomics::Ordering::{Acquire, SeqCst};
+use crate::memory::sync::atomics::loom_fence;
+use crate::memory::sync::modelled::killed_after;
 use crate::mutant::edge;
 use crate::stage::Stage;
 

@@ -2,14 +2,16 @@
 //! set counters to what takes years to reach, and to see that nothing changed.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-#[path = "../../src/memory/layout.rs"]
-pub(crate) mod layout;
-#[path = "../../src/memory/word.rs"]
+#[path = "../../src/memory/layout/sections.rs"]
+pub(crate) mod sections;
+#[path = "../../src/memory/layout/word.rs"]
 pub(crate) mod word;
 
 // What the layout is made of.
-pub(crate) mod atomics {
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) mod sync {
+    pub(crate) mod atomics {
+        pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
+    }
 }
 pub(crate) mod fingerprint {
     pub(crate) use slotguard::fnv1a64;
@@ -21,9 +23,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use layout::{BlockHead, ERRORS, ErrorRow, Geometry, Header, IDENTITY, Lane, RecordHead, Row, Shape};
+use sections::{BlockHead, ERRORS, ErrorRow, Geometry, Header, IDENTITY, Lane, RecordHead, Row, Shape};
 
-/// Where each fact stands in the identity words, as `src/memory/header.rs` has it.
+/// Where each fact stands in the identity words, as `src/memory/layout/header.rs` has it.
 pub mod identity {
     pub const MAGIC: usize = 0;
     pub const FORMAT: usize = 1;
@@ -110,12 +112,12 @@ impl Bytes {
     }
 
     pub fn group(&self, record: u32) -> usize {
-        self.geometry.groups + (record / layout::GROUP) as usize * 8
+        self.geometry.groups + (record / sections::GROUP) as usize * 8
     }
 
     /// Where a block's header begins; the payload follows it.
     pub fn block(&self, block: u32) -> usize {
-        let within = |class: &&layout::Class| (class.first..class.first + class.blocks).contains(&block);
+        let within = |class: &&sections::Class| (class.first..class.first + class.blocks).contains(&block);
         let all = self.geometry.classes.iter().chain([&self.geometry.nodes]);
         let class = all.into_iter().find(|class| within(class)).expect("a block of the segment");
         class.offset + (block - class.first) as usize * class.stride
@@ -150,7 +152,7 @@ impl Bytes {
     pub fn regions(&self) -> Vec<(&'static str, Range<usize>)> {
         let g = &self.geometry;
         let mut regions = vec![
-            ("header", IDENTITY * 8..offset_of!(Header, counters) + size_of::<layout::Counters>()),
+            ("header", IDENTITY * 8..offset_of!(Header, counters) + size_of::<sections::Counters>()),
             ("errors", g.errors..g.errors + ERRORS * size_of::<ErrorRow>()),
             ("rows", g.rows..g.lanes),
             ("lanes", g.lanes..g.heads),

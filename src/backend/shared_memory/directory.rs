@@ -31,14 +31,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use super::ROUNDS;
 use super::node::{self, Edit, Node, Place};
 use crate::error::{Error, Resource, Result};
-use crate::memory::block::Next;
-use crate::memory::fault::{Fault, Patience};
-use crate::memory::lane::{LaneHandle, Published};
-use crate::memory::layout::{GROUP, NODE_CLASS, NODE_RESERVE};
-use crate::memory::look::Seen;
-use crate::memory::record::next_value;
-use crate::memory::segment::Segment;
-use crate::memory::word::Head;
+use crate::memory::block::meta::Next;
+use crate::memory::handle::record::next_value;
+use crate::memory::handle::segment::Segment;
+use crate::memory::layout::sections::{GROUP, NODE_CLASS, NODE_RESERVE};
+use crate::memory::layout::word::Head;
+use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::read::Seen;
+use crate::memory::sync::error::{Fault, Patience};
 use crate::mutant::planted;
 
 /// What a node's block says its value is.

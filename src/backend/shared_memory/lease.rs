@@ -27,13 +27,13 @@ use super::{ROUNDS, SharedMemory};
 use crate::backend::{Backend, Limits};
 use crate::clock::Lease;
 use crate::error::{Error, Result};
-use crate::memory::attachment::Attachment;
-use crate::memory::block::{Meta, Next};
+use crate::memory::block::meta::{Meta, Next};
 use crate::memory::fnv1a64;
-use crate::memory::lane::{LaneHandle, Published};
-use crate::memory::look::Seen;
-use crate::memory::record::{next_value, same_value};
-use crate::memory::word::{Head, Owner};
+use crate::memory::handle::record::{next_value, same_value};
+use crate::memory::layout::word::{Head, Owner};
+use crate::memory::liveness::attachment::Attachment;
+use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::read::Seen;
 use crate::mutant::planted;
 
 /// What a lease's block says its value is.

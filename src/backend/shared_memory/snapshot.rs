@@ -27,12 +27,12 @@ use super::{Key, SharedMemory, meta_of};
 use crate::backend::Meta;
 use crate::clock::{Lease, Revision, Version};
 use crate::error::{Error, Result};
-use crate::memory::announce::Announcement;
-use crate::memory::atomics::Ordering::{Acquire, SeqCst};
-use crate::memory::lane::Published;
-use crate::memory::layout::GROUP;
-use crate::memory::look::Seen;
-use crate::memory::word::Head;
+use crate::memory::layout::sections::GROUP;
+use crate::memory::layout::word::Head;
+use crate::memory::liveness::reader_gate::Announcement;
+use crate::memory::record::publish::Published;
+use crate::memory::record::read::Seen;
+use crate::memory::sync::atomics::Ordering::{Acquire, SeqCst};
 use crate::mutant::planted;
 
 /// Rounds before a reader asks writers to give way.

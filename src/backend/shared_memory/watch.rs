@@ -23,7 +23,7 @@ use super::{Key, ROUNDS, SharedMemory};
 use crate::backend::{Event, Watch};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Error, Result};
-use crate::memory::wait::Groups;
+use crate::memory::wait::change::Groups;
 use crate::mutant::planted;
 
 /// A running watch of a prefix in a segment.

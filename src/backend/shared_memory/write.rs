@@ -14,14 +14,14 @@ use super::{Key, Presence, ROUNDS, SharedMemory, meta_of};
 use crate::backend::{Act, Meta, Op};
 use crate::clock::{Lease, Revision};
 use crate::error::{Error, Result};
-use crate::memory::block::Next;
-use crate::memory::fault::Patience;
+use crate::memory::block::meta::Next;
 use crate::memory::fnv1a64;
-use crate::memory::lane::{LaneHandle, Published};
-use crate::memory::layout::MAX_OPS;
-use crate::memory::look::Seen;
-use crate::memory::record::{Outcome, next_value};
-use crate::memory::word::Head;
+use crate::memory::handle::record::{Outcome, next_value};
+use crate::memory::layout::sections::MAX_OPS;
+use crate::memory::layout::word::Head;
+use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::read::Seen;
+use crate::memory::sync::error::Patience;
 use crate::mutant::planted;
 
 /// Where an entry was found.

@@ -1,0 +1,11 @@
+//! Blocks: the fixed-size pieces of memory that hold values.
+//!
+//! ```text
+//!  arena    the segment as typed, bounds-checked places
+//!  meta     the header of a block: reading and writing it
+//!  pool     free blocks: taking and giving back
+//! ```
+
+pub(crate) mod arena;
+pub(crate) mod meta;
+pub(crate) mod pool;

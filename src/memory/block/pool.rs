@@ -1,0 +1,137 @@
+//! Blocks nobody uses: taking one into a cell and giving one back, so that a kill at any instruction loses none.
+//!
+//! The fate word decides, the cell only says where to look: it is written *before* the fate changes, marked unsettled,
+//! and plain again afterwards. A bitmap says where a free block may be; it is a hint and may be wrong in both
+//! directions, so before "none is left" the fates themselves are searched.
+
+use std::ops::Range;
+
+use super::arena::Arena;
+use crate::memory::layout::word::{Cell, Fate, FateKind};
+use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::mutant::planted;
+
+impl Arena {
+    /// Takes a free block of `class` into the empty `cell` of `lane`; `None` if all are in use.
+    pub(crate) fn take(&self, lane: u32, cell: usize, class: usize) -> Option<u32> {
+        let range = self.class_range(class);
+        if range.is_empty() {
+            return None;
+        }
+        // Where one was found or given back last; lanes begin at different bits there, so that they seldom try the same.
+        let near = self.cursor(class).clamp(range.start, range.end - 1);
+        let found = self.hinted_free(&range, near).find_map(|(first, free)| {
+            let mut left = free.rotate_right(lane % 64);
+            while left != 0 {
+                let block = first + (left.trailing_zeros() + lane) % 64;
+                if self.try_take(lane, cell, block) {
+                    return Some(block);
+                }
+                left &= left - 1;
+            }
+            None
+        });
+        let found = found.or_else(|| range.clone().find(|&block| self.try_take(lane, cell, block)));
+        found.inspect(|block| self.set_cursor(class, *block))
+    }
+
+    /// The words of the hint for these blocks, from that of `near` on and round: the block of the first bit, and a bit for
+    /// each block of the range that is believed free.
+    fn hinted_free(&self, range: &Range<u32>, near: u32) -> impl Iterator<Item = (u32, u64)> {
+        let (first, last) = (range.start - 1, range.end - 2);
+        let (low, high) = (first / 64, last / 64);
+        let words = high - low + 1;
+        let start = (near - 1) / 64 - low;
+        (0..words).map(move |i| {
+            let word = low + (start + i) % words;
+            let mut mask = u64::MAX;
+            if word == low {
+                mask &= u64::MAX << (first % 64);
+            }
+            if word == high {
+                mask &= u64::MAX >> (63 - last % 64);
+            }
+            (word * 64 + 1, !self.taken(word).load(Relaxed) & mask)
+        })
+    }
+
+    fn try_take(&self, lane: u32, cell: usize, index: u32) -> bool {
+        let Some(block) = self.block(index) else {
+            return false;
+        };
+        let fate = Fate(block.head.fate.load(Acquire));
+        if fate.kind() != FateKind::Free {
+            self.hint(index, true);
+            return false;
+        }
+        let cells = &self.lane(lane).expect("a lane this process took").cells;
+        if !planted("take without the cell") {
+            cells[cell].store(Cell::unsettled(index).0, Release);
+        }
+        let owned = Fate::owned(lane, fate.tag());
+        // Release: the cell is marked before the block is ours. Acquire: edge `pool`, the last owner is done with it.
+        let taken = block.head.fate.compare_exchange(fate.0, owned.0, AcqRel, Relaxed).is_ok();
+        let settled = if taken { Cell::keeping(index) } else { Cell::EMPTY };
+        cells[cell].store(settled.0, Release);
+        if taken {
+            self.hint(index, true);
+        }
+        taken
+    }
+
+    /// Gives the block in `cell` of `lane` back.
+    pub(crate) fn give(&self, lane: u32, cell: usize, index: u32) {
+        let Some(block) = self.block(index) else {
+            return;
+        };
+        let cells = &self.lane(lane).expect("a lane this process took").cells;
+        // A displaced block still bears its revision, and only an owned word says whose the block is.
+        let tag = Fate(block.head.fate.load(Relaxed)).tag();
+        let owned = Fate::owned(lane, tag);
+        block.head.fate.store(owned.0, Release);
+        if !planted("give without the cell") {
+            cells[cell].store(Cell::unsettled(index).0, Release);
+        }
+        // Release: edge `pool`, to the next owner; and the cell is marked before the block is free.
+        let _ = block.head.fate.compare_exchange(owned.0, Fate::free(tag).0, AcqRel, Relaxed);
+        cells[cell].store(Cell::EMPTY.0, Release);
+        self.hint(index, false);
+        if let Some(class) = self.class_of(index) {
+            self.set_cursor(class, index);
+        }
+    }
+
+    /// Whether at least `count` blocks of `class` are free. The hints are asked first, then the blocks themselves.
+    pub(crate) fn has_free(&self, class: usize, count: u32) -> bool {
+        let range = self.class_range(class);
+        if range.is_empty() {
+            return count == 0;
+        }
+        let near = self.cursor(class).clamp(range.start, range.end - 1);
+        let mut hinted = 0;
+        if self.hinted_free(&range, near).any(|(_, free)| {
+            hinted += free.count_ones();
+            hinted >= count
+        }) {
+            return true;
+        }
+        let is_free = |block: &u32| {
+            let block = self.block(*block);
+            block.is_some_and(|block| Fate(block.head.fate.load(Relaxed)).kind() == FateKind::Free)
+        };
+        range.filter(is_free).take(count as usize).count() == count as usize
+    }
+
+    fn hint(&self, block: u32, taken: bool) {
+        let bit = block - 1;
+        let word = self.taken(bit / 64);
+        let mask = 1 << (bit % 64);
+        if (word.load(Relaxed) & mask != 0) != taken {
+            if taken {
+                word.fetch_or(mask, Relaxed);
+            } else {
+                word.fetch_and(!mask, Relaxed);
+            }
+        }
+    }
+}

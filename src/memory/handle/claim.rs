@@ -1,0 +1,264 @@
+//! A record taken for oneself while one acts outside: read, do the outside write, commit.
+//!
+//! A claim is a block like any other, with the same value and version and an owner, a deadline and a token. Take-over,
+//! renewal, release and the guarded write are the same swap of the head, made against the very block in which the token
+//! was read: a holder that lost its claim meets another head and cannot write (P7).
+//!
+//! Swapping in memory and writing a database are two steps, and a crash between them is possible. So a holder announces
+//! with [`Claim::intend`] what it is about to write; if it dies, the next holder finds the [`Intent`], reads the database
+//! again and knows which side of the crash it is on. *The claim makes conflicts rare and cheap; your
+//! `WHERE version = ?` makes them impossible.*
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::record::{Record, Stamp, next_value, same_value, stamp};
+use crate::clock::{Deadline, Revision, Token, Version};
+use crate::error::{Error, LeaseEnd, Result};
+use crate::memory::block::meta::{ClaimWords, IntentWords, Next};
+use crate::memory::fingerprint::fnv1a64;
+use crate::memory::record::read::Seen;
+use crate::memory::wait::change::{Look, Pace};
+use crate::mutant::planted;
+
+/// What a holder announced it was about to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The holder's token; the row it wrote outside should bear it.
+    pub token: Token,
+    /// Fingerprint of the value before.
+    pub before: u64,
+    /// Fingerprint of the value it was about to write.
+    pub after: u64,
+}
+
+/// A record that is ours until the lease ends.
+///
+/// Dropping it releases the record. Dropping it after [`Claim::intend`] and without a commit (a panic, an early return)
+/// releases the record and leaves the intent to the next holder, since the outside write may have happened.
+///
+/// # When a process dies
+/// The claim ends with it, at once; the next holder finds in [`Claim::abandoned`] what the dead one had announced.
+#[must_use = "a claim that is dropped is released"]
+pub struct Claim<'s> {
+    record: Record<'s>,
+    token: Token,
+    abandoned: Option<Intent>,
+    ended: bool,
+    /// We announced a write and have neither committed nor released.
+    intending: bool,
+}
+
+impl<'s> Claim<'s> {
+    pub(crate) fn acquire(record: Record<'s>, wait: &Deadline, lease: Duration) -> Result<Self> {
+        let lease = nanoseconds(lease)?;
+        let home = &record.segment.inner;
+        let mut met: Option<(Instant, Seen)> = None;
+        let claimed = home.wait_until(record, wait, Pace::Probing, || {
+            home.with_lane(|lane, copies| {
+                let seen = record.look_at_all(&mut copies.old)?;
+                if record.live_claim(&seen) {
+                    met = Some((met.map_or_else(Instant::now, |(began, _)| began), seen));
+                    return Ok(Look::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
+                }
+                let now = home.host.now();
+                let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
+                let mut next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
+                if planted("take-over forgets the intent") {
+                    next.intent = None;
+                }
+                let published = record.publish(lane, &seen, &next, &copies.old)?;
+                Ok(published.map_or(Look::Again, |revision| Look::Done((seen.meta.intent, revision))))
+            })
+        })?;
+        let Some((left, revision)) = claimed else {
+            let (began, seen) = met.expect("a wait that ends in vain has met a holder");
+            let holder = Box::new(record.describe_holder(&seen));
+            return Err(Error::TimedOut { waited: began.elapsed(), holder });
+        };
+        let abandoned =
+            left.announced().map(|left| Intent { token: Token(left.token), before: left.before, after: left.after });
+        Ok(Self { record, token: Token(revision), abandoned, ended: false, intending: false })
+    }
+
+    /// The fencing token: larger than that of every earlier claim on the record. Store it with what you write outside,
+    /// and let the outside refuse smaller ones: `WHERE token <= ?`.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// The claimed record.
+    pub fn record(&self) -> Record<'s> {
+        self.record
+    }
+
+    /// What an earlier holder announced and neither committed nor released: its outside write may have happened.
+    ///
+    /// Look outside which, and commit the value that is true there. The report stays with the record until a holder
+    /// commits, announces an intent of its own, or calls [`Claim::dismiss`].
+    pub fn abandoned(&self) -> Option<&Intent> {
+        self.abandoned.as_ref()
+    }
+
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; else as [`Record::read`].
+    pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
+        self.record.segment.inner.check()?;
+        let seen = self.record.look_at_all(into)?;
+        self.still_ours(&seen)?;
+        Ok(stamp(&seen))
+    }
+
+    /// Announces that `new` is about to be written outside, before it is: a later holder learns of it if we die.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; [`Error::TooLarge`] if the commit of `new` would be refused; else as [`Record::update`].
+    pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
+        let limit = self.record.segment.inner.max_payload();
+        if new.len() > limit {
+            return Err(Error::TooLarge { length: new.len(), limit });
+        }
+        let after = fnv1a64(new);
+        let seen = self.rewrite(|seen, _, intent| {
+            *intent = IntentWords { token: self.token.0, before: seen.meta.fingerprint, after };
+        })?;
+        self.intending = true;
+        self.abandoned = None;
+        Ok(Intent { token: self.token, before: seen.meta.fingerprint, after })
+    }
+
+    /// Drops the report of an abandoned intent, having found that nothing needs to be done about it.
+    ///
+    /// # Errors
+    /// As [`Claim::renew`].
+    pub fn dismiss(&mut self) -> Result<()> {
+        self.rewrite(|_, _, intent| *intent = IntentWords::NONE)?;
+        self.abandoned = None;
+        self.intending = false;
+        Ok(())
+    }
+
+    /// Lets the claim end this long from now instead.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if it has ended; else as [`Record::update`].
+    pub fn renew(&mut self, lease: Duration) -> Result<()> {
+        let lease = nanoseconds(lease)?;
+        let now = self.record.segment.inner.host.now();
+        self.rewrite(|_, claim, _| claim.until = now.saturating_add(lease)).map(|_| ())
+    }
+
+    /// Writes `new` and ends the claim, in one step.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if the claim has ended: nothing is written. Else as [`Record::update`]; the claim is then
+    /// released as by a drop.
+    pub fn commit(mut self, new: &[u8]) -> Result<Stamp> {
+        let (seen, revision) = self.replace(Some(new), |_, claim, intent| {
+            *claim = ClaimWords::NONE;
+            *intent = IntentWords::NONE;
+        })?;
+        self.ended = true;
+        Ok(Stamp { version: Version(seen.meta.version + 1), revision: Revision(revision), fingerprint: fnv1a64(new) })
+    }
+
+    /// Ends the claim; the value stays. An intent of ours is taken back: nothing was written outside.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if the claim has ended already; else as [`Record::update`].
+    pub fn release(mut self) -> Result<()> {
+        self.intending = false;
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let (token, keep) = (self.token.0, self.intending);
+        self.ended = true;
+        self.rewrite(|_, claim, intent| {
+            *claim = ClaimWords::NONE;
+            if intent.token == token && !keep {
+                *intent = IntentWords::NONE;
+            }
+        })
+        .map(|_| ())
+    }
+
+    /// Replaces the block by one with the same value; `change` says in what its header differs.
+    fn rewrite(&self, change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords)) -> Result<Seen> {
+        self.replace(None, change).map(|(seen, _)| seen)
+    }
+
+    /// Replaces the block while it bears our token: with the value `new`, or the same value.
+    fn replace(
+        &self,
+        new: Option<&[u8]>,
+        change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords),
+    ) -> Result<(Seen, u64)> {
+        let record = self.record;
+        let done = record.segment.inner.with_lane(|lane, copies| {
+            loop {
+                let seen = record.look_at_all(&mut copies.old)?;
+                self.still_ours(&seen)?;
+                let (mut claim, mut intent) = (seen.meta.claim, seen.meta.intent);
+                claim.token = self.token.0;
+                change(&seen, &mut claim, &mut intent);
+                let (next, value) = match new {
+                    Some(new) => (next_value(record.index(), &seen, new, seen.meta.kind), new),
+                    None => (same_value(record.index(), &seen), copies.old.as_slice()),
+                };
+                let claim = claim.is_some().then_some(&claim);
+                let next = Next { claim, intent: intent.announced(), ..next };
+                if let Some(revision) = record.publish(lane, &seen, &next, value)? {
+                    return Ok((seen, revision));
+                }
+            }
+        });
+        record.note(done)
+    }
+
+    /// Refuses if the block seen is not under our claim, or the lease has run out.
+    fn still_ours(&self, seen: &Seen) -> Result<()> {
+        let home = &self.record.segment.inner;
+        let claim = seen.meta.claim;
+        let why = if !claim.is_some() {
+            LeaseEnd::Replaced
+        } else if claim.owner != home.me || seen.token() != self.token.0 {
+            LeaseEnd::TakenOver(Token(seen.token()))
+        } else {
+            match home.host.now().checked_sub(claim.until) {
+                Some(ago) => LeaseEnd::Expired(Duration::from_nanos(ago)),
+                None => return Ok(()),
+            }
+        };
+        if planted("write without the token") {
+            return Ok(());
+        }
+        home.count_fenced();
+        Err(Error::LeaseLost { record: self.record.index(), token: self.token, why })
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // If this fails, the lease ends the claim.
+            let _ = self.end();
+        }
+    }
+}
+
+impl fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("record", &self.record.index()).field("token", &self.token).finish()
+    }
+}
+
+/// A lease in nanoseconds; more than the clock can count is for ever.
+fn nanoseconds(lease: Duration) -> Result<u64> {
+    if lease.is_zero() {
+        return Err(Error::Invalid("a lease of zero would end before it began; give it some milliseconds".to_owned()));
+    }
+    Ok(u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX))
+}

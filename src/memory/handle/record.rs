@@ -1,0 +1,472 @@
+//! One record that any process may read without waiting and any number may change without losing a change.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::claim::Claim;
+use super::segment::Segment;
+use crate::clock::{Deadline, Revision, Version};
+use crate::error::{Error, Holder, Result};
+use crate::memory::block::meta::{EMPTY_FINGERPRINT, Next};
+use crate::memory::fingerprint::fnv1a64;
+use crate::memory::liveness::attachment::Copies;
+use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::read::{Seen, modified_at};
+use crate::memory::sync::error::Fault;
+use crate::mutant::planted;
+
+/// What a value is known by: its place among the record's changes and among all changes, and a hash of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// How often the record has changed.
+    pub version: Version,
+    /// When, in the segment's order.
+    pub revision: Revision,
+    /// FNV-1a 64 of the value, computed by its author. For telling values apart, not for keeping secrets: it has no key.
+    pub fingerprint: u64,
+}
+
+/// What became of a conditional write. Losing is an answer, not an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took place, with this revision.
+    Committed(Revision),
+    /// The condition did not hold; nothing changed.
+    Conflict,
+}
+
+/// A handle to one record of a [`Segment`].
+///
+/// Every value is whole: no read ever sees a mix of two changes. Reads and updates are lock-free: no other thread or
+/// process, stopped or dead at any instruction, can keep them from completing. The exception is asked for: an update that
+/// meets somebody's live claim answers [`Error::Held`].
+///
+/// # Ordering
+/// An acknowledged change happens before every operation that sees it or a later one. Revisions respect real time: of two
+/// changes the one acknowledged before the other began has the smaller revision.
+#[derive(Clone, Copy)]
+pub struct Record<'s> {
+    pub(crate) segment: &'s Segment,
+    index: u32,
+}
+
+impl<'s> Record<'s> {
+    #[inline]
+    pub(crate) fn new(segment: &'s Segment, index: u32) -> Self {
+        Self { segment, index }
+    }
+
+    /// Its number in the segment.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Reads the value; what `into` held is replaced. A record that was never written is empty, at version 0.
+    ///
+    /// Waits for nobody and stores nothing shared, unless it meets a change that its author has not finished for about a
+    /// microsecond: that it finishes.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Retired`], [`Error::Corrupt`], [`Error::Outrun`].
+    #[inline]
+    pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
+        let home = &self.segment.inner;
+        home.check()?;
+        let (mut version, mut modified, mut fingerprint) = (0, 0, EMPTY_FINGERPRINT);
+        let found = home.arena.look_with(self.index, |block| {
+            let (record, length) = block.place();
+            block.copy(length as usize, into);
+            (version, modified, fingerprint) = block.stamp();
+            (record, length)
+        });
+        let (head, revision) = found.map_err(|fault| self.explain(fault))?;
+        if head.is_absent() {
+            into.clear();
+            (version, modified, fingerprint) = (0, 0, EMPTY_FINGERPRINT);
+        }
+        Ok(Stamp {
+            version: Version(version),
+            revision: Revision(modified_at(version, modified, revision)),
+            fingerprint,
+        })
+    }
+
+    /// Reads the value and recomputes its fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the bytes are not those whose fingerprint was stored; else as [`Record::read`].
+    pub fn verify(&self) -> Result<Stamp> {
+        self.segment.inner.check()?;
+        let mut value = Vec::new();
+        let seen = self.look(Some(&mut value))?;
+        let found = fnv1a64(&value);
+        if found != seen.meta.fingerprint && !planted("trust the fingerprint") {
+            let what = "a value whose bytes do not have its fingerprint";
+            return Err(self.explain(Fault::Corrupt { what, place: self.index.into(), found }));
+        }
+        Ok(stamp(&seen))
+    }
+
+    /// Changes the value: `change` gets the current one and writes the next into the draft.
+    ///
+    /// If somebody else changes the record first, `change` runs again on the newer value; so N acknowledged updates are N
+    /// effects, none lost. A `change` that leaves the draft alone declines: nothing is written and the current stamp is
+    /// returned. What `change` returns in its last run is returned.
+    ///
+    /// ```
+    /// # fn main() -> slotguard::Result<()> {
+    /// # let segment = slotguard::Segment::builder().records(1).payload(64).anonymous()?;
+    /// let record = segment.record(0)?;
+    /// record.update(|_, draft| draft.write(b"a"))?;
+    /// let (length, stamp) = record.update(|old, draft| {
+    ///     draft.edit().extend_from_slice(b"bc");
+    ///     old.len()
+    /// })?;
+    /// assert_eq!((length, stamp.version.0), (1, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Held`] if somebody's live claim is on the record; [`Error::TooLarge`]; [`Error::Full`] if no block or lane
+    /// is free; [`Error::Busy`] if this thread is inside another update of the segment; [`Error::Forked`],
+    /// [`Error::Retired`], [`Error::Corrupt`]. Nothing has changed then.
+    ///
+    /// # When a process dies
+    /// Inside `change`: nothing has happened. Later: the update has happened or it has not; others complete it, and what
+    /// the dead thread kept is recovered.
+    ///
+    /// # Panics
+    /// If `change` does; the record is unchanged and usable.
+    #[inline]
+    pub fn update<R>(&self, mut change: impl FnMut(&[u8], &mut Draft<'_>) -> R) -> Result<(R, Stamp)> {
+        self.change(None, |_, old, draft| Ok(change(old, draft)))
+    }
+
+    /// [`Record::update`] for a closure that first checks what it is given, and values of the type `kind`.
+    #[inline(always)]
+    pub(crate) fn update_kind<R>(
+        &self,
+        kind: u64,
+        mut change: impl FnMut(u64, u64, &[u8], &mut Draft<'_>) -> Result<R>,
+    ) -> Result<(R, Stamp)> {
+        self.change(Some(kind), |seen, old, draft| change(seen.meta.kind, seen.meta.version, old, draft))
+    }
+
+    #[inline(always)]
+    fn change<R>(
+        &self,
+        kind: Option<u64>,
+        mut change: impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
+    ) -> Result<(R, Stamp)> {
+        let done = self.segment.inner.with_lane(|lane, copies| self.change_with(lane, copies, kind, &mut change));
+        self.note(done)
+    }
+
+    #[inline(always)]
+    fn change_with<R>(
+        &self,
+        lane: &mut LaneHandle,
+        copies: &mut Copies,
+        kind: Option<u64>,
+        change: &mut impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
+    ) -> Result<(R, Stamp)> {
+        let Copies { old, new, seen } = copies;
+        loop {
+            self.look_into(old, seen)?;
+            self.refuse_if_held(seen)?;
+            let mut draft = Draft { old, new, touched: false };
+            let answer = change(seen, draft.old, &mut draft)?;
+            if !draft.touched {
+                return Ok((answer, stamp(seen)));
+            }
+            if let Some(stamp) = self.attempt(lane, seen, new, kind.unwrap_or(seen.meta.kind))? {
+                return Ok((answer, stamp));
+            }
+        }
+    }
+
+    /// Writes `value` if the record still has this version.
+    ///
+    /// # Errors
+    /// As [`Record::update`]. Another version is no error but [`Outcome::Conflict`].
+    pub fn compare_and_swap(&self, expected: Version, value: &[u8]) -> Result<Outcome> {
+        self.compare_and_swap_kind(expected, value, None)
+    }
+
+    pub(crate) fn compare_and_swap_kind(&self, expected: Version, value: &[u8], kind: Option<u64>) -> Result<Outcome> {
+        let done = self.segment.inner.with_lane(|lane, _| {
+            loop {
+                let seen = self.look_at_meta()?;
+                if seen.meta.version != expected.0 {
+                    return Ok(Outcome::Conflict);
+                }
+                self.refuse_if_held(&seen)?;
+                if let Some(stamp) = self.attempt(lane, &seen, value, kind.unwrap_or(seen.meta.kind))? {
+                    return Ok(Outcome::Committed(stamp.revision));
+                }
+            }
+        });
+        self.note(done)
+    }
+
+    /// Waits until the record has another version than `seen`; answers that version, or `None` once the deadline has
+    /// passed. A past deadline is one look.
+    ///
+    /// Spins for a moment, then sleeps; no system call is made to wake when nobody sleeps.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], [`Error::Forked`], [`Error::Retired`], [`Error::Corrupt`].
+    ///
+    /// # When a process dies
+    /// One killed between its change and the wake leaves waiters asleep for at most two
+    /// [`WAIT_SLICE`](crate::WAIT_SLICE)s.
+    pub fn wait_newer(&self, seen: Version, deadline: Deadline) -> Result<Option<Version>> {
+        self.note(self.segment.inner.wait_newer(*self, seen, &deadline))
+    }
+
+    /// Takes the record for oneself: until the claim ends, everybody else's update answers [`Error::Held`].
+    ///
+    /// Waits until `wait` for somebody else's claim to end. The claim ends by itself after `lease`, and at once if this
+    /// process dies. Its [token](Claim::token) grows from claim to claim.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] naming the holder; [`Error::Invalid`] for a lease of zero; else as [`Record::update`].
+    ///
+    /// # When a process dies
+    /// A killed holder's claim can be taken over as soon as the kernel has taken its lock away; a waiter notices within
+    /// one wait slice. A *stopped* holder's claim can be taken over once its lease has ended, and then it is refused.
+    pub fn claim(&self, wait: Deadline, lease: Duration) -> Result<Claim<'s>> {
+        self.note(Claim::acquire(*self, &wait, lease))
+    }
+
+    /// Who has a live claim on the record.
+    ///
+    /// # Errors
+    /// As [`Record::read`].
+    pub fn holder(&self) -> Result<Option<Holder>> {
+        self.segment.inner.check()?;
+        let seen = self.look_at_meta()?;
+        Ok(self.live_claim(&seen).then(|| self.describe_holder(&seen)))
+    }
+
+    /// One attempt to replace what was `seen` by `value`; `None` if somebody else was first.
+    ///
+    /// A claim that is on the record has ended and goes; an intent it announced stays for the next claim to find.
+    #[inline(always)]
+    fn attempt(&self, lane: &mut LaneHandle, seen: &Seen, value: &[u8], kind: u64) -> Result<Option<Stamp>> {
+        let next = next_value(self.index, seen, value, kind);
+        let published = self.publish(lane, seen, &next, value)?;
+        Ok(published.map(|revision| Stamp {
+            version: Version(next.version),
+            revision: Revision(revision),
+            fingerprint: next.fingerprint,
+        }))
+    }
+
+    /// Publishes one block; `None`, after backing off, if somebody else was first.
+    #[inline(always)]
+    pub(crate) fn publish(
+        &self,
+        lane: &mut LaneHandle,
+        seen: &Seen,
+        next: &Next<'_>,
+        value: &[u8],
+    ) -> Result<Option<u64>> {
+        let home = &self.segment.inner;
+        if value.len() > home.max_payload() {
+            return Err(Error::TooLarge { length: value.len(), limit: home.max_payload() });
+        }
+        // The caller's closure may have forked, and this may be the child.
+        home.check()?;
+        match lane.publish(&home.arena, seen, next, value).map_err(|fault| self.explain(fault))? {
+            Published::Won(revision) => Ok(Some(revision)),
+            Published::Lost => {
+                lane.back_off(&home.arena, self.index);
+                Ok(None)
+            }
+        }
+    }
+
+    #[inline]
+    fn look(&self, value: Option<&mut Vec<u8>>) -> Result<Seen> {
+        self.segment.inner.arena.look(self.index, value).map_err(|fault| self.explain(fault))
+    }
+
+    #[inline(always)]
+    fn look_into(&self, value: &mut Vec<u8>, seen: &mut Seen) -> Result<()> {
+        self.segment.inner.arena.look_into(self.index, Some(value), seen).map_err(|fault| self.explain(fault))
+    }
+
+    /// The record's header without its payload.
+    pub(crate) fn look_at_meta(&self) -> Result<Seen> {
+        self.look(None)
+    }
+
+    pub(crate) fn look_at_all(&self, value: &mut Vec<u8>) -> Result<Seen> {
+        self.look(Some(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn refuse_if_held(&self, seen: &Seen) -> Result<()> {
+        if seen.meta.claim.is_some() && self.live_claim(seen) {
+            return Err(Error::Held(Box::new(self.describe_holder(seen))));
+        }
+        Ok(())
+    }
+
+    /// Whether the claim in `seen` binds others: its lease runs and its owner lives.
+    pub(crate) fn live_claim(&self, seen: &Seen) -> bool {
+        let home = &self.segment.inner;
+        let claim = seen.meta.claim;
+        claim.is_some() && claim.until > home.host.now() && home.is_alive(claim.owner)
+    }
+
+    pub(crate) fn describe_holder(&self, seen: &Seen) -> Holder {
+        let home = &self.segment.inner;
+        let claim = seen.meta.claim;
+        let (pid, command) = if claim.owner.row() < home.arena.rows() {
+            let usage = crate::memory::liveness::attachment::usage(&home.arena, claim.owner.row(), 1);
+            (usage.pid, usage.command)
+        } else {
+            (0, String::from("?"))
+        };
+        let now = home.host.now();
+        Holder {
+            record: self.index,
+            pid,
+            command,
+            token: crate::clock::Token(seen.token()),
+            held: Duration::from_nanos(now.saturating_sub(claim.since)),
+            remaining: Duration::from_nanos(claim.until.saturating_sub(now)),
+        }
+    }
+
+    pub(crate) fn explain(&self, fault: Fault) -> Error {
+        self.segment.inner.explain(fault, self.index)
+    }
+
+    /// Enters an error into the segment's table of distinct errors.
+    #[inline(always)]
+    pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| self.segment.inner.note_error(error, self.index))
+    }
+}
+
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("index", &self.index).finish()
+    }
+}
+
+/// The public face of what was seen.
+#[inline(always)]
+pub(crate) fn stamp(seen: &Seen) -> Stamp {
+    Stamp {
+        version: Version(seen.meta.version),
+        revision: Revision(seen.modified()),
+        fingerprint: seen.meta.fingerprint,
+    }
+}
+
+/// The header of the record's next value: under no claim, the intent as it is.
+#[inline(always)]
+pub(crate) fn next_value<'a>(record: u32, seen: &'a Seen, value: &[u8], kind: u64) -> Next<'a> {
+    let meta = &seen.meta;
+    Next {
+        record,
+        key: key(seen),
+        version: meta.version.wrapping_add(1),
+        modified: 0,
+        // A record that came into being as somebody's claim has not been created yet.
+        created: if meta.version == 0 { 0 } else { seen.created() },
+        lease: meta.lease,
+        fingerprint: fnv1a64(value),
+        kind,
+        claim: None,
+        intent: meta.intent.announced(),
+    }
+}
+
+/// The header of a block that changes no value: a claim, its renewal or release. A record that was never written keeps
+/// version 0; its `modified` is then merely not zero.
+pub(crate) fn same_value(record: u32, seen: &Seen) -> Next<'_> {
+    let meta = &seen.meta;
+    Next {
+        record,
+        key: key(seen),
+        version: meta.version,
+        modified: seen.modified().max(1),
+        created: seen.created().max(1),
+        lease: meta.lease,
+        fingerprint: meta.fingerprint,
+        kind: meta.kind,
+        claim: Some(&meta.claim),
+        intent: meta.intent.announced(),
+    }
+}
+
+/// The stamp at which the record's incarnation begins, or began.
+#[inline(always)]
+fn key(seen: &Seen) -> u64 {
+    if seen.head.block() == 0 { seen.head.next(0).stamp() } else { seen.meta.key }
+}
+
+/// The next value of a record, being written. Left alone, it means "do not write".
+pub struct Draft<'a> {
+    old: &'a [u8],
+    new: &'a mut Vec<u8>,
+    touched: bool,
+}
+
+impl Draft<'_> {
+    /// Makes `value` the next value.
+    #[inline]
+    pub fn write(&mut self, value: &[u8]) {
+        self.touched = true;
+        self.new.clear();
+        self.new.extend_from_slice(value);
+    }
+
+    /// The next value to change in place: a copy of the current one, or what was drafted so far.
+    #[inline]
+    pub fn edit(&mut self) -> &mut Vec<u8> {
+        if !self.touched {
+            self.touched = true;
+            copy_by_words(self.old, self.new);
+        }
+        self.new
+    }
+
+    /// Takes back what was drafted: the record is left as it is.
+    pub fn decline(&mut self) {
+        self.touched = false;
+    }
+}
+
+/// Copies a value that was just stored word by word. A wider load would have to wait for all those stores to leave the
+/// store buffer, which costs more than the copy.
+#[inline]
+fn copy_by_words(from: &[u8], to: &mut Vec<u8>) {
+    if from.len() > 256 {
+        to.clear();
+        to.extend_from_slice(from);
+        return;
+    }
+    to.resize(from.len(), 0);
+    let (words, rest) = from.as_chunks::<8>();
+    let (places, end) = to.as_chunks_mut::<8>();
+    for (place, word) in places.iter_mut().zip(words) {
+        // Opaque, or the loop becomes the wide copy again.
+        *place = std::hint::black_box(u64::from_ne_bytes(*word)).to_ne_bytes();
+    }
+    if !rest.is_empty() {
+        end.copy_from_slice(rest);
+    }
+}
+
+impl fmt::Debug for Draft<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft").field("touched", &self.touched).field("length", &self.new.len()).finish()
+    }
+}

@@ -1,0 +1,14 @@
+//! Which processes are attached, which have died, and what is done for the dead.
+//!
+//! ```text
+//!  attachment     one process's attachment: its row, its threads' lanes
+//!  locks          the file locks that prove a process alive
+//!  reader_gate    a reader asks writers to pause for a moment
+//! ```
+
+#[cfg(not(loom))]
+pub(crate) mod attachment;
+#[cfg(not(loom))]
+pub(crate) mod locks;
+#[cfg(not(loom))]
+pub(crate) mod reader_gate;

@@ -1,0 +1,90 @@
+//! Waking who waits for a record, and waiting without a lost wake-up.
+//!
+//! Waker: swap the head, *then* look whether somebody waits. Sleeper: say that somebody waits, *then* look at the head.
+//! All four are `SeqCst`, so at least one sees the other: either the waker wakes, or the sleeper does not sleep (edge
+//! `sleep`). A waker that dies in between leaves sleepers asleep for at most one wait slice, after which they look again.
+
+use crate::memory::block::arena::Arena;
+use crate::memory::layout::word::{Event, Head};
+use crate::memory::os::futex;
+use crate::memory::sync::atomics::Ordering::{Relaxed, SeqCst};
+use crate::memory::sync::atomics::{AtomicU32, loom_fence};
+use crate::mutant::{edge, planted};
+
+impl Arena {
+    /// Wakes everybody who waits for a change of the record; one load when nobody does.
+    #[inline]
+    pub(crate) fn wake(&self, record: u32) {
+        self.wake_word(&self.record(record).event, "wake.look");
+    }
+
+    /// Wakes the watchers whose bits [`Arena::mark`] cleared.
+    #[inline]
+    pub(crate) fn wake_watchers(&self, bits: u16) {
+        let mut bits = bits;
+        while bits != 0 {
+            self.wake_word(self.watch_word(bits.trailing_zeros()), "wake.watch");
+            bits &= bits - 1;
+        }
+    }
+
+    #[inline]
+    fn wake_word(&self, word: &AtomicU32, name: &'static str) {
+        loom_fence(name);
+        let event = Event(word.load(edge("wake.look", SeqCst)));
+        if event.somebody_waits() {
+            self.wake_sleepers(word, event);
+        }
+    }
+
+    /// Wakes one of those who wait for the record's claim to end: one look when nobody does.
+    ///
+    /// Whoever is woken and takes the record says that somebody waits before it ends its own claim, and whoever is woken
+    /// and gives up wakes another ([`Arena::pass_turn`]); one that dies in between costs the others their slice.
+    #[inline]
+    pub(crate) fn wake_next(&self, record: u32) {
+        let word = &self.record(record).turn;
+        let event = Event(word.load(edge("wake.look", SeqCst)));
+        if event.somebody_waits() && !planted("forget the next claimer") {
+            self.wake_some(word, event, 1);
+        }
+    }
+
+    /// Hands the turn on: the caller was perhaps woken in place of somebody else who waits for the claim's end.
+    pub(crate) fn pass_turn(&self, record: u32) {
+        let word = &self.record(record).turn;
+        let event = Event(word.fetch_or(Event::WAITING, SeqCst) | Event::WAITING);
+        self.wake_some(word, event, 1);
+    }
+
+    /// Says that somebody may still wait for the claim the caller has just taken.
+    pub(crate) fn expect_others(&self, record: u32) {
+        self.record(record).turn.fetch_or(Event::WAITING, Relaxed);
+    }
+
+    #[cold]
+    fn wake_sleepers(&self, word: &AtomicU32, event: Event) {
+        self.wake_some(word, event, u32::MAX);
+    }
+
+    #[cold]
+    fn wake_some(&self, word: &AtomicU32, event: Event, most: u32) {
+        // Bit and count change together: a sleeper that has not reached the kernel finds another word there. If the
+        // swap fails, another waker has taken the bit and with it the duty to wake, or a sleeper came again and looks.
+        let next = if planted("wake keeps the count") { event.0 & !Event::WAITING } else { event.woken().0 };
+        if word.compare_exchange(event.0, next, SeqCst, Relaxed).is_ok() {
+            self.counters().wakes.fetch_add(1, Relaxed);
+            futex::wake(word, most);
+        }
+    }
+
+    /// Says that somebody waits for the record, and answers what is to be found in `word` (the record's `event` or
+    /// `turn`) for as long as nobody wakes; `None` if the head is no longer `seen`.
+    pub(crate) fn prepare_sleep(&self, record: u32, word: &AtomicU32, seen: Head) -> Option<u32> {
+        let slot = self.record(record);
+        let word = word.fetch_or(Event::WAITING, edge("sleep.bit", SeqCst)) | Event::WAITING;
+        loom_fence("sleep.look");
+        let unchanged = planted("sleep without a look") || slot.head.load(edge("sleep.look", SeqCst)) == seen.0;
+        unchanged.then_some(word)
+    }
+}

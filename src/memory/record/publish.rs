@@ -1,0 +1,394 @@
+//! A thread's own blocks and journal, and how a change gets published from them.
+//!
+//! Every block is, at every moment, in exactly one place: under one head, in one cell of one lane, or free. Only the
+//! winner of the swap takes the displaced block, by writing it into the cell the new block came from; the journal says
+//! which swap was under way, so that whoever recovers a dead lane can tell won from lost.
+
+use super::read::Seen;
+use crate::memory::block::arena::Arena;
+use crate::memory::block::arena::Block;
+use crate::memory::block::meta::Next;
+use crate::memory::commit::builder::Staged;
+use crate::memory::layout::sections::{CELLS, Lane, SPARES};
+use crate::memory::layout::word::{Cell, Fate, FateKind, Head, Op};
+use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::memory::sync::atomics::fence;
+use crate::memory::sync::error::Fault;
+use crate::mutant::{edge, planted};
+
+/// Revisions end here; beyond, the clock would soon run into the words that are not revisions.
+pub(crate) const LAST_REVISION: u64 = 1 << 62;
+
+/// A lane this thread has taken. What it keeps is mirrored here: what the segment says of *our* cells is never trusted.
+pub(crate) struct LaneHandle {
+    pub(crate) index: u32,
+    /// The block in each cell; 0: none. Only the spares are used by single changes.
+    spares: [u32; SPARES],
+    /// The class of each of those blocks.
+    classes: [u8; SPARES],
+    /// The newest revision this handle drew or saw, to notice the end of the clock without touching its line.
+    pub(crate) newest: u64,
+    /// The commit over several records that is being put together, and the blocks kept for the next.
+    pub(crate) staged: Staged,
+    /// The announcement that was given way to for long enough.
+    pub(crate) ignored: u64,
+    /// Races lost in a row, and a number that differs between lanes, for backing off.
+    pub(crate) losses: u32,
+    pub(crate) random: u32,
+}
+
+/// What came of one attempt to publish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Published {
+    /// The change is in, with this revision.
+    Won(u64),
+    /// Somebody else changed the record first; nothing happened.
+    Lost,
+}
+
+impl LaneHandle {
+    /// Takes over what the lane's last owner left: settles its journal and reads its cells.
+    ///
+    /// The caller owns the lane by its owner word, or holds the lock of the dead row that does.
+    pub(crate) fn inherit(arena: &Arena, index: u32) -> Result<Self, Fault> {
+        arena.settle(index)?;
+        let lane = arena.lane(index).expect("a lane this process took");
+        let mut handle = Self {
+            index,
+            spares: [0; SPARES],
+            classes: [0; SPARES],
+            newest: arena.clock().load(Relaxed),
+            staged: Staged::new(arena),
+            ignored: 0,
+            losses: 0,
+            random: index.wrapping_mul(0x9e37_79b9) | 1,
+        };
+        for cell in 0..SPARES {
+            let block = Cell(lane.cells[cell].load(Relaxed)).block();
+            // No single change ever had a node in its hands.
+            if let Some(class) = arena.class_of(block).filter(|class| *class < arena.classes()) {
+                handle.spares[cell] = block;
+                handle.classes[cell] = class as u8;
+            }
+        }
+        handle.inherit_staged(arena);
+        // An owner killed between keeping a displaced block and giving back its twin leaves both.
+        for cell in (0..SPARES).rev() {
+            if handle.spares[cell] != 0 {
+                handle.give_back_all_but(arena, cell);
+            }
+        }
+        Ok(handle)
+    }
+
+    /// Makes sure that the lane keeps one block of the smallest class.
+    pub(crate) fn stock(&mut self, arena: &Arena) -> Result<(), Fault> {
+        self.cell_for(arena, 0).map(|_| ())
+    }
+
+    /// Publishes `next` and `value` as the record's next block, in place of what was `seen`, and numbers it.
+    ///
+    /// Lock-free: three locked operations, one of them on the clock. The block comes from one of the lane's cells, from
+    /// the pool if none fits. `next.fingerprint` must be that of `value`.
+    #[inline(always)]
+    pub(crate) fn publish(
+        &mut self,
+        arena: &Arena,
+        seen: &Seen,
+        next: &Next<'_>,
+        value: &[u8],
+    ) -> Result<Published, Fault> {
+        self.check_the_clock(seen)?;
+        self.give_way(arena);
+        let cell = match seen.head.block() {
+            0 => self.cell_for_new(arena, value.len())?,
+            _ => self.cell_for(arena, value.len())?,
+        };
+        let lane = arena.lane(self.index).expect("a lane this process took");
+        let index = self.spares[cell];
+        let block = arena.block(index).expect("a block this lane keeps");
+
+        let owned = Fate::owned(self.index, Fate(block.head.fate.load(Relaxed)).tag());
+        lane.number.store(owned.0, Relaxed);
+        block.begin_life(owned);
+        block.fill(next, value);
+
+        lane.expected.store(seen.head.0, Relaxed);
+        // Release: a journal that is seen set is seen whole. A kill keeps the program's order of stores, which this
+        // also forbids the compiler to change.
+        let op = if planted("publish without the journal") { Op::NONE } else { Op::publishing(next.record, cell) };
+        lane.op.store(op.0, Release);
+        let slot = arena.record(next.record);
+        let head = seen.head.next(index);
+        if planted("load and store for the swap") {
+            if slot.head.load(SeqCst) != seen.head.0 {
+                return Ok(self.lost(arena, lane, seen, cell));
+            }
+            // Another thread's turn, here of all places.
+            #[cfg(not(loom))]
+            std::thread::yield_now();
+            crate::memory::sync::atomics::pause();
+            slot.head.store(head.0, SeqCst);
+        } else if slot.head.compare_exchange(seen.head.0, head.0, edge("publish.release", SeqCst), Relaxed).is_err() {
+            return Ok(self.lost(arena, lane, seen, cell));
+        }
+        let revision = self.number(arena, lane, next, block, owned);
+        let displaced = seen.head.block();
+        if planted("clear the journal before the cell") {
+            lane.op.store(Op::NONE.0, Release);
+        }
+        lane.cells[cell].store(Cell::keeping(displaced).0, Relaxed);
+        // Release: the displaced block is in the cell before the journal forgets where it came from.
+        lane.op.store(Op::NONE.0, Release);
+        // Only the owner writes its counters, so counting is not a locked operation.
+        lane.updates.store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
+        self.keep(arena, cell, displaced);
+        Ok(Published::Won(revision?))
+    }
+
+    /// Refuses to go past the end of the clock.
+    #[inline(always)]
+    pub(crate) fn check_the_clock(&self, seen: &Seen) -> Result<(), Fault> {
+        // A version ends where revisions do: there are no more changes than revisions.
+        if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION && !planted("count for ever") {
+            return Err(Fault::NoBlock { length: usize::MAX });
+        }
+        Ok(())
+    }
+
+    /// Models have no readers that ask for it.
+    #[cfg(loom)]
+    #[inline(always)]
+    pub(crate) fn give_way(&mut self, _arena: &Arena) {}
+
+    /// Takes back a change that somebody else's was faster than.
+    #[cold]
+    fn lost(&mut self, arena: &Arena, lane: &Lane, seen: &Seen, cell: usize) -> Published {
+        lane.op.store(Op::NONE.0, Release);
+        if seen.head.block() == 0 {
+            // Taken for a record that has come into being meanwhile.
+            arena.give(self.index, cell, self.spares[cell]);
+            self.spares[cell] = 0;
+        }
+        Published::Lost
+    }
+
+    /// Gives the change just published its number, unless somebody else already did, and wakes who waits.
+    #[inline(always)]
+    fn number(
+        &mut self,
+        arena: &Arena,
+        lane: &Lane,
+        next: &Next<'_>,
+        block: Block<'_>,
+        owned: Fate,
+    ) -> Result<u64, Fault> {
+        let bits = if next.modified != 0 || planted("mark after the number") { 0 } else { arena.mark(next.record) };
+        let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
+        let fate = &block.head.fate;
+        // Acquire on failure, edge `number`: who sees that a helper was first also sees the number it left in the journal.
+        let (stamp, beaten) = (edge("number.release", AcqRel), edge("number.beaten", Acquire));
+        let revision = match fate.compare_exchange(owned.0, drawn, stamp, beaten) {
+            Ok(_) => drawn,
+            // Not from the fate: the block may already have been displaced and live again elsewhere.
+            Err(_) => {
+                let told = if planted("the author asks the fate") { fate } else { &lane.number };
+                let number = told.load(edge("number.word", Acquire));
+                Fate(number).revision().ok_or(Fault::Corrupt {
+                    what: "a change that was numbered with something else",
+                    place: next.record.into(),
+                    found: number,
+                })?
+            }
+        };
+        self.newest = revision;
+        if planted("mark after the number") && next.modified == 0 {
+            arena.mark(next.record);
+        }
+        if !planted("forget the wake") {
+            arena.wake(next.record);
+        }
+        if next.claim.is_none() {
+            arena.wake_next(next.record);
+        }
+        arena.wake_watchers(bits);
+        Ok(revision)
+    }
+
+    /// Puts a displaced block into the mirror of `cell`, and gives it back to the pool if the lane has one of its class.
+    #[inline(always)]
+    fn keep(&mut self, arena: &Arena, cell: usize, displaced: u32) {
+        self.spares[cell] = displaced;
+        if displaced == 0 || arena.classes() == 1 {
+            return;
+        }
+        let class = arena.class_of(displaced).unwrap_or(usize::MAX) as u8;
+        if usize::from(class) >= arena.classes() {
+            // Damage: a node under the head of a record that has no nodes.
+            arena.give(self.index, cell, displaced);
+            self.spares[cell] = 0;
+            return;
+        }
+        if class != self.classes[cell] {
+            self.classes[cell] = class;
+            self.give_back_all_but(arena, cell);
+        }
+    }
+
+    /// Gives back every other spare of the class in `cell`.
+    #[cold]
+    fn give_back_all_but(&mut self, arena: &Arena, cell: usize) {
+        for other in 0..SPARES {
+            if other != cell && self.spares[other] != 0 && self.classes[other] == self.classes[cell] {
+                arena.give(self.index, other, self.spares[other]);
+                self.spares[other] = 0;
+            }
+        }
+    }
+
+    /// A cell with a block that holds `length` bytes; takes one from the pool if there is none.
+    #[inline(always)]
+    fn cell_for(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
+        let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
+        if self.spares[0] != 0 && usize::from(self.classes[0]) == wanted {
+            return Ok(0);
+        }
+        self.another_cell_for(arena, length, wanted)
+    }
+
+    #[cold]
+    fn another_cell_for(&mut self, arena: &Arena, length: usize, wanted: usize) -> Result<usize, Fault> {
+        if let Some(cell) = self.kept(wanted) {
+            return Ok(cell);
+        }
+        let empty = self.empty_cell();
+        for class in wanted..arena.classes() {
+            if let Some(cell) = self.kept(class) {
+                return Ok(cell);
+            }
+            if self.take(arena, empty, class) {
+                return Ok(empty);
+            }
+        }
+        Err(Fault::NoBlock { length })
+    }
+
+    /// A cell with a block from the pool for a record that has none: the lane's spare stays, or the lane could not
+    /// change anything once the pool is empty.
+    #[cold]
+    fn cell_for_new(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
+        let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
+        let empty = self.empty_cell();
+        let taken = (wanted..arena.classes()).any(|class| self.take(arena, empty, class));
+        taken.then_some(empty).ok_or(Fault::NoBlock { length })
+    }
+
+    fn take(&mut self, arena: &Arena, cell: usize, class: usize) -> bool {
+        let Some(block) = arena.take(self.index, cell, class) else { return false };
+        self.spares[cell] = block;
+        self.classes[cell] = class as u8;
+        true
+    }
+
+    fn kept(&self, class: usize) -> Option<usize> {
+        (0..SPARES).find(|&cell| self.spares[cell] != 0 && usize::from(self.classes[cell]) == class)
+    }
+
+    /// There is one: the lane keeps at most one spare a class, and has a cell more than there are classes.
+    fn empty_cell(&self) -> usize {
+        (0..SPARES).find(|&cell| self.spares[cell] == 0).expect("one cell more than classes")
+    }
+}
+
+impl Block<'_> {
+    /// Makes the block the lane's to fill: `owned` is its word from now on.
+    #[inline(always)]
+    pub(crate) fn begin_life(&self, owned: Fate) {
+        // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
+        self.head.fate.store(owned.0, edge("leave.release", Release));
+        // Edge `recycle`: a reader that copies any word written below sees the fate changed afterwards.
+        if !planted("recycle.release") {
+            fence(Release);
+        }
+    }
+}
+
+impl Arena {
+    /// Settles what a dead or departed owner left in a lane, so that each block is in one place again.
+    ///
+    /// Every step may be repeated: a recoverer that is killed here is followed by another that starts over. Blocks in
+    /// cells stay there and are inherited with the lane. The caller holds the right to the lane, alone.
+    pub(crate) fn settle(&self, index: u32) -> Result<bool, Fault> {
+        let lane = self.lane(index).expect("a lane the caller has the right to");
+        let op = Op(lane.op.load(Acquire));
+        let mut finished = self.settle_commit(index)?.unwrap_or(false);
+        if op.is_set() {
+            if planted("recovery clears the journal first") {
+                lane.op.store(Op::NONE.0, Release);
+            }
+            finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, op)?;
+            lane.op.store(Op::NONE.0, Release);
+        }
+        for cell in 0..CELLS {
+            self.settle_cell(index, lane, cell);
+        }
+        // What a commit had gathered goes back: a lane may lie idle for long, and a commit has many.
+        for cell in SPARES..CELLS {
+            let block = Cell(lane.cells[cell].load(Relaxed)).block();
+            if block != 0 && !planted("recovery keeps what a commit gathered") {
+                self.give(index, cell, block);
+            }
+        }
+        Ok(finished)
+    }
+
+    /// Finds out whether the journalled swap took place and completes it if so; answers whether it did.
+    fn settle_update(&self, index: u32, lane: &Lane, op: Op) -> Result<bool, Fault> {
+        let (record, cell) = (op.record(), op.cell());
+        let expected = Head(lane.expected.load(Relaxed));
+        let damaged = |found| Fault::Corrupt { what: "a lane's journal", place: index.into(), found };
+        if record >= self.records() || cell >= SPARES || expected.is_reference() {
+            return Err(damaged(op.0));
+        }
+        let new = Cell(lane.cells[cell].load(Relaxed)).block();
+        if new == expected.block() {
+            // The displaced block is in the cell already: all but the journal and perhaps the wake was done.
+            self.wake(record);
+            self.wake_next(record);
+            return Ok(true);
+        }
+        let block = self.block(new).ok_or(damaged(new.into()))?;
+        // The head before the fate: if the swap was won and the block displaced since, it was numbered before that.
+        let head = Head(self.record(record).head.load(SeqCst));
+        let fate = Fate(block.head.fate.load(Acquire));
+        let won = if head == expected.next(new) && !planted("recovery forgets the head") {
+            if fate.is_owned_by(index) {
+                self.finish_for(record, head, fate)?;
+            }
+            true
+        } else {
+            !fate.is_owned_by(index)
+        };
+        if won {
+            lane.cells[cell].store(Cell::keeping(expected.block()).0, Relaxed);
+            let bits = self.mark(record);
+            self.wake(record);
+            self.wake_next(record);
+            self.wake_watchers(bits);
+        }
+        Ok(won)
+    }
+
+    /// An unsettled cell holds its block exactly if the block's fate says so.
+    fn settle_cell(&self, index: u32, lane: &Lane, cell: usize) {
+        let word = Cell(lane.cells[cell].load(Relaxed));
+        if !word.is_unsettled() || planted("recovery leaves cells unsettled") {
+            return;
+        }
+        let ours = self.block(word.block()).is_some_and(
+            |block| matches!(Fate(block.head.fate.load(Acquire)).kind(), FateKind::Owned { lane } if lane == index),
+        );
+        let settled = if ours { Cell::keeping(word.block()) } else { Cell::EMPTY };
+        lane.cells[cell].store(settled.0, Release);
+    }
+}

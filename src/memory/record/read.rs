@@ -1,0 +1,242 @@
+//! Looking at a record without making anyone wait, and finishing what its author has not.
+//!
+//! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
+//! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
+
+use crate::memory::block::arena::{Arena, Block};
+use crate::memory::block::meta::Meta;
+use crate::memory::layout::word::{Fate, FateKind, Head};
+use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use crate::memory::sync::atomics::{fence, loom_fence, pause};
+use crate::memory::sync::error::{Fault, Patience};
+use crate::mutant::{edge, planted};
+
+/// What one look at a record found: a whole value that was current at some moment of the look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) head: Head,
+    /// The block's own revision: of the value's change, or of the claim that put the block there. 0: absent.
+    pub(crate) revision: u64,
+    pub(crate) meta: Meta,
+}
+
+impl Seen {
+    /// A place for [`Arena::look`] to write to.
+    pub(crate) const NOTHING: Self = Self { head: Head(0), revision: 0, meta: Meta::ABSENT };
+
+    /// The revision of the last change of the value; 0 if there has been none.
+    #[inline]
+    pub(crate) fn modified(&self) -> u64 {
+        modified_at(self.meta.version, self.meta.modified, self.revision)
+    }
+
+    pub(crate) fn created(&self) -> u64 {
+        if self.meta.created == 0 { self.revision } else { self.meta.created }
+    }
+
+    /// The token of the claim the block bears.
+    pub(crate) fn token(&self) -> u64 {
+        if self.meta.claim.token == 0 { self.revision } else { self.meta.claim.token }
+    }
+}
+
+/// When a value last changed, by what its block says and the block's own revision; 0 if it never did.
+#[inline]
+pub(crate) fn modified_at(version: u64, modified: u64, own: u64) -> u64 {
+    match modified {
+        0 => own,
+        _ if version == 0 => 0,
+        modified => modified,
+    }
+}
+
+/// How long a reader looks again before it finishes for the author: about a microsecond.
+const COURTESY: u32 = if cfg!(loom) { 0 } else { 24 };
+
+/// What has kept a look from its end so far.
+struct Trouble {
+    patience: Patience,
+    /// The unnumbered head whose author is being waited for, and for how many turns already.
+    waiting_on: Head,
+    turns: u32,
+}
+
+impl Arena {
+    /// Reads a record: its header, and its payload where `payload` asks for it.
+    ///
+    /// Stores nothing shared unless it meets a change whose author has not finished it for about a microsecond.
+    pub(crate) fn look(&self, record: u32, payload: Option<&mut Vec<u8>>) -> Result<Seen, Fault> {
+        let mut seen = Seen::NOTHING;
+        self.look_into(record, payload, &mut seen)?;
+        Ok(seen)
+    }
+
+    /// [`Arena::look`] into a place of the caller's; what is there after an error means nothing.
+    #[inline(always)]
+    pub(crate) fn look_into(
+        &self,
+        record: u32,
+        mut payload: Option<&mut Vec<u8>>,
+        seen: &mut Seen,
+    ) -> Result<(), Fault> {
+        let meta = &mut seen.meta;
+        let (head, revision) = self.look_with(record, |block| {
+            block.read_meta(meta);
+            if let Some(payload) = payload.as_deref_mut() {
+                block.copy(meta.length as usize, payload);
+            }
+            (meta.record, meta.length)
+        })?;
+        (seen.head, seen.revision) = (head, revision);
+        if head.block() == 0 {
+            seen.meta = Meta { record, ..Meta::ABSENT };
+            if let Some(payload) = payload {
+                payload.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a record through `visit`, which copies what it wants of the block and answers the record and length it
+    /// read there; it may run again, and only its last run counts. Answers the head and the block's revision; for an
+    /// absent record `visit` does not run and the revision is 0.
+    #[inline(always)]
+    pub(crate) fn look_with(
+        &self,
+        record: u32,
+        mut visit: impl FnMut(Block<'_>) -> (u32, u32),
+    ) -> Result<(Head, u64), Fault> {
+        let slot = self.record(record);
+        let mut trouble = Trouble { patience: Patience::new(), waiting_on: Head::default(), turns: 0 };
+        loop {
+            let head = Head(slot.head.load(edge("publish.acquire", Acquire)));
+            if head.is_absent() {
+                return Ok((head, 0));
+            }
+            if head.is_reference() {
+                self.in_flight(record, head, &mut trouble)?;
+                continue;
+            }
+            let Some(block) = self.block(head.block()) else {
+                assert!(!planted("trust the head"), "planted");
+                trouble.patience.again("a head that names no block", record, head.0, head.0)?;
+                continue;
+            };
+            let fate = Fate(block.head.fate.load(edge("number.acquire", Acquire)));
+            let Some(revision) = fate.revision() else {
+                self.unnumbered(record, head, fate, &mut trouble)?;
+                continue;
+            };
+            let (of, length) = visit(block);
+            // Edge `recycle`: if any word above is of the block's next life, the fate is seen changed below.
+            if !planted("recycle.acquire") {
+                fence(Acquire);
+            }
+            let same = planted("read without a second look") || block.head.fate.load(Relaxed) == fate.0;
+            let fits = length as usize <= block.capacity() || planted("trust the length");
+            if same && fits && (of == record || planted("trust the block")) {
+                return Ok((head, revision));
+            }
+            let what = "a block of another record, or longer than its class";
+            trouble.patience.again(what, record, head.0, fate.0)?;
+        }
+    }
+
+    /// A look that met a block without a number: waits a moment for the author, then finishes for it.
+    #[cold]
+    fn unnumbered(&self, record: u32, head: Head, fate: Fate, trouble: &mut Trouble) -> Result<(), Fault> {
+        if fate.kind() == FateKind::Free {
+            return trouble.patience.again("a head that names a free block", record, head.0, fate.0);
+        }
+        if trouble.waiting_on != head {
+            (trouble.waiting_on, trouble.turns) = (head, 0);
+        }
+        trouble.turns += 1;
+        if trouble.turns <= COURTESY {
+            pause();
+            return Ok(());
+        }
+        self.finish_for(record, head, fate)?;
+        trouble.patience.again("a change that cannot be numbered", record, head.0, fate.0)
+    }
+
+    /// A look that met a commit in flight: waits a moment for its author, then finishes it.
+    #[cold]
+    fn in_flight(&self, record: u32, head: Head, trouble: &mut Trouble) -> Result<(), Fault> {
+        if trouble.waiting_on != head {
+            (trouble.waiting_on, trouble.turns) = (head, 0);
+        }
+        trouble.turns += 1;
+        if trouble.turns <= COURTESY {
+            pause();
+            return Ok(());
+        }
+        self.help(record, head)?;
+        trouble.patience.again("a reference to a commit that is not there", record, head.0, head.0)
+    }
+
+    /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.
+    #[cold]
+    pub(crate) fn finish_for(&self, record: u32, head: Head, owned: Fate) -> Result<(), Fault> {
+        let FateKind::Owned { lane } = owned.kind() else {
+            return Ok(());
+        };
+        let Some(block) = self.block(head.block()) else {
+            return Ok(());
+        };
+        // Whoever acquired an owned word of the block's *next* life also sees that the block has left this head.
+        if !planted("finish without the head") && self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
+            return Ok(());
+        }
+        let lane = self.lane(lane).ok_or(Fault::Corrupt {
+            what: "a change by a lane that is not there",
+            place: record.into(),
+            found: owned.0,
+        })?;
+        let claim_only = block.head.modified.load(Relaxed) != 0;
+        let bits = if claim_only { 0 } else { self.mark(record) };
+        let drawn = self.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
+        // The author that finds its block numbered by somebody else learns the number here, since by then the block
+        // may already live again elsewhere.
+        let number = match lane.number.compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire)) {
+            _ if planted("helper forgets the number") => drawn,
+            Ok(_) => drawn,
+            Err(found) => match Fate(found).revision() {
+                Some(number) => number,
+                // The author has gone on to another change: this one has its number, in the fate.
+                None => return Ok(()),
+            },
+        };
+        let stamped =
+            block.head.fate.compare_exchange(owned.0, number, edge("number.release", AcqRel), Relaxed).is_ok();
+        if stamped {
+            self.counters().helped.fetch_add(1, Relaxed);
+        }
+        self.wake(record);
+        self.wake_next(record);
+        self.wake_watchers(bits);
+        Ok(())
+    }
+
+    /// Tells the watchers of the record's group that something changed; answers which watch words to wake later.
+    ///
+    /// One load when nobody watches. Before the change is numbered, so that a change at or below a revision read from the
+    /// clock has been marked.
+    #[inline]
+    pub(crate) fn mark(&self, record: u32) -> u16 {
+        use crate::memory::layout::word::Group;
+        let group = self.group(record);
+        loom_fence("mark.look");
+        let mut word = Group(group.load(edge("mark.look", SeqCst)));
+        loop {
+            let bits = word.wake();
+            if bits == 0 || planted("forget the mark") {
+                return 0;
+            }
+            match group.compare_exchange(word.0, word.marked().0, SeqCst, SeqCst) {
+                Ok(_) => return bits,
+                Err(found) => word = Group(found),
+            }
+        }
+    }
+}
