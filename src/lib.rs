@@ -68,6 +68,7 @@
 //! threads. [`backend`] is the contract of named entries, kept by [`backend::SharedMemory`] and [`backend::Model`];
 //! [`conformance`] puts any backend to it. [`recipe`] is what is built on the contract. [`clock`] holds the plain values of time and order.
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Under loom only the protocol is compiled, and what uses it is the model tests.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
@@ -77,7 +78,7 @@ compile_error!("slotguard needs Linux: open-file-description locks, shared futex
 #[cfg(not(loom))]
 pub mod backend;
 pub mod clock;
-#[cfg(not(loom))]
+#[cfg(all(feature = "conformance", not(loom)))]
 pub mod conformance;
 mod error;
 pub mod memory;

@@ -2,6 +2,9 @@
 //!
 //! The promises are written once, in `slotguard::conformance`; this names the backends.
 
+#[cfg(not(feature = "conformance"))]
+compile_error!("run it with --features conformance: in the repository the crate's dev-dependency on itself does so");
+
 use slotguard::backend::Model;
 
 slotguard::conformance_tests!(model, Model::new(), deaths, forgetting);

@@ -1,4 +1,4 @@
-//! Why two packages that look right for shared memory are kept away from the central job, shown and not told.
+//! Which packages a user compiles, and why two that look right for shared memory are kept away from the central job.
 //!
 //! `atomic-wait` always sets `FUTEX_PRIVATE_FLAG`, so a wake in one process never reaches a sleeper in another;
 //! `shared_memory` makes its file with `ftruncate` and reserves nothing.
@@ -136,4 +136,26 @@ fn shared_memory_reserves_nothing_and_ours_everything() {
     let metadata = std::fs::metadata(segment.path().unwrap()).unwrap();
     assert_eq!(metadata.len(), segment.size());
     assert!(metadata.blocks() * 512 >= segment.size());
+}
+
+/// A user of locks compiles what a lock needs. The rest comes with a feature, and the features that this crate's own tests
+/// switch on are not switched on for anybody else.
+#[test]
+fn without_features_the_crate_needs_what_a_lock_needs() {
+    let packages = |features: &[&str]| {
+        let mut tree = Command::new(env!("CARGO"));
+        tree.args(["tree", "-p", "slotguard", "--edges", "normal", "--depth", "1", "--prefix", "none"]).args(features);
+        let output = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().skip(1).map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let lock =
+        ["atomic-wait", "bytemuck", "crossbeam-utils", "fnv", "libc", "memmap2", "rustix", "thiserror"].as_slice();
+    assert_eq!(packages(&[]), lock);
+    assert_eq!(packages(&["--features", "conformance"]), lock);
+    for package in ["jiff", "serde", "serde_json"] {
+        assert!(packages(&["--features", "file-table"]).contains(&package.to_owned()), "{package}");
+    }
+    assert!(packages(&["--all-features"]).contains(&"shared_memory".to_owned()));
 }

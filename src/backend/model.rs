@@ -83,6 +83,7 @@ impl Model {
     }
 
     /// An empty store in which no bug is ever planted: what one with a planted bug is compared with.
+    #[cfg(feature = "conformance")]
     pub(crate) fn sound() -> Self {
         Self::build(Self::LIMITS.value, true)
     }

@@ -1,5 +1,10 @@
 //! The recipes' promises, on every backend. A test that answers to a case of the acceptance list carries its id.
 
+#[cfg(not(all(feature = "conformance", feature = "file-table")))]
+compile_error!(
+    "run it with --features conformance,file-table: in the repository the crate's dev-dependency on itself does so"
+);
+
 #[path = "../support/alone.rs"]
 mod alone;
 #[path = "../support/forked.rs"]

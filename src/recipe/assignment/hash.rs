@@ -10,7 +10,7 @@
 //! The source stops after [`PROBES`] and so refuses names while slots are free. Here the probes are only the beginning of
 //! [`order`], which comes by every slot.
 
-use sha2::{Digest, Sha256};
+use super::digest::{crc32, sha256};
 
 /// How many slots a name is given by its hash before the rest is tried in turn.
 pub const PROBES: u32 = 10;
@@ -20,7 +20,7 @@ pub const PROBES: u32 = 10;
 ///
 /// Nothing stands between the two names: `("a", "bc")` and `("ab", "c")` have the same hash, and so the same first choice.
 pub fn node_hash(cluster: &str, node: &str) -> u32 {
-    let digest = Sha256::new().chain_update("sbd-cluster-").chain_update(cluster).chain_update(node).finalize();
+    let digest = sha256(format!("sbd-cluster-{cluster}{node}").as_bytes());
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
@@ -30,7 +30,7 @@ pub fn node_hash(cluster: &str, node: &str) -> u32 {
 /// # Panics
 /// If there are no slots.
 pub fn probe(hash: u32, attempt: u32, slots: u16) -> u16 {
-    let sum = crc32fast::hash(format!("{hash}-{attempt}").as_bytes());
+    let sum = crc32(format!("{hash}-{attempt}").as_bytes());
     // Less than `slots`, so it fits.
     (sum % u32::from(slots)) as u16 + 1
 }

@@ -61,13 +61,18 @@
 
 mod assigned;
 mod cleaner;
+#[cfg(feature = "file-table")]
 mod device;
+mod digest;
 mod hash;
 mod integrity;
+#[cfg(feature = "file-table")]
 mod json;
 mod names;
 mod snapshot;
+#[cfg(feature = "file-table")]
 mod table;
+#[cfg(feature = "file-table")]
 mod transfer;
 
 use std::fmt;
@@ -84,11 +89,15 @@ use crate::recipe::{Error, Owner, Result};
 
 pub use self::assigned::Assigned;
 pub use self::cleaner::{Cleaner, STALE_AFTER};
+#[cfg(feature = "file-table")]
 pub use self::device::Device;
 pub use self::hash::{PROBES, node_hash, probe};
 pub use self::integrity::Finding;
-pub use self::table::{MAGIC, TABLE_SLOTS, Table, TableEntry};
+#[cfg(feature = "file-table")]
+pub use self::table::{MAGIC, Table, TableEntry};
 
+/// How many slots a table of source system 1 has: numbers 1 to 255.
+pub const TABLE_SLOTS: u16 = 255;
 /// How many slots there are unless said otherwise: as many as a table of source system 1 has.
 pub const DEFAULT_SLOTS: u16 = TABLE_SLOTS;
 /// The cluster's name unless said otherwise, as in source system 1.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
+use super::digest::sha256;
 
 /// A node of more bytes than this goes by its digest, whatever the backend would take: so that all agree.
 const LONGEST: usize = 64;
@@ -50,7 +50,7 @@ impl Names {
             return node.to_owned();
         }
         let mut short = String::from("#");
-        for byte in Sha256::digest(node) {
+        for byte in sha256(node.as_bytes()) {
             write!(short, "{byte:02x}").expect("a text takes any text");
         }
         short

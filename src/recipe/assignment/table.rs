@@ -34,6 +34,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Serializer};
 
+use super::TABLE_SLOTS;
+use super::digest::crc32;
 use super::hash::{node_hash, order};
 use super::integrity::{Finding, examine};
 use super::json::{AsGo, JsonEntry, JsonTable, Unique};
@@ -42,8 +44,6 @@ use crate::recipe::{Error, Result};
 
 /// What a table begins with.
 pub const MAGIC: [u8; 8] = *b"SBDNMAP1";
-/// How many slots a table has: numbers 1 to 255.
-pub const TABLE_SLOTS: u16 = 255;
 
 /// Which node has which slot, as the source keeps it.
 ///
@@ -154,7 +154,7 @@ impl Table {
         let mut bytes = vec![0; 4];
         let mut writer = Serializer::with_formatter(&mut bytes, AsGo(CompactFormatter));
         self.to_json().serialize(&mut writer).expect("texts and numbers, written to memory");
-        let sum = crc32fast::hash(&bytes[4..]);
+        let sum = crc32(&bytes[4..]);
         bytes[..4].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
@@ -173,7 +173,7 @@ impl Table {
         let is_padding = |byte: &&u8| **byte == 0 && !planted("assignment: the padding counts");
         let padding = json.iter().rev().take_while(is_padding).count();
         let json = &json[..json.len() - padding];
-        let (expected, found) = (u32::from_le_bytes(*sum), crc32fast::hash(json));
+        let (expected, found) = (u32::from_le_bytes(*sum), crc32(json));
         if expected != found {
             return Err(Error::TableChecksum { expected, found });
         }
