@@ -9,7 +9,7 @@ use std::{process, thread};
 
 use super::Builder;
 use super::operation::{Rollback, Task};
-use super::table::{Broke, Left, Stopped, Table, Undo, Work};
+use super::table::{JobFailure, NextStep, Stopped, Table, Undo, Work};
 use crate::clock::{Cancel, Deadline};
 use crate::error::Error as StoreError;
 use crate::mutant::planted;
@@ -57,17 +57,17 @@ impl Pool {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes something under the lock, and then settles without it what that has put aside.
+    /// Changes something under the lock, and then settles without it what that has deferred.
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
         let mut table = self.lock();
         let answer = change(&mut table);
-        let aside = std::mem::take(&mut table.aside);
-        if aside.is_empty() {
+        let deferred = std::mem::take(&mut table.deferred);
+        if deferred.is_empty() {
             return answer;
         }
         table.settling += 1;
         drop(table);
-        for one in aside {
+        for one in deferred {
             // A program's value that panics when it is dropped has reported that, and takes no thread with it.
             let _ = self.contained("the drop of what an operation left", || one.settle());
         }
@@ -217,17 +217,17 @@ impl Pool {
                     }
                     let how = match self.contained(format!("operation {id:?}"), || run(&stop)) {
                         Ok(Ok(value)) => Ok(value),
-                        Ok(Err(failure)) => Err(Broke::Failed(failure)),
-                        Err(panic) => Err(Broke::Panicked(said(&*panic))),
+                        Ok(Err(failure)) => Err(JobFailure::Failed(failure)),
+                        Err(panic) => Err(JobFailure::Panicked(said(&*panic))),
                     };
                     let has_failed = how.is_err();
-                    let left = self.change(|table| table.returned(&id, serial, how));
-                    match left {
-                        Left::Nothing => {}
-                        Left::Undo(undo) => self.undo(undo),
-                        Left::UndoThenTell(rollback, teller, broke) => {
+                    let next = self.change(|table| table.returned(&id, serial, how));
+                    match next {
+                        NextStep::Nothing => {}
+                        NextStep::Undo(undo) => self.undo(undo),
+                        NextStep::UndoThenTell(rollback, teller, failure) => {
                             let undone = self.roll_back(&id, rollback);
-                            self.change(|table| table.failed(&id, teller, broke, Some(undone)));
+                            self.change(|table| table.failed(&id, teller, failure, Some(undone)));
                         }
                     }
                     self.ring();

@@ -1,5 +1,5 @@
 //! Where every operation is. One lock guards it; nothing of a program's runs under that, nor is any dropped there: what is
-//! to be told or dropped is put [`aside`](Table::aside) for whoever unlocks.
+//! to be told or dropped is [`deferred`](Table::deferred) until the lock is released.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -46,12 +46,12 @@ struct Stuck {
 }
 
 /// What belongs to a program: to be told or dropped without the lock, which the program's code may need.
-pub(super) enum Aside {
+pub(super) enum Deferred {
     Told(Teller, Result<Value>),
     Unused(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any + Send>),
 }
 
-impl Aside {
+impl Deferred {
     pub fn settle(self) {
         if let Self::Told(teller, how) = self {
             teller.tell(how);
@@ -73,7 +73,7 @@ pub(super) enum Work {
 }
 
 /// Why an operation did not return a value.
-pub(super) enum Broke {
+pub(super) enum JobFailure {
     Failed(Failure),
     Panicked(String),
 }
@@ -94,13 +94,13 @@ impl Stopped {
     }
 }
 
-/// What is left to do for who ran an operation.
-pub(super) enum Left {
+/// The next step after an operation returns.
+pub(super) enum NextStep {
     Nothing,
     /// It was stopped before and has not been rolled back yet.
     Undo(Undo),
     /// Run this, then say [`Table::failed`].
-    UndoThenTell(Rollback, Teller, Broke),
+    UndoThenTell(Rollback, Teller, JobFailure),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,8 +121,8 @@ pub(super) struct Table {
     stuck: HashMap<u64, Stuck>,
     /// Of what runs or is stuck, no others.
     alarms: Alarms,
-    pub aside: Vec<Aside>,
-    /// How many are doing what was put aside.
+    pub deferred: Vec<Deferred>,
+    /// How many are doing what was deferred.
     pub settling: usize,
     /// Oldest first.
     ended: VecDeque<(String, u64)>,
@@ -142,7 +142,7 @@ impl Table {
     /// Takes all of these or none.
     pub fn submit(&mut self, tasks: Vec<Task>) -> Result<()> {
         if let Err(refused) = self.check(&tasks) {
-            self.aside.push(Aside::Unused(Box::new(tasks)));
+            self.deferred.push(Deferred::Unused(Box::new(tasks)));
             return Err(refused);
         }
         let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
@@ -265,52 +265,52 @@ impl Table {
     }
 
     /// An operation has returned.
-    pub fn returned(&mut self, id: &str, serial: u64, how: Result<Value, Broke>) -> Left {
+    pub fn returned(&mut self, id: &str, serial: u64, how: Result<Value, JobFailure>) -> NextStep {
         if let Some(Stuck { undo, alarm }) = self.stuck.remove(&serial) {
             unset(&mut self.alarms, alarm, serial, Alarm::Grace);
             // Too late: what it returned is dropped.
-            self.aside.push(Aside::Unused(Box::new(how)));
-            return undo.map_or(Left::Nothing, Left::Undo);
+            self.deferred.push(Deferred::Unused(Box::new(how)));
+            return undo.map_or(NextStep::Nothing, NextStep::Undo);
         }
-        let Some(record) = self.operations.get_mut(id) else { return Left::Nothing };
+        let Some(record) = self.operations.get_mut(id) else { return NextStep::Nothing };
         // It has not been stopped, so it runs.
         let State::Running(running) = std::mem::replace(&mut record.state, State::Undoing) else {
-            return Left::Nothing;
+            return NextStep::Nothing;
         };
         unset(&mut self.alarms, running.alarm, serial, Alarm::Timeout);
         match (how, running.rollback) {
             (Ok(value), rollback) => {
                 self.status.running -= 1;
                 self.end(id, Stage::Done);
-                self.aside.push(Aside::Told(running.teller, Ok(value)));
-                self.aside.push(Aside::Unused(Box::new(rollback)));
-                Left::Nothing
+                self.deferred.push(Deferred::Told(running.teller, Ok(value)));
+                self.deferred.push(Deferred::Unused(Box::new(rollback)));
+                NextStep::Nothing
             }
-            (Err(broke), Some(rollback)) => {
+            (Err(failure), Some(rollback)) => {
                 record.undone = Some(Undone::Due);
-                Left::UndoThenTell(rollback, running.teller, broke)
+                NextStep::UndoThenTell(rollback, running.teller, failure)
             }
-            (Err(broke), None) => {
-                self.failed(id, running.teller, broke, None);
-                Left::Nothing
+            (Err(failure), None) => {
+                self.failed(id, running.teller, failure, None);
+                NextStep::Nothing
             }
         }
     }
 
     /// An operation has failed, and its rollback has run, if it has one.
-    pub fn failed(&mut self, id: &str, teller: Teller, broke: Broke, undone: Option<Result<(), Failure>>) {
+    pub fn failed(&mut self, id: &str, teller: Teller, failure: JobFailure, undone: Option<Result<(), Failure>>) {
         let serial = self.operations.get(id).map_or(0, |record| record.serial);
         if let Some(undone) = &undone {
             self.note_undone(id, serial, undone);
         }
         let (id, rollback) = (id.to_owned(), undone.and_then(Result::err));
-        let why = match broke {
-            Broke::Failed(source) => Error::OperationFailed { id: id.clone(), source, rollback },
-            Broke::Panicked(message) => Error::OperationPanicked { id: id.clone(), message, rollback },
+        let why = match failure {
+            JobFailure::Failed(source) => Error::OperationFailed { id: id.clone(), source, rollback },
+            JobFailure::Panicked(message) => Error::OperationPanicked { id: id.clone(), message, rollback },
         };
         self.status.running -= 1;
         self.end(&id, Stage::Failed);
-        self.aside.push(Aside::Told(teller, Err(why)));
+        self.deferred.push(Deferred::Told(teller, Err(why)));
     }
 
     /// A rollback has run that was due.
@@ -388,8 +388,8 @@ impl Table {
         }
         self.status.waiting -= 1;
         let Task { run, rollback, teller, .. } = task;
-        self.aside.push(Aside::Told(teller, Err(why)));
-        self.aside.push(Aside::Unused(Box::new((run, rollback))));
+        self.deferred.push(Deferred::Told(teller, Err(why)));
+        self.deferred.push(Deferred::Unused(Box::new((run, rollback))));
         true
     }
 
