@@ -55,7 +55,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::line::{Drawn, Line, Seen, over, wait_as};
+use super::line::{HeldTickets, Line, Seen, over, wait_as};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Deadline, Revision};
@@ -135,7 +135,7 @@ pub(super) struct Round {
 pub(super) struct Met<B: Backend> {
     pub(super) round: Round,
     pub(super) last: bool,
-    pub(super) drawn: Drawn<B>,
+    pub(super) held: HeldTickets<B>,
 }
 
 /// What `arrivals` says.
@@ -177,8 +177,8 @@ impl<B: Backend> Gathering<B> {
             return self.pass(met, at);
         }
         if planted("barrier: who gave up is counted") {
-            std::mem::forget(met.drawn);
-        } else if let Some(at) = self.go(round, &mut met.drawn)? {
+            std::mem::forget(met.held);
+        } else if let Some(at) = self.go(round, &mut met.held)? {
             // The last one came just now.
             return self.pass(met, at);
         }
@@ -224,17 +224,17 @@ impl<B: Backend> Gathering<B> {
                 besides.push(Op::put(&self.passed, now.as_bytes()));
                 let room = if planted("barrier: count what was seen") { 0 } else { Self::room() };
                 besides.extend(there.iter().take(room).map(|seen| {
-                    let drawn = Revision(seen.ticket.token.0);
-                    Op::check(&seen.key, When::CreatedAt(drawn))
+                    let created = Revision(seen.ticket.token.0);
+                    Op::check(&seen.key, When::CreatedAt(created))
                 }));
             } else if arrivals.is_none() {
                 besides.push(Op::put(&self.passed, b"0"));
             }
-            let Some(drawn) = Drawn::from(&[(&self.line, &now)], &besides)? else { continue };
-            let at = Revision(drawn.token().0);
+            let Some(held) = HeldTickets::from(&[(&self.line, &now)], &besides)? else { continue };
+            let at = Revision(held.token().0);
             round.from = round.from.min(at);
             round.to = if last { at } else { to };
-            return Ok(Met { round, last, drawn });
+            return Ok(Met { round, last, held });
         }
     }
 
@@ -246,7 +246,7 @@ impl<B: Backend> Gathering<B> {
     /// Goes on, the generation having passed by then: as one of it only if our ticket is there, because it was there then.
     /// In place of one whose lease ended before, somebody else may have come.
     fn pass(&self, met: Met<B>, by: Revision) -> Result<Met<B>> {
-        match met.drawn.check() {
+        match met.held.check() {
             Err(Error::NotHolder { .. }) if !planted("barrier: who was replaced goes on") => {
                 Err(over(&self.line.session))
             }
@@ -256,7 +256,7 @@ impl<B: Backend> Gathering<B> {
     }
 
     /// Takes our ticket back, unless the generation has passed: then by when.
-    fn go(&self, round: Round, drawn: &mut Drawn<B>) -> Result<Option<Revision>> {
+    fn go(&self, round: Round, held: &mut HeldTickets<B>) -> Result<Option<Revision>> {
         loop {
             let Some(now) = self.arrivals()?.filter(|now| now.since == round.from) else {
                 return Err(self.removed());
@@ -270,16 +270,16 @@ impl<B: Backend> Gathering<B> {
             let not_passed = Op::check(&self.arrivals, now.unchanged());
             let checked = self.parties as usize <= Self::room() + 1;
             let gone = if planted("barrier: who gives up needs room") {
-                drawn.try_give_back(&[told])
+                held.try_give_back(&[told])
             } else if checked {
-                drawn.try_give_back(&[not_passed])
+                held.try_give_back(&[not_passed])
             } else {
-                drawn.try_give_back(&[told]).or_else(|_| drawn.try_give_back(&[not_passed]))
+                held.try_give_back(&[told]).or_else(|_| held.try_give_back(&[not_passed]))
             };
             if gone? {
                 return Ok(None);
             }
-            match drawn.check() {
+            match held.check() {
                 Ok(()) => {}
                 Err(Error::NotHolder { .. }) => return Ok(None),
                 Err(error) => return Err(error),
@@ -342,8 +342,8 @@ impl Round {
     fn tickets<K>(self, mut line: Vec<Seen<K>>) -> Vec<Seen<K>> {
         let generation = self.generation.to_string();
         let from = if planted("barrier: the tickets of a removed one count") { Revision(0) } else { self.from };
-        let drawn = from.0..=self.to.0;
-        line.retain(|seen| seen.ticket.kind == generation && drawn.contains(&seen.ticket.token.0));
+        let created = from.0..=self.to.0;
+        line.retain(|seen| seen.ticket.kind == generation && created.contains(&seen.ticket.token.0));
         line
     }
 }

@@ -91,7 +91,7 @@ impl<B: Backend> Inside<'_, B> {
 
     /// The token of this process's ticket.
     pub fn token(&self) -> Token {
-        self.met.drawn.token()
+        self.met.held.token()
     }
 
     /// Leaves, and waits until all have left.
@@ -101,7 +101,7 @@ impl<B: Backend> Inside<'_, B> {
     /// believe that we left before, because the session ended. We have left after any of them; should the store refuse to
     /// delete our ticket, with the session's next renewal, at most when its lease ends.
     pub fn leave(mut self, deadline: &Deadline) -> Result<()> {
-        self.met.drawn.give_back(&[], &[])?;
+        self.met.held.give_back(&[], &[])?;
         let mut looked_last = false;
         loop {
             let inside = self.gathering.there(self.met.round)?;

@@ -45,7 +45,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::line::{Drawn, Line, Seen, over, sooner};
+use super::line::{HeldTickets, Line, Seen, over, sooner};
 use super::{Error, Result};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch};
@@ -61,7 +61,7 @@ pub struct Semaphore<B: Backend> {
 /// A permit. Dropped, it is released; should that fail, the session's next renewal tries it again, and the end of its lease
 /// does it.
 pub struct Permit<B: Backend> {
-    drawn: Drawn<B>,
+    held: HeldTickets<B>,
 }
 
 impl<B: Backend> Semaphore<B> {
@@ -88,10 +88,10 @@ impl<B: Backend> Semaphore<B> {
         if deadline.has_passed() {
             self.wait_turn(None, deadline)?;
         }
-        let drawn = Drawn::from(&[(&self.line, &self.permits.to_string())], &[])?;
-        let drawn = drawn.ok_or_else(|| over(&self.line.session))?;
-        self.wait_turn(Some(&drawn), deadline)?;
-        Ok(Permit { drawn })
+        let held = HeldTickets::from(&[(&self.line, &self.permits.to_string())], &[])?;
+        let held = held.ok_or_else(|| over(&self.line.session))?;
+        self.wait_turn(Some(&held), deadline)?;
+        Ok(Permit { held })
     }
 
     /// Takes a permit if one is free and nobody waits for it; writes nothing if not.
@@ -112,7 +112,7 @@ impl<B: Backend> Semaphore<B> {
     }
 
     /// Waits until fewer are ahead of our ticket than there are permits; without one, of anybody who asks now.
-    fn wait_turn(&self, ticket: Option<&Drawn<B>>, deadline: &Deadline) -> Result<()> {
+    fn wait_turn(&self, ticket: Option<&HeldTickets<B>>, deadline: &Deadline) -> Result<()> {
         let session = &self.line.session;
         let permits = self.permits as usize + usize::from(planted("semaphore: one permit too many"));
         let began = Instant::now();
@@ -120,9 +120,9 @@ impl<B: Backend> Semaphore<B> {
         loop {
             let (mut line, at) = self.line.look()?;
             self.check_number(line.first())?;
-            if let Some(drawn) = ticket {
-                let place = line.iter().position(|seen| seen.key == *drawn.key(0));
-                line.truncate(place.ok_or_else(|| drawn.taken(0))?);
+            if let Some(held) = ticket {
+                let place = line.iter().position(|seen| seen.key == *held.key(0));
+                line.truncate(place.ok_or_else(|| held.taken(0))?);
             }
             // One who believes in another number and is not first has not looked yet, and goes, or will be the first.
             let agreed = line.iter().all(|seen| self.agrees(seen)) || planted("semaphore: overlook who disagrees");
@@ -167,12 +167,12 @@ impl<B: Backend> Semaphore<B> {
 impl<B: Backend> Permit<B> {
     /// The fencing token: larger than that of everybody who had the permit before.
     pub fn token(&self) -> Token {
-        self.drawn.token()
+        self.held.token()
     }
 
     /// Whether the permit may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
     pub fn is_alive(&self) -> bool {
-        self.drawn.is_alive()
+        self.held.is_alive()
     }
 
     /// Commits, provided that the permit is still ours: that is part of the commit.
@@ -180,12 +180,12 @@ impl<B: Backend> Permit<B> {
     /// # Errors
     /// [`Error::NotHolder`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
-        self.drawn.commit(ops)
+        self.held.commit(ops)
     }
 
     /// The operations, and with them that the permit is still ours: for a commit made elsewhere.
     pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
-        self.drawn.protect(ops)
+        self.held.protect(ops)
     }
 
     /// Asks the store whether the permit is still ours.
@@ -193,7 +193,7 @@ impl<B: Backend> Permit<B> {
     /// # Errors
     /// [`Error::NotHolder`] if it is not. Those of [`Backend::read`].
     pub fn check(&self) -> Result<()> {
-        self.drawn.check()
+        self.held.check()
     }
 
     /// Waits until the permit is lost: its ticket was taken away, or the session may not be counted on any more. `false`
@@ -202,7 +202,7 @@ impl<B: Backend> Permit<B> {
     /// # Errors
     /// Those of [`Backend::read`] and [`Backend::wait`].
     pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
-        self.drawn.wait_lost(deadline)
+        self.held.wait_lost(deadline)
     }
 
     /// Renews the session's lease now and looks whether the permit is still ours; answers until when it may be counted on.
@@ -210,7 +210,7 @@ impl<B: Backend> Permit<B> {
     /// # Errors
     /// [`Error::NotHolder`]. The store's.
     pub fn renew(&self) -> Result<Instant> {
-        self.drawn.renew()
+        self.held.renew()
     }
 
     /// Gives the permit back; when this returns, it is the next one's.
@@ -218,7 +218,7 @@ impl<B: Backend> Permit<B> {
     /// # Errors
     /// [`Error::NotHolder`] if it was not ours any more.
     pub fn release(mut self) -> Result<()> {
-        self.drawn.give_back(&[], &[])
+        self.held.give_back(&[], &[])
     }
 }
 

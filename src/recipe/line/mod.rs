@@ -22,7 +22,7 @@
 //! which tries again, as each one does; at most until the lease ends.
 
 mod any;
-mod drawn;
+mod held;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
 
 use any::wait_any;
-pub(super) use drawn::Drawn;
+pub(super) use held::HeldTickets;
 
 /// `/SESSION-NUMBER`, both in hexadecimal.
 const LONGEST_TICKET: usize = 1 + 16 + 1 + 16;

@@ -12,7 +12,7 @@ use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
 use crate::mutant::planted;
 use crate::recipe::Result;
-use crate::recipe::line::{Drawn, sooner, wait_as};
+use crate::recipe::line::{HeldTickets, sooner, wait_as};
 
 pub(super) struct Delay<B: Backend> {
     key: B::Key,
@@ -43,7 +43,7 @@ impl<B: Backend> Delay<B> {
     pub(super) fn pass(
         &self,
         session: &Session<B>,
-        ticket: Option<(&Drawn<B>, usize)>,
+        ticket: Option<(&HeldTickets<B>, usize)>,
         mode: Mode,
         deadline: &Deadline,
     ) -> Result<Passed> {
@@ -66,24 +66,24 @@ impl<B: Backend> Delay<B> {
                     continue;
                 }
             }
-            let Some((drawn, at)) = ticket else { return Ok(Passed::Yes) };
+            let Some((held, at)) = ticket else { return Ok(Passed::Yes) };
             let before = meta.map(|meta| meta.modified);
             if before.is_none() && mode == Mode::Shared {
                 return Ok(Passed::Yes);
             }
-            let token = drawn.token().to_string();
+            let token = held.token().to_string();
             let change = match mode {
                 Mode::Exclusive => Op::put(&self.key, token.as_bytes()),
                 Mode::Shared => Op::delete(&self.key),
             };
             let change = before.map_or(change.if_absent(), |before| change.if_modified_at(before));
-            let ours = Op::check(drawn.key(at), drawn.condition());
+            let ours = Op::check(held.key(at), held.condition());
             if let Outcome::Committed(_) = store.commit(&[ours, change])? {
                 return Ok(Passed::Yes);
             }
-            let (ticket, _) = store.read(drawn.key(at), &mut Vec::new())?;
-            if !drawn.condition().holds(ticket.as_ref()) {
-                return Err(drawn.taken(at));
+            let (ticket, _) = store.read(held.key(at), &mut Vec::new())?;
+            if !held.condition().holds(ticket.as_ref()) {
+                return Err(held.taken(at));
             }
         }
     }

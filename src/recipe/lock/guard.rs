@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{Lock, Mode};
 use crate::backend::{Backend, Op};
 use crate::clock::{Deadline, Token};
-use crate::recipe::line::Drawn;
+use crate::recipe::line::HeldTickets;
 use crate::recipe::{Error, Result};
 use crate::{Error as StoreError, Outcome};
 
@@ -21,7 +21,7 @@ pub struct Guard<B: Backend> {
 
 /// What the guards of one acquisition share: one, or more where a thread entered again.
 pub(super) struct Grant<B: Backend> {
-    pub(super) drawn: Drawn<B>,
+    pub(super) held: HeldTickets<B>,
     pub(super) locks: Vec<(Lock<B>, Mode)>,
 }
 
@@ -29,7 +29,7 @@ impl<B: Backend> Guard<B> {
     /// The fencing token: larger than that of every earlier holder. Hand it to whatever the lock protects and let that
     /// refuse smaller ones.
     pub fn token(&self) -> Token {
-        self.grant.drawn.token()
+        self.grant.held.token()
     }
 
     /// Whether the lock may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
@@ -37,7 +37,7 @@ impl<B: Backend> Guard<B> {
     /// The store is not asked. Against the time between the question and the act, and against force, only
     /// [`commit`](Guard::commit) helps.
     pub fn is_alive(&self) -> bool {
-        self.grant.drawn.is_alive()
+        self.grant.held.is_alive()
     }
 
     /// Commits, provided that the lock is still ours: that is part of the commit.
@@ -48,12 +48,12 @@ impl<B: Backend> Guard<B> {
     /// # Errors
     /// [`Error::NotHolder`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
-        self.grant.drawn.commit(ops)
+        self.grant.held.commit(ops)
     }
 
     /// The operations, and with them that the lock is still ours: for a commit made elsewhere.
     pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
-        self.grant.drawn.protect(ops)
+        self.grant.held.protect(ops)
     }
 
     /// Renews the session's lease now and looks whether the lock is still ours; answers until when it may be counted on,
@@ -63,7 +63,7 @@ impl<B: Backend> Guard<B> {
     /// [`Error::NotHolder`], naming who has it now. After any other error of the store: try again, while
     /// [`is_alive`](Guard::is_alive).
     pub fn renew(&self) -> Result<Instant> {
-        self.grant.drawn.renew()
+        self.grant.held.renew()
     }
 
     /// Asks the store whether the lock is still ours.
@@ -71,7 +71,7 @@ impl<B: Backend> Guard<B> {
     /// # Errors
     /// [`Error::NotHolder`] if it is not. Those of [`Backend::read`].
     pub fn check(&self) -> Result<()> {
-        self.grant.drawn.check()
+        self.grant.held.check()
     }
 
     /// Waits until the lock is lost: its ticket was taken away, or the session may not be counted on any more. `false`
@@ -83,7 +83,7 @@ impl<B: Backend> Guard<B> {
     /// Those of [`Backend::read`] and [`Backend::wait`]. Of several locks, [`Io`](crate::Error::Io) if there can be no
     /// thread.
     pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
-        self.grant.drawn.wait_lost(deadline)
+        self.grant.held.wait_lost(deadline)
     }
 
     /// Releases the lock and, in the same commit, does what `ops` says; they name no condition. Once it is released, nothing.
@@ -108,7 +108,7 @@ impl<B: Backend> Guard<B> {
     /// # Errors
     /// [`Error::NotHolder`] if the lock is not ours any more. Those of [`Backend::read`].
     pub fn asked_by(&self) -> Result<Option<String>> {
-        Ok(self.grant.drawn.look()?.0)
+        Ok(self.grant.held.look()?.0)
     }
 
     /// Waits until somebody asks for the lock; `None` once the deadline has passed.
@@ -119,16 +119,16 @@ impl<B: Backend> Guard<B> {
     /// [`Error::NotHolder`] as soon as the lock is not ours any more. The store's. Of several locks,
     /// [`Io`](crate::Error::Io) if there can be no thread.
     pub fn wait_asked(&self, deadline: &Deadline) -> Result<Option<String>> {
-        let drawn = &self.grant.drawn;
+        let held = &self.grant.held;
         loop {
-            let (asker, put) = drawn.look()?;
+            let (asker, put) = held.look()?;
             if asker.is_some() {
                 return Ok(asker);
             }
-            match drawn.wait_changed(&put, deadline) {
+            match held.wait_changed(&put, deadline) {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
-                Err(Error::Store(StoreError::LeaseExpired { .. })) => return Err(drawn.lost()),
+                Err(Error::Store(StoreError::LeaseExpired { .. })) => return Err(held.lost()),
                 Err(error) => return Err(error),
             }
         }
@@ -142,7 +142,7 @@ impl<B: Backend> Grant<B> {
             let delay = lock.delay.as_ref().filter(|_| *mode == Mode::Exclusive)?;
             Some(Op::delete(delay.key()))
         });
-        self.drawn.give_back(&marks.collect::<Vec<_>>(), besides)
+        self.held.give_back(&marks.collect::<Vec<_>>(), besides)
     }
 }
 

@@ -63,7 +63,7 @@ use std::time::{Duration, Instant};
 
 use self::delay::{Delay, Passed};
 use self::guard::Grant;
-use super::line::{Drawn, Line, Seen, Ticket, asked_value, over};
+use super::line::{HeldTickets, Line, Seen, Ticket, asked_value, over};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
@@ -251,9 +251,9 @@ impl<B: Backend> Lock<B> {
         };
         if let Some((grant, held)) = threads.of_this_thread() {
             if (mode, held) == (Mode::Exclusive, Mode::Shared) {
-                return Err(Error::Upgrade { name: self.name().to_owned(), token: grant.drawn.token() });
+                return Err(Error::Upgrade { name: self.name().to_owned(), token: grant.held.token() });
             }
-            grant.drawn.check()?;
+            grant.held.check()?;
             return Ok(Guard { grant });
         }
         let guard = all(&[(self, mode)], deadline)?;
@@ -262,14 +262,14 @@ impl<B: Backend> Lock<B> {
     }
 
     /// Waits until nobody is in the way of our ticket, or without one, of anybody who asks now.
-    fn wait_turn(&self, ticket: Option<(&Drawn<B>, usize)>, mode: Mode, deadline: &Deadline) -> Result<()> {
+    fn wait_turn(&self, ticket: Option<(&HeldTickets<B>, usize)>, mode: Mode, deadline: &Deadline) -> Result<()> {
         let began = Instant::now();
         let mut looked_last = false;
         loop {
             let (mut line, _) = self.line.look()?;
-            if let Some((drawn, at)) = ticket {
-                let place = line.iter().position(|seen| seen.key == *drawn.key(at));
-                line.truncate(place.ok_or_else(|| drawn.taken(at))?);
+            if let Some((held, at)) = ticket {
+                let place = line.iter().position(|seen| seen.key == *held.key(at));
+                line.truncate(place.ok_or_else(|| held.taken(at))?);
             }
             let Some(in_the_way) = last_in_the_way(&line, mode) else { break };
             if looked_last {
@@ -322,20 +322,20 @@ pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Resu
         }
     }
     let lines: Vec<_> = wanted.iter().map(|(lock, mode)| (&lock.line, mode.letter())).collect();
-    let drawn = Drawn::from(&lines, &[])?.ok_or_else(|| over(session))?;
+    let held = HeldTickets::from(&lines, &[])?.ok_or_else(|| over(session))?;
     let waited_for = if planted("lock: only the first of several is waited for") { 1 } else { wanted.len() };
     for (at, (lock, mode)) in wanted.iter().enumerate().take(waited_for) {
-        if let Err(error) = lock.wait_turn(Some((&drawn, at)), *mode, deadline) {
+        if let Err(error) = lock.wait_turn(Some((&held, at)), *mode, deadline) {
             if planted("lock: a waiter forgets its ticket") {
-                std::mem::forget(drawn);
+                std::mem::forget(held);
             } else if !planted("lock: who gives up leaves the delays' marks") {
                 // Those before this one were ours already; what their delays go by goes as by a release.
-                drop(Grant { drawn, locks: granted(&wanted[..at]) });
+                drop(Grant { held, locks: granted(&wanted[..at]) });
             }
             return Err(error);
         }
     }
-    Ok(Guard { grant: Arc::new(Grant { drawn, locks: granted(wanted) }) })
+    Ok(Guard { grant: Arc::new(Grant { held, locks: granted(wanted) }) })
 }
 
 fn granted<B: Backend>(wanted: &[(&Lock<B>, Mode)]) -> Vec<(Lock<B>, Mode)> {

@@ -12,7 +12,7 @@ use crate::recipe::{Error, Owner, Result};
 use crate::{Error as StoreError, Outcome};
 
 /// Tickets drawn by one commit, which share its revision. Dropped, they are deleted.
-pub(crate) struct Drawn<B: Backend> {
+pub(crate) struct HeldTickets<B: Backend> {
     places: Vec<(Line<B>, B::Key)>,
     token: Token,
     given_back: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Drawn<B: Backend> {
     lost: AtomicBool,
 }
 
-impl<B: Backend> Drawn<B> {
+impl<B: Backend> HeldTickets<B> {
     /// Draws a ticket in each of the lines (at least one, all of one session) in one commit, if what `besides` asks for
     /// holds too; `None` if that does not.
     pub(crate) fn from(lines: &[(&Line<B>, &str)], besides: &[Op<'_, B::Key>]) -> Result<Option<Self>> {
@@ -34,19 +34,19 @@ impl<B: Backend> Drawn<B> {
         let me = Owner::me();
         let values: Vec<Vec<u8>> = lines.iter().map(|(_, kind)| new_value(kind, &me)).collect();
         // From here on a ticket that may exist is deleted whatever happens.
-        let mut drawn = Self { places, token: Token(0), given_back: false, lost: AtomicBool::new(false) };
-        let tickets = drawn.places.iter().zip(&values);
+        let mut held = Self { places, token: Token(0), given_back: false, lost: AtomicBool::new(false) };
+        let tickets = held.places.iter().zip(&values);
         let put = tickets.map(|((_, key), value)| Op::put_leased(key, value, session.lease()).if_absent());
         let ops: Vec<_> = put.chain([session.condition()]).chain(besides.iter().copied()).collect();
         match session.store().commit(&ops)? {
-            Outcome::Committed(revision) => drawn.token = Token(revision.0),
+            Outcome::Committed(revision) => held.token = Token(revision.0),
             Outcome::Conflict => {
-                drawn.given_back = true;
+                held.given_back = true;
                 // No name is used twice, so it is the session, or what else was asked for.
                 return if lives(&session)? { Ok(None) } else { Err(over(&session)) };
             }
         }
-        Ok(Some(drawn))
+        Ok(Some(held))
     }
 
     pub(crate) fn token(&self) -> Token {
@@ -204,7 +204,7 @@ impl<B: Backend> Drawn<B> {
     }
 }
 
-impl<B: Backend> Drop for Drawn<B> {
+impl<B: Backend> Drop for HeldTickets<B> {
     fn drop(&mut self) {
         if self.given_back {
             return;
