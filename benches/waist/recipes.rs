@@ -206,8 +206,8 @@ fn message(run: &mut Run, systems: &[&dyn System]) -> io::Result<()> {
     lineup.one_cas();
     lineup.row(ours::NAME, || {
         anna.send(b"hello").expect("room for a message");
-        let letter = inbox.next(&never()).expect("a message").expect("a wait without an end");
-        letter.acknowledge().expect("a member")
+        let delivery = inbox.next(&never()).expect("a message").expect("a wait without an end");
+        delivery.acknowledge().expect("a member")
     });
     for (system, (store, _)) in systems.iter().zip(&stores) {
         if let Some(mut once) = store.message("chat")? {

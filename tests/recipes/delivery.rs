@@ -57,9 +57,9 @@ fn text(bytes: &[u8]) -> String {
 /// All there is to receive, acknowledged, as sender and body.
 fn drain<B: Backend>(member: &Member<B>) -> Vec<(u32, String)> {
     let (mut inbox, mut told) = (member.inbox().unwrap(), Vec::new());
-    while let Some(letter) = inbox.next(&Deadline::now()).unwrap() {
-        told.push((letter.sender(), text(letter.body())));
-        letter.acknowledge().unwrap();
+    while let Some(delivery) = inbox.next(&Deadline::now()).unwrap() {
+        told.push((delivery.sender(), text(delivery.body())));
+        delivery.acknowledge().unwrap();
     }
     told
 }
@@ -102,21 +102,21 @@ fn b12_members_that_answer_each_other_are_told_in_causal_order(subject: &impl Su
     while chains < 12 {
         for inbox in &mut inboxes {
             // One message each and its answer, so that all are at different places.
-            if let Some(letter) = inbox.next(&Deadline::now()).unwrap()
+            if let Some(delivery) = inbox.next(&Deadline::now()).unwrap()
                 && chains < 12
             {
                 chains += 1;
-                let answer = format!("{}>{chains}", text(letter.body()));
-                letter.reply(answer.as_bytes(), &[]).unwrap().unwrap();
+                let answer = format!("{}>{chains}", text(delivery.body()));
+                delivery.reply(answer.as_bytes(), &[]).unwrap().unwrap();
             }
         }
     }
     let (mut told, mut inbox) = (Vec::new(), listener.inbox().unwrap());
     let mut bodies = Vec::new();
-    while let Some(letter) = inbox.next(&Deadline::now()).unwrap() {
-        told.push((letter.sender(), letter.clock().clone()));
-        bodies.push(text(letter.body()));
-        letter.acknowledge().unwrap();
+    while let Some(delivery) = inbox.next(&Deadline::now()).unwrap() {
+        told.push((delivery.sender(), delivery.clock().clone()));
+        bodies.push(text(delivery.body()));
+        delivery.acknowledge().unwrap();
     }
     is_causal(&told);
     assert_eq!(bodies.len(), 12);
@@ -147,10 +147,10 @@ fn b12_of_many_who_send_at_once_all_is_told_to_all(subject: &impl Subject) {
                 scope.spawn(move || {
                     let (mut inbox, mut told) = (member.inbox().unwrap(), Vec::new());
                     while told.len() < ((MEMBERS - 1) as u64 * EACH) as usize {
-                        let letter = inbox.next(&Deadline::never()).unwrap().unwrap();
-                        assert_eq!(letter.body(), (letter.sequence() - 1).to_le_bytes());
-                        told.push((letter.sender(), letter.clock().clone()));
-                        letter.acknowledge().unwrap();
+                        let delivery = inbox.next(&Deadline::never()).unwrap().unwrap();
+                        assert_eq!(delivery.body(), (delivery.sequence() - 1).to_le_bytes());
+                        told.push((delivery.sender(), delivery.clock().clone()));
+                        delivery.acknowledge().unwrap();
                     }
                     assert!(inbox.next(&Deadline::now()).unwrap().is_none());
                     told
@@ -172,8 +172,8 @@ fn what_is_not_acknowledged_comes_again(subject: &impl Subject) {
     a.send(b"two").unwrap();
     let mut inbox = b.inbox().unwrap();
     for _ in 0..3 {
-        let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
-        assert_eq!((letter.sequence(), letter.body()), (1, &b"one"[..]));
+        let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
+        assert_eq!((delivery.sequence(), delivery.body()), (1, &b"one"[..]));
     }
     drop(inbox);
     let mut inbox = b.inbox().unwrap();
@@ -191,8 +191,8 @@ fn the_effect_and_the_acknowledgement_are_one_commit(subject: &impl Subject) {
     for n in 0_u8..3 {
         a.send(&[n]).unwrap();
         let mut inbox = b.inbox().unwrap();
-        let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
-        let outcome = letter.commit(&[Op::put(&effect, letter.body())]).unwrap();
+        let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
+        let outcome = delivery.commit(&[Op::put(&effect, delivery.body())]).unwrap();
         let modified = |key| store.read(key, &mut Vec::new()).unwrap().0.unwrap().modified;
         assert_eq!(modified(&effect), modified(&cursor), "the effect is not of the commit that acknowledges it");
         assert_eq!(outcome, Outcome::Committed(modified(&effect)));
@@ -230,11 +230,11 @@ fn effects_are_acknowledgements_whenever_the_receiver_dies(subject: &impl Subjec
                 let member = Member::join(&Arc::new(session), &name, 2)?;
                 let mut inbox = member.inbox()?;
                 let key = way.key(&log)?;
-                while let Some(letter) = inbox.next(&Deadline::now())? {
+                while let Some(delivery) = inbox.next(&Deadline::now())? {
                     let mut done = Vec::new();
                     way.read(&key, &mut done)?;
-                    done.extend(letter.body());
-                    letter.commit(&[Op::put(&key, &done)])?;
+                    done.extend(delivery.body());
+                    delivery.commit(&[Op::put(&key, &done)])?;
                 }
                 Ok(())
             };
@@ -270,15 +270,15 @@ fn an_effect_whose_condition_is_false_leaves_the_message(subject: &impl Subject)
     let (effect, other) = (store.key("effect").unwrap(), store.key("other").unwrap());
     put(&store, "effect", b"before");
     let mut inbox = b.inbox().unwrap();
-    let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
+    let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
     let ops = [Op::put(&effect, b"after").if_absent(), Op::put(&other, b"after")];
-    assert_eq!(letter.commit(&ops).unwrap(), Outcome::Conflict);
-    assert!(letter.reply(b"r", &ops).unwrap().is_none());
+    assert_eq!(delivery.commit(&ops).unwrap(), Outcome::Conflict);
+    assert!(delivery.reply(b"r", &ops).unwrap().is_none());
     assert_eq!((value(&store, "effect").as_deref(), value(&store, "other")), (Some("before"), None));
     assert_eq!(drain(&a), []);
     // It comes again, and the next attempt may do otherwise.
-    let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
-    assert_ne!(letter.commit(&[Op::put(&effect, b"after")]).unwrap(), Outcome::Conflict);
+    let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
+    assert_ne!(delivery.commit(&[Op::put(&effect, b"after")]).unwrap(), Outcome::Conflict);
     assert!(inbox.next(&Deadline::now()).unwrap().is_none());
 }
 
@@ -286,10 +286,10 @@ fn a_reply_is_sent_when_its_cause_is_acknowledged(subject: &impl Subject) {
     let (a, b) = (member(subject, 1), member(subject, 2));
     a.send(b"question").unwrap();
     let mut inbox = b.inbox().unwrap();
-    let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
+    let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
     // Not caused by it: it is not acknowledged yet.
     let before = b.send(b"by the way").unwrap();
-    let reply = letter.reply(b"answer", &[]).unwrap().unwrap();
+    let reply = delivery.reply(b"answer", &[]).unwrap().unwrap();
     assert_eq!((before.sequence, reply.sequence), (1, 2));
     let clock = |sequence| a.message(2, sequence).unwrap().clock;
     assert_eq!((clock(1), clock(2)), ([(2, 1)].into_iter().collect(), [(1, 1), (2, 2)].into_iter().collect()));
@@ -413,9 +413,9 @@ fn a_sleeping_receiver_is_woken_by_a_message(subject: &impl Subject) {
             let mut inbox = b.inbox().unwrap();
             for n in 0..50 {
                 asked.send(()).unwrap();
-                let letter = inbox.next(&Deadline::never()).unwrap().unwrap();
-                assert_eq!(letter.sequence(), n + 1);
-                letter.acknowledge().unwrap();
+                let delivery = inbox.next(&Deadline::never()).unwrap().unwrap();
+                assert_eq!(delivery.sequence(), n + 1);
+                delivery.acknowledge().unwrap();
             }
         });
         for _ in 0..50 {

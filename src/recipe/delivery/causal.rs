@@ -23,9 +23,9 @@
 //! ```
 //!
 //! # The rule
-//! A message of S with clock C is delivered when C\[S\] is one more than what was delivered of S and no other count in C is
-//! larger than what was delivered of that participant (K. Birman, A. Schiper, P. Stephenson, "Lightweight causal and
-//! atomic group multicast", 1991). Only a delivery counts; what waits changes nothing.
+//! A message of S with clock C is delivered when C\[S\] is one more than what was delivered of S and no other count in
+//! C is larger than what was delivered of that participant (K. Birman, A. Schiper, P. Stephenson, "Lightweight causal
+//! and atomic group multicast", 1991). Only a delivery counts; what waits changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -107,8 +107,8 @@ impl<T> Causal<T> {
         Self::resume(members, VectorClock::new(), most)
     }
 
-    /// The same for one who begins late, or again: what the clock counts has been delivered already, to it or before its time.
-    /// For a late joiner, the clock of a member at the moment from which on it is sent every message.
+    /// The same for one who begins late, or again: what the clock counts has been delivered already, to it or before
+    /// its time. For a late joiner, the clock of a member at the moment from which on it is sent every message.
     ///
     /// # Errors
     /// [`Error::NoRoom`].
@@ -135,8 +135,8 @@ impl<T> Causal<T> {
     /// Takes a message in and answers what can be gone on with.
     ///
     /// # Errors
-    /// Nothing has changed after any of them: [`Error::UnknownSender`]; [`Error::OtherShape`] if the clock counts somebody who
-    /// has never been a member, or not the message itself; [`Error::BufferFull`].
+    /// Nothing has changed after any of them: [`Error::UnknownSender`]; [`Error::OtherShape`] if the clock counts
+    /// somebody who has never been a member, or not the message itself; [`Error::BufferFull`].
     pub fn receive(&mut self, message: Message<T>) -> Result<Received<T>> {
         self.check(&message)?;
         let (sender, sequence) = (message.sender, message.sequence());
@@ -164,7 +164,8 @@ impl<T> Causal<T> {
         Ok(Received::Held { waiting_for })
     }
 
-    /// Lets somebody take part from now on; what it sent up to `delivered` counts as delivered. Of a member, nothing changes.
+    /// Lets somebody take part from now on; what it sent up to `delivered` counts as delivered. Of a member, nothing
+    /// changes.
     pub fn add(&mut self, member: u32, delivered: u64) {
         if self.members.insert(member) {
             self.left.remove(&member);

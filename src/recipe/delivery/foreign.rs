@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::letter::{Name, Names, REMOVED, write_clock};
+use super::encoding::{Name, Names, REMOVED, write_clock};
 use super::look::Look;
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};
@@ -58,7 +58,9 @@ pub fn remove_foreign<B: Backend>(store: &B, name: &str, entry: &str) -> Result<
             {
                 store.commit(&[Op::put(&key, REMOVED).when(when)])?
             }
-            Some(Name::Floor) => store.commit(&[Op::put(&key, &write_clock(&look.floor_again())).when(when)])?,
+            Some(Name::LowWatermark) => {
+                store.commit(&[Op::put(&key, &write_clock(&look.rebuilt_low_watermark())).when(when)])?
+            }
             Some(Name::Cursor(member)) => {
                 if look.present.contains(&member) {
                     return Ok(false);
@@ -77,19 +79,19 @@ pub fn remove_foreign<B: Backend>(store: &B, name: &str, entry: &str) -> Result<
 impl Look {
     /// Whether later messages of the sender are there, and this one is not, nor was it removed.
     fn is_missing(&self, sender: u32, sequence: u64) -> bool {
-        let is_counted = sequence > self.floor.get(sender) && sequence < self.sent().get(sender);
+        let is_counted = sequence > self.low_watermark.get(sender) && sequence < self.sent().get(sender);
         is_counted && !self.messages.contains(&(sender, sequence))
     }
 
     /// Up to which message of each sender none is there any more, as far as that can be told.
-    fn floor_again(&self) -> VectorClock {
-        let mut floor = VectorClock::new();
-        self.cursors.values().for_each(|(clock, _)| floor.merge(clock));
+    fn rebuilt_low_watermark(&self) -> VectorClock {
+        let mut low_watermark = VectorClock::new();
+        self.cursors.values().for_each(|(clock, _)| low_watermark.merge(clock));
         // Backwards, so that the first message of each sender has the last word.
         for &(sender, sequence) in self.messages.iter().rev() {
-            floor.set(sender, sequence.saturating_sub(1));
+            low_watermark.set(sender, sequence.saturating_sub(1));
         }
-        floor
+        low_watermark
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use super::causal::{Causal, Message, Received};
-use super::letter::{Name, damaged, read_message};
+use super::encoding::{Name, damaged, read_message};
 use super::member::{Member, Sent};
 use crate::Outcome;
 use crate::backend::{Backend, Event, Op, Watch};
@@ -29,14 +29,14 @@ pub struct Inbox<'m, B: Backend> {
 }
 
 /// A message to be acknowledged. Dropping it does nothing: it comes again.
-pub struct Letter<'i, 'm, B: Backend> {
+pub struct Delivery<'i, 'm, B: Backend> {
     inbox: &'i mut Inbox<'m, B>,
     message: Message<Vec<u8>>,
 }
 
 impl<'m, B: Backend> Inbox<'m, B> {
     pub(super) fn open(member: &'m Member<B>) -> Result<Self> {
-        let watch = member.session.store().watch(&member.names.letters(), Revision(0))?;
+        let watch = member.session.store().watch(&member.names.message_prefix(), Revision(0))?;
         let known = member.clock();
         let senders: Vec<_> = known.iter().map(|(sender, _)| sender).chain([member.number]).collect();
         let mut causal = Causal::resume(senders, known, usize::MAX)?;
@@ -46,14 +46,14 @@ impl<'m, B: Backend> Inbox<'m, B> {
         Ok(Self { member, watch, causal, ready, told, uncertain })
     }
 
-    /// The oldest message that has not been acknowledged; waits for it until the deadline, and answers `None` then. The same
-    /// message comes again until it is acknowledged.
+    /// The oldest message that has not been acknowledged; waits for it until the deadline, and answers `None` then. The
+    /// same message comes again until it is acknowledged.
     ///
     /// # Errors
-    /// [`Error::MemberLost`]; [`Error::Damaged`] tells once of a message that cannot be read or is missing: what it caused, and
-    /// the rest of its sender's, waits until it is restored or [taken away](super::remove_foreign), all else goes on; the
-    /// store's, among them [`Cancelled`](crate::Error::Cancelled). The inbox can be asked again.
-    pub fn next(&mut self, deadline: &Deadline) -> Result<Option<Letter<'_, 'm, B>>> {
+    /// [`Error::MemberLost`]; [`Error::Damaged`] tells once of a message that cannot be read or is missing: what it
+    /// caused, and the rest of its sender's, waits until it is restored or [taken away](super::remove_foreign), all
+    /// else goes on; the store's, among them [`Cancelled`](crate::Error::Cancelled). The inbox can be asked again.
+    pub fn next(&mut self, deadline: &Deadline) -> Result<Option<Delivery<'_, 'm, B>>> {
         loop {
             // What was acknowledged through another inbox of the same member.
             let known = self.member.clock();
@@ -66,7 +66,7 @@ impl<'m, B: Backend> Inbox<'m, B> {
                         Err(error) => return Err(error),
                     }
                 };
-                return Ok(Some(Letter { inbox: self, message: Message { sender, clock, body } }));
+                return Ok(Some(Delivery { inbox: self, message: Message { sender, clock, body } }));
             }
             if !self.hear(deadline)? {
                 return Ok(None);
@@ -155,7 +155,7 @@ impl<B: Backend> Member<B> {
     }
 }
 
-impl<B: Backend> Letter<'_, '_, B> {
+impl<B: Backend> Delivery<'_, '_, B> {
     /// Who sent it.
     pub fn sender(&self) -> u32 {
         self.message.sender
@@ -187,9 +187,9 @@ impl<B: Backend> Letter<'_, '_, B> {
         }
     }
 
-    /// Does what is to be done in the store and acknowledges the message, at one moment: **exactly once**, whoever dies when.
-    /// At most two operations fewer than the store's limit. `Conflict` says that a condition of theirs was false; nothing has
-    /// changed then, and the message comes again.
+    /// Does what is to be done in the store and acknowledges the message, at one moment: **exactly once**, whoever dies
+    /// when. At most two operations fewer than the store's limit. `Conflict` says that a condition of theirs was false;
+    /// nothing has changed then, and the message comes again.
     ///
     /// # Errors
     /// Nothing has changed after any of them: [`Error::MemberLost`]; [`Error::AlreadyAcknowledged`]; the store's.
@@ -198,11 +198,11 @@ impl<B: Backend> Letter<'_, '_, B> {
         Ok(self.inbox.member.act(done, None, ops)?.0)
     }
 
-    /// The same, and sends a message that this one has caused: at most three operations fewer than the store's limit. `None`
-    /// says that a condition was false.
+    /// The same, and sends a message that this one has caused: at most three operations fewer than the store's limit.
+    /// `None` says that a condition was false.
     ///
     /// # Errors
-    /// As [`commit`](Letter::commit), and those of [`Member::send`].
+    /// As [`commit`](Delivery::commit), and those of [`Member::send`].
     pub fn reply(&self, body: &[u8], ops: &[Op<'_, B::Key>]) -> Result<Option<Sent>> {
         let done = Some((self.message.sender, self.message.sequence()));
         match self.inbox.member.act(done, Some(body), ops)? {
@@ -218,8 +218,8 @@ impl<B: Backend> fmt::Debug for Inbox<'_, B> {
     }
 }
 
-impl<B: Backend> fmt::Debug for Letter<'_, '_, B> {
+impl<B: Backend> fmt::Debug for Delivery<'_, '_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Letter").field(&self.message).finish()
+        f.debug_tuple("Delivery").field(&self.message).finish()
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::encoding::{Name, Names, damaged, read_clock, read_message};
 use super::foreign::Foreign;
-use super::letter::{Name, Names, damaged, read_clock, read_message};
 use crate::backend::{Backend, Meta, When};
 use crate::clock::{Revision, VectorClock};
 use crate::mutant::planted;
@@ -13,9 +13,9 @@ use crate::recipe::{Error, Result};
 /// What one `range` has shown.
 pub(super) struct Look {
     /// Up to which message of each sender all have been acknowledged by all.
-    pub floor: VectorClock,
+    pub low_watermark: VectorClock,
     /// How the entry is that says so.
-    pub floor_is: When,
+    pub watermark_is: When,
     /// What each member has acknowledged; nothing, where that cannot be read.
     pub cursors: BTreeMap<u32, (VectorClock, Meta)>,
     /// The members with a session.
@@ -39,17 +39,17 @@ pub struct Behind {
 
 impl Look {
     /// # Errors
-    /// [`Error::Damaged`] if the floor is; the store's.
+    /// [`Error::Damaged`] if the low watermark is; the store's.
     pub fn take<B: Backend>(store: &B, names: &Names) -> Result<Self> {
         let look = Self::survey(store, names)?;
-        look.damage(&names.of(Name::Floor)).map_or(Ok(look), Err)
+        look.damage(&names.of(Name::LowWatermark)).map_or(Ok(look), Err)
     }
 
     /// The same whatever is damaged.
     pub fn survey<B: Backend>(store: &B, names: &Names) -> Result<Self> {
         let mut look = Self {
-            floor: VectorClock::new(),
-            floor_is: When::Absent,
+            low_watermark: VectorClock::new(),
+            watermark_is: When::Absent,
             cursors: BTreeMap::new(),
             present: BTreeSet::new(),
             messages: BTreeSet::new(),
@@ -72,9 +72,9 @@ impl Look {
 
     fn add(&mut self, names: &Names, name: &str, value: &[u8], meta: Meta) -> Result<()> {
         match names.parse(name)? {
-            Name::Floor => {
-                self.floor_is = When::ModifiedAt(meta.modified);
-                self.floor = read_clock(name, value)?.0;
+            Name::LowWatermark => {
+                self.watermark_is = When::ModifiedAt(meta.modified);
+                self.low_watermark = read_clock(name, value)?.0;
             }
             Name::Cursor(member) => {
                 let clock = read_clock(name, value).map(|(clock, _)| clock);
@@ -99,7 +99,7 @@ impl Look {
 
     /// How many messages each has sent: those that are kept, and those that were before them.
     pub fn sent(&self) -> VectorClock {
-        let mut sent = self.floor.clone();
+        let mut sent = self.low_watermark.clone();
         for &(sender, sequence) in &self.messages {
             sent.set(sender, sent.get(sender).max(sequence));
         }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::causal::Message;
+use super::encoding::{Name, Names, read_message, write_clock};
 use super::inbox::Inbox;
-use super::letter::{Name, Names, read_message, write_clock};
 use super::look::Look;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch, When};
@@ -60,11 +60,12 @@ impl<B: Backend> Member<B> {
 
     /// The same with a bound of one's own for the messages one has under way.
     ///
-    /// Who was a member under that number and was not dropped goes on where it was; else one is sent what is sent from now on.
+    /// Who was a member under that number and was not dropped goes on where it was; else one is sent what is sent from
+    /// now on.
     ///
     /// # Errors
-    /// [`Error::MemberTaken`] if the number belongs to a live session; [`Error::NoRoom`]; [`Error::Damaged`] if an entry of
-    /// this number, or the floor, is; the store's.
+    /// [`Error::MemberTaken`] if the number belongs to a live session; [`Error::NoRoom`]; [`Error::Damaged`] if an
+    /// entry of this number, or the low watermark, is; the store's.
     pub fn join_with(session: &Arc<Session<B>>, name: &str, number: u32, most: u64) -> Result<Self> {
         if most == 0 {
             return Err(Error::NoRoom);
@@ -75,7 +76,7 @@ impl<B: Backend> Member<B> {
         store.key(&names.of(Name::Message(u32::MAX, u64::MAX)))?;
         let presence = store.key(&names.of(Name::Presence(number)))?;
         let cursor = store.key(&names.of(Name::Cursor(number)))?;
-        let floor = store.key(&names.of(Name::Floor))?;
+        let watermark_key = store.key(&names.of(Name::LowWatermark))?;
         let owner = Owner::me().to_bytes();
         loop {
             let look = Look::take(&**store, &names)?;
@@ -90,20 +91,21 @@ impl<B: Backend> Member<B> {
                 None if from_nothing => VectorClock::new(),
                 None => look.sent(),
             };
-            let (start, same) = (write_clock(&clock), write_clock(&look.floor));
-            let floor_is = if planted("delivery: join whatever is removed") { When::Always } else { look.floor_is };
+            let (start, same) = (write_clock(&clock), write_clock(&look.low_watermark));
+            let watermark_is =
+                if planted("delivery: join whatever is removed") { When::Always } else { look.watermark_is };
             let outcome = match resumed {
                 Some((_, meta)) => store.commit(&[present, Op::check(&cursor, When::ModifiedAt(meta.modified))])?,
                 None => store.commit(&[
                     present,
                     Op::put(&cursor, &start).if_absent(),
-                    Op::put(&floor, &same).when(floor_is),
+                    Op::put(&watermark_key, &same).when(watermark_is),
                 ])?,
             };
             let resumed = resumed.is_some();
             // Of our own, all that was sent: a cursor need not know the last of it.
             clock.set(number, look.sent().get(number));
-            let state = Mutex::new(State { clock, removed: look.floor.get(number), unsure: false });
+            let state = Mutex::new(State { clock, removed: look.low_watermark.get(number), unsure: false });
             if let Outcome::Committed(revision) = outcome {
                 let (session, token) = (Arc::clone(session), Token(revision.0));
                 return Ok(Self { session, names, number, presence, cursor, token, most, resumed, state });
@@ -141,8 +143,8 @@ impl<B: Backend> Member<B> {
     /// Sends to all members. It was caused by what we have sent and acknowledged before.
     ///
     /// # Errors
-    /// Nothing was sent after any of them: [`Error::Unacknowledged`] names who is behind when as many messages are under way as
-    /// may be; [`Error::MemberLost`]; [`Error::Count`]; the store's.
+    /// Nothing was sent after any of them: [`Error::Unacknowledged`] names who is behind when as many messages are
+    /// under way as may be; [`Error::MemberLost`]; [`Error::Count`]; the store's.
     pub fn send(&self, body: &[u8]) -> Result<Sent> {
         match self.act(None, Some(body), &[])? {
             (Outcome::Committed(revision), sequence) => Ok(Sent { sequence, revision }),
@@ -161,8 +163,8 @@ impl<B: Backend> Member<B> {
     /// Waits until all members have acknowledged our message, those without a session aside.
     ///
     /// # Errors
-    /// [`Error::NotAcknowledged`] names who has not when the deadline has passed; [`Error::NoSuchMessage`] if it has not been
-    /// sent; [`Error::Damaged`]; the store's.
+    /// [`Error::NotAcknowledged`] names who has not when the deadline has passed; [`Error::NoSuchMessage`] if it has
+    /// not been sent; [`Error::Damaged`]; the store's.
     pub fn wait_acknowledged(&self, sequence: u64, deadline: &Deadline) -> Result<()> {
         let mut look = self.look()?;
         if sequence == 0 || sequence > look.sent().get(self.number) {
@@ -199,8 +201,8 @@ impl<B: Backend> Member<B> {
         Err(Error::NoSuchMessage { sender, sequence, why })
     }
 
-    /// Sends one of our messages again, as a new one, to members that have lost what they did for it. Those that have not must know
-    /// it by its body.
+    /// Sends one of our messages again, as a new one, to members that have lost what they did for it. Those that have
+    /// not must know it by its body.
     ///
     /// # Errors
     /// Those of [`message`](Member::message) and [`send`](Member::send).
@@ -215,7 +217,7 @@ impl<B: Backend> Member<B> {
     /// The store's.
     pub fn history(&self) -> Result<Vec<Message<Vec<u8>>>> {
         let mut kept = Vec::new();
-        self.session.store().range(&self.names.letters(), &mut |key, value, meta| {
+        self.session.store().range(&self.names.message_prefix(), &mut |key, value, meta| {
             if let Ok(Name::Message(sender, sequence)) = self.names.parse(key.as_ref())
                 && let Ok(Message { clock, body: Some(body), .. }) = read_message(key.as_ref(), sender, sequence, value)
             {
@@ -226,20 +228,20 @@ impl<B: Backend> Member<B> {
         Ok(kept.into_iter().map(|(_, message)| message).collect())
     }
 
-    /// Removes what all members have acknowledged, whoever sent it, and answers how many messages that were. A sender at its
-    /// bound does it by itself.
+    /// Removes what all members have acknowledged, whoever sent it, and answers how many messages that were. A sender
+    /// at its bound does it by itself.
     ///
     /// # Errors
     /// [`Error::Damaged`]; the store's. What was removed before it stays so.
     pub fn prune(&self) -> Result<usize> {
         let (store, mut removed) = (self.session.store(), 0);
-        let floor_key = store.key(&self.names.of(Name::Floor))?;
+        let watermark_key = store.key(&self.names.of(Name::LowWatermark))?;
         loop {
             let look = self.look()?;
             let acknowledged = look.acknowledged();
             let done = |(sender, sequence): &(u32, u64)| *sequence <= acknowledged.get(*sender);
             let all: Vec<_> = look.messages.iter().copied().filter(done).collect();
-            // One operation is for the floor.
+            // One operation is for the low watermark.
             let part = &all[..all.len().min(B::LIMITS.ops - 1)];
             if part.is_empty() {
                 return Ok(removed);
@@ -247,10 +249,10 @@ impl<B: Backend> Member<B> {
             let keys =
                 part.iter().map(|&(sender, sequence)| store.key(&self.names.of(Name::Message(sender, sequence))));
             let keys = keys.collect::<Result<Vec<_>, _>>()?;
-            let mut floor = look.floor.clone();
-            floor.merge(&acknowledged);
-            let floor = write_clock(&floor);
-            let mut ops = vec![Op::put(&floor_key, &floor).when(look.floor_is)];
+            let mut low_watermark = look.low_watermark.clone();
+            low_watermark.merge(&acknowledged);
+            let watermark = write_clock(&low_watermark);
+            let mut ops = vec![Op::put(&watermark_key, &watermark).when(look.watermark_is)];
             ops.extend(keys.iter().map(Op::delete));
             if planted("delivery: remove whoever joins") {
                 ops[0].when = When::Always;
@@ -295,19 +297,19 @@ impl<B: Backend> Member<B> {
                 }
                 clock.set(sender, sequence);
             }
-            let mut letter = None;
+            let mut message = None;
             if let Some(body) = send {
                 if clock.get(self.number).saturating_sub(state.removed) >= self.most {
                     state.removed = self.make_room(clock.get(self.number))?;
                 }
                 let sequence = clock.tick(self.number)?;
                 let name = self.names.of(Name::Message(self.number, sequence));
-                letter = Some((store.key(&name)?, [write_clock(&clock), body.to_vec()].concat()));
+                message = Some((store.key(&name)?, [write_clock(&clock), body.to_vec()].concat()));
             }
             let cursor = write_clock(&clock);
             let mut all = vec![self.condition()];
             all.extend(deliver.map(|_| Op::put(&self.cursor, &cursor).if_exists()));
-            all.extend(letter.as_ref().map(|(key, value)| Op::put(key, value).if_absent()));
+            all.extend(message.as_ref().map(|(key, value)| Op::put(key, value).if_absent()));
             if planted("delivery: acknowledge apart from the effect") && deliver.is_some() && !ops.is_empty() {
                 let mut effect = vec![self.condition()];
                 effect.extend(ops);
@@ -326,10 +328,10 @@ impl<B: Backend> Member<B> {
                 return Ok((outcome, sequence));
             }
             self.check()?;
-            // We are the member, so nobody else sends under our number: a message that is there already was sent by us, in a
-            // commit that took place after we had been told of an error. Go on after it.
+            // We are the member, so nobody else sends under our number: a message that is there already was sent by us,
+            // in a commit that took place after we had been told of an error. Go on after it.
             let sent = self.look()?.sent().get(self.number);
-            if letter.is_none() || sent < clock.get(self.number) {
+            if message.is_none() || sent < clock.get(self.number) {
                 return Ok((Outcome::Conflict, 0));
             }
             state.clock.set(self.number, sent);
@@ -362,7 +364,7 @@ impl<B: Backend> Member<B> {
         loop {
             self.prune()?;
             let look = self.look()?;
-            let removed = look.floor.get(self.number);
+            let removed = look.low_watermark.get(self.number);
             if sent.saturating_sub(removed) < self.most {
                 return Ok(removed);
             }

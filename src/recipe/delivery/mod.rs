@@ -34,45 +34,47 @@
 //! | `name/r/<member>` | the member's **cursor**: how many messages of each sender it has acknowledged, and sent itself | until it leaves, or is dropped |
 //! | `name/floor` | up to which message of each sender messages have been removed | for ever |
 //!
-//! A clock takes a byte, and two to fifteen more for each number ever used that has sent something: few members fit into 64
-//! bytes beside a short body. Numbers are the members' own and outlive processes; the slots of an
+//! A clock takes a byte, and two to fifteen more for each number ever used that has sent something: few members fit
+//! into 64 bytes beside a short body. Numbers are the members' own and outlive processes; the slots of an
 //! [`assignment`](crate::recipe::assignment) serve well. A number used again goes on counting where it was.
 //!
 //! # Why it is right
-//! * *Sending* is one commit: the message, if the sender is the member still. So what was sent is there for everybody, in the
-//!   order of revisions, and a message that was caused by another was committed after it.
-//! * *Delivering* goes by the clocks ([`Causal`]), whatever order the watch tells in. Nothing a receiver has not acknowledged is
-//!   ever removed, so every gap closes.
-//! * *Acknowledging* is one commit: the cursor, if the receiver is the member still, and with it whatever was to be done for the
-//!   message ([`Letter::commit`]: **exactly once**). A receiver that dies before that commit is given the message again; one
-//!   that dies after it never. With [`Letter::acknowledge`] the work is done before, outside: **at least once**.
-//! * *Removing* is one commit: the messages that all cursors have passed, and `floor`, if nobody has changed that since the cursors
-//!   were read. Who joins anew puts `floor` too. So of a joining and a removal that do not know of each other one takes place and
-//!   the other looks again; a newcomer begins with what had been sent at its look, and whatever was sent after it is there.
-//! * *The dead* are waited for as long as there is room: started again under its number, a member goes on where it was. When a
-//!   sender is at its bound, those behind that have no session at that moment (checked in the same commit) are dropped: their
-//!   cursors go, and who comes back joins anew ([`Member::has_resumed`] says so). Only the living can hold a sender up, and its
-//!   error names them.
+//! * *Sending* is one commit: the message, if the sender is the member still. So what was sent is there for everybody,
+//!   in the order of revisions, and a message that was caused by another was committed after it.
+//! * *Delivering* goes by the clocks ([`Causal`]), whatever order the watch tells in. Nothing a receiver has not
+//!   acknowledged is ever removed, so every gap closes.
+//! * *Acknowledging* is one commit: the cursor, if the receiver is the member still, and with it whatever was to be
+//!   done for the message ([`Delivery::commit`]: **exactly once**). A receiver that dies before that commit is given
+//!   the message again; one that dies after it never. With [`Delivery::acknowledge`] the work is done before, outside:
+//!   **at least once**.
+//! * *Removing* is one commit: the messages that all cursors have passed, and the low watermark, if nobody has changed
+//!   that since the cursors were read. Who joins anew puts that too. So of a joining and a removal that do not know of
+//!   each other one takes place and the other looks again; a newcomer begins with what had been sent at its look, and
+//!   whatever was sent after it is there.
+//! * *The dead* are waited for as long as there is room: started again under its number, a member goes on where it was.
+//!   When a sender is at its bound, those behind that have no session at that moment (checked in the same commit) are
+//!   dropped: their cursors go, and who comes back joins anew ([`Member::has_resumed`] says so). Only the living can
+//!   hold a sender up, and its error names them.
 //!
 //! # What somebody else has written
-//! Entries under `name` that are none of a delivery's, or make no sense, stop nobody but whom they belong to: a message that
-//! cannot be read keeps what it caused and the rest of its sender's, and every inbox tells of it; a cursor counts as one of
-//! a member that has acknowledged nothing, and only that member cannot join; only `name/floor` all need. [`foreign()`] lists
-//! them, and [`remove_foreign`] takes one away.
+//! Entries under `name` that are none of a delivery's, or make no sense, stop nobody but whom they belong to: a message
+//! that cannot be read keeps what it caused and the rest of its sender's, and every inbox tells of it; a cursor counts
+//! as one of a member that has acknowledged nothing, and only that member cannot join; only `name/floor` all need.
+//! [`foreign()`] lists them, and [`remove_foreign`] takes one away.
 //!
 //! # When a process dies
-//! Its session ends, and with it its presence; its messages and its cursor stay. Whoever was waiting for its acknowledgement
-//! is told by the watch that its presence has gone.
+//! Its session ends, and with it its presence; its messages and its cursor stay. Whoever was waiting for its
+//! acknowledgement is told by the watch that its presence has gone.
 
 mod causal;
+mod encoding;
 mod foreign;
 mod inbox;
-mod letter;
 mod look;
 mod member;
 
 pub use self::causal::{Causal, Gap, Left, Message, Received};
 pub use self::foreign::{Foreign, foreign, remove_foreign};
-pub use self::inbox::{Inbox, Letter};
+pub use self::inbox::{Delivery, Inbox};
 pub use self::look::Behind;
 pub use self::member::{DEFAULT_BOUND, Member, Sent};

@@ -32,10 +32,10 @@ fn what_makes_no_sense_is_refused(subject: &impl Subject) {
     let keys: Vec<_> = (0..40).map(|n| store.key(&format!("k{n}")).unwrap()).collect();
     let ops: Vec<_> = keys.iter().map(|key| Op::put(key, b"x")).collect();
     let mut inbox = b.inbox().unwrap();
-    let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
-    let error = letter.commit(&ops).unwrap_err();
+    let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
+    let error = delivery.commit(&ops).unwrap_err();
     assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::TooManyOps), "{error}");
-    assert_ne!(letter.commit(&ops[..30]).unwrap(), Outcome::Conflict);
+    assert_ne!(delivery.commit(&ops[..30]).unwrap(), Outcome::Conflict);
 }
 
 /// One such entry under the group's name once stopped every member: none could join, send at its bound, or look.
@@ -98,9 +98,9 @@ fn a_message_that_cannot_be_read_is_told_and_can_be_taken_away(subject: &impl Su
     assert_eq!(foreign(&store, "d").unwrap()[0].entry, second);
     assert!(remove_foreign(&store, "d", &second).unwrap() && !remove_foreign(&store, "d", &second).unwrap());
     assert!(matches!(bert.message(1, 2), Err(Error::NoSuchMessage { why, .. }) if why.contains("taken away")));
-    let letter = inbox.next(&Deadline::now()).unwrap().expect("what waited for it");
-    assert_eq!((letter.sequence(), letter.body()), (3, &b"three"[..]));
-    letter.acknowledge().unwrap();
+    let delivery = inbox.next(&Deadline::now()).unwrap().expect("what waited for it");
+    assert_eq!((delivery.sequence(), delivery.body()), (3, &b"three"[..]));
+    delivery.acknowledge().unwrap();
     assert_eq!(drain(&carl), [(1, "one".to_owned()), (1, "three".to_owned())]);
     assert_eq!(anna.prune().unwrap(), 3);
 
@@ -177,10 +177,10 @@ fn what_was_done_and_not_heard_of_is_not_done_again(subject: &impl Subject) {
     anna.send(b"one").unwrap();
     let effect = way.key("effect").unwrap();
     let mut inbox = bert.inbox().unwrap();
-    let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
+    let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
     way.mishear_next_commit();
-    letter.commit(&[Op::put(&effect, b"done")]).unwrap_err();
-    let again = letter.commit(&[Op::put(&effect, b"done again")]);
+    delivery.commit(&[Op::put(&effect, b"done")]).unwrap_err();
+    let again = delivery.commit(&[Op::put(&effect, b"done again")]);
     assert!(matches!(again, Err(Error::AlreadyAcknowledged { sender: 1, sequence: 1 })), "{again:?}");
     assert_eq!(value(&way.store, "effect").unwrap(), "done");
     assert!(inbox.next(&Deadline::now()).unwrap().is_none());

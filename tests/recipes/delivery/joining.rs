@@ -136,13 +136,13 @@ fn who_is_no_member_any_more_is_refused_and_told(subject: &impl Subject) {
     a.send(b"one").unwrap();
     a.send(b"two").unwrap();
     let mut inbox = b.inbox().unwrap();
-    let letter = inbox.next(&Deadline::now()).unwrap().unwrap();
+    let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
     store.revoke(doomed.lease()).unwrap();
     let effect = store.key("effect").unwrap();
     let is_lost = |error: Error| assert!(matches!(&error, Error::MemberLost { member: 2, .. }), "{error}");
-    is_lost(letter.commit(&[Op::put(&effect, b"late")]).unwrap_err());
-    is_lost(letter.reply(b"late", &[]).unwrap_err());
-    is_lost(letter.acknowledge().unwrap_err());
+    is_lost(delivery.commit(&[Op::put(&effect, b"late")]).unwrap_err());
+    is_lost(delivery.reply(b"late", &[]).unwrap_err());
+    is_lost(delivery.acknowledge().unwrap_err());
     is_lost(b.send(b"late").unwrap_err());
     is_lost(b.check().unwrap_err());
     assert_eq!(value(&store, "effect"), None);

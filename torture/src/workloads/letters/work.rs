@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Meta, Op, SharedMemory};
-use slotguard::recipe::delivery::{Inbox, Letter, Member};
+use slotguard::recipe::delivery::{Delivery, Inbox, Member};
 use slotguard::recipe::{self, Error, Result};
 use slotguard::{Deadline, Error as StoreError, Outcome as Answer};
 
@@ -91,14 +91,14 @@ fn receive(
     number: u32,
     hand: &mut Hand<'_>,
 ) -> Result<bool> {
-    let Some(letter) = inbox.next(&Deadline::after(NAP))? else {
+    let Some(delivery) = inbox.next(&Deadline::after(NAP))? else {
         return Ok(true);
     };
     let mut bytes = Vec::new();
     let (meta, _) = store.read(data, &mut bytes)?;
     hand.log.count_read();
     let version = meta.map_or(0, |meta| meta.version.0);
-    let (Ok(before), Some(sent)) = (Evidence::of(number, &bytes), author_of(&letter)) else {
+    let (Ok(before), Some(sent)) = (Evidence::of(number, &bytes), author_of(&delivery)) else {
         hand.broken(number, 0, Broken::Mixed);
         return Ok(false);
     };
@@ -110,8 +110,8 @@ fn receive(
     // No condition of its own: that it is done once is the acknowledgement's doing.
     let effect = [Op::put(data, &bytes)];
     let done = match &reply {
-        None => letter.commit(&effect).map(|answer| (answer, 0)),
-        Some(reply) => letter.reply(&reply.author().packed().to_le_bytes(), &effect).map(|sent| match sent {
+        None => delivery.commit(&effect).map(|answer| (answer, 0)),
+        Some(reply) => delivery.reply(&reply.author().packed().to_le_bytes(), &effect).map(|sent| match sent {
             Some(sent) => (Answer::Committed(sent.revision), sent.sequence),
             None => (Answer::Conflict, 0),
         }),
@@ -135,8 +135,8 @@ fn receive(
 }
 
 /// Which entry sent it.
-fn author_of(letter: &Letter<'_, '_, SharedMemory>) -> Option<u64> {
-    let packed = letter.body().try_into().map(u64::from_le_bytes).ok()?;
+fn author_of(delivery: &Delivery<'_, '_, SharedMemory>) -> Option<u64> {
+    let packed = delivery.body().try_into().map(u64::from_le_bytes).ok()?;
     Author::unpack(packed).map(|_| packed)
 }
 
@@ -150,11 +150,11 @@ pub fn left(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<Left> 
     let members: Vec<_> = members.collect::<Result<_>>()?;
     for member in &members {
         let (mut inbox, mut rest) = (member.inbox()?, Vec::new());
-        while let Some(letter) = inbox.next(&Deadline::now())? {
-            let sent = author_of(&letter);
+        while let Some(delivery) = inbox.next(&Deadline::now())? {
+            let sent = author_of(&delivery);
             findings.expect(sent.is_some(), || format!("member {}: a message of nobody's", member.number()));
             rest.extend(sent);
-            letter.acknowledge()?;
+            delivery.acknowledge()?;
         }
         left.rest.push((member.has_resumed(), rest));
     }

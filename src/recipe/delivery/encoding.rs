@@ -11,7 +11,7 @@ pub(super) struct Names(pub String);
 /// What a name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
-    Floor,
+    LowWatermark,
     Cursor(u32),
     Presence(u32),
     Message(u32, u64),
@@ -23,13 +23,13 @@ impl Names {
     }
 
     /// Of messages and of who is present: what a receiver watches.
-    pub fn letters(&self) -> String {
+    pub fn message_prefix(&self) -> String {
         format!("{}/m/", self.0)
     }
 
     pub fn of(&self, name: Name) -> String {
         match name {
-            Name::Floor => format!("{}/floor", self.0),
+            Name::LowWatermark => format!("{}/floor", self.0),
             Name::Cursor(member) => format!("{}/r/{member}", self.0),
             Name::Presence(member) => format!("{}/m/{member}", self.0),
             Name::Message(sender, sequence) => format!("{}/m/{sender}/{sequence:020}", self.0),
@@ -42,7 +42,7 @@ impl Names {
             let rest = name.strip_prefix(self.0.as_str())?.strip_prefix('/')?;
             let mut parts = rest.split('/');
             let parsed = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
-                ("floor", None, ..) => Name::Floor,
+                ("floor", None, ..) => Name::LowWatermark,
                 ("r", Some(member), None, _) => Name::Cursor(member.parse().ok()?),
                 ("m", Some(member), None, _) => Name::Presence(member.parse().ok()?),
                 ("m", Some(sender), Some(sequence), None) => {
@@ -57,8 +57,8 @@ impl Names {
     }
 }
 
-/// A clock as bytes: how many participants, then number and count of each, every number in groups of seven bits, the lowest
-/// first.
+/// A clock as bytes: how many participants, then number and count of each, every number in groups of seven bits, the
+/// lowest first.
 pub(super) fn write_clock(clock: &VectorClock) -> Vec<u8> {
     let mut bytes = Vec::new();
     write_number(&mut bytes, clock.len() as u64);
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn names_are_read_as_they_are_written() {
         let names = Names("a/b".to_owned());
-        for name in [Name::Floor, Name::Cursor(7), Name::Presence(0), Name::Message(u32::MAX, u64::MAX)] {
+        for name in [Name::LowWatermark, Name::Cursor(7), Name::Presence(0), Name::Message(u32::MAX, u64::MAX)] {
             assert_eq!(names.parse(&names.of(name)).unwrap(), name);
         }
         for name in
