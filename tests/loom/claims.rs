@@ -10,7 +10,7 @@ use crate::memory::block::meta::ClaimWords;
 use crate::memory::layout::word::Owner;
 use crate::memory::os::futex;
 use crate::memory::record::publish::LaneHandle;
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::stage::Stage;
 
 fn claim(row: u32) -> ClaimWords {
@@ -51,7 +51,7 @@ fn a_late_holder_and_a_taker_never_both_write() {
 }
 
 /// Claims the record, which was seen to be free, for the row of the lane's number.
-fn claim_if_free(stage: &Stage, lane: &mut LaneHandle, seen: &Seen) -> bool {
+fn claim_if_free(stage: &Stage, lane: &mut LaneHandle, seen: &Observed) -> bool {
     let claim = claim(lane.index);
     stage.publish_same(lane, 0, seen, Some(&claim)).is_some()
 }

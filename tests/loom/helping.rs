@@ -9,7 +9,7 @@ use loom::thread;
 use crate::explore::{Explorer, Killed, explore};
 use crate::memory::layout::word::{Control, Head, Phase};
 use crate::memory::record::publish::LaneHandle;
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::Acquire;
 use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
@@ -35,7 +35,7 @@ fn assert_all_or_nothing(stage: &Stage, others: [u64; 2], acknowledged: bool) {
 }
 
 /// Two records, and lane 0 about to commit a change of both.
-fn prepared() -> (Stage, LaneHandle, Vec<Seen>, LaneHandle) {
+fn prepared() -> (Stage, LaneHandle, Vec<Observed>, LaneHandle) {
     let (stage, mut lanes) = Stage::hollow_committing(2, 2, 2);
     let (other, mut lane) = (lanes.pop().unwrap(), lanes.pop().unwrap());
     lane.begin_commit();
@@ -44,7 +44,7 @@ fn prepared() -> (Stage, LaneHandle, Vec<Seen>, LaneHandle) {
 }
 
 /// Commits what was prepared, and dies after so many accesses; whether the commit was acknowledged.
-fn commit_and_die(stage: &Stage, lane: &mut LaneHandle, seen: &[Seen], accesses: u32, killed: &Killed) -> bool {
+fn commit_and_die(stage: &Stage, lane: &mut LaneHandle, seen: &[Observed], accesses: u32, killed: &Killed) -> bool {
     let done = killed_after(accesses, || stage.commit_prepared(lane, seen));
     killed.note(done);
     done.flatten().is_some()
@@ -154,7 +154,7 @@ fn help_between_two_commits(records: u32, commits: [&'static [u32]; 2], met: u32
         };
         // All of them before anybody runs.
         let prepared: Vec<_> = lanes.into_iter().zip(commits).map(prepare).collect();
-        let commit = |(mut lane, seen): (LaneHandle, Vec<Seen>)| {
+        let commit = |(mut lane, seen): (LaneHandle, Vec<Observed>)| {
             let author = stage.clone();
             thread::spawn(move || author.commit_prepared(&mut lane, &seen))
         };

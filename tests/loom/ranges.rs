@@ -3,7 +3,7 @@
 use loom::thread;
 
 use crate::explore::explore;
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 use crate::stage::Stage;
 
@@ -14,7 +14,7 @@ const ROUNDS: u32 = 2;
 pub(crate) fn range(stage: &Stage) -> Option<(Vec<u64>, u64)> {
     let arena = &stage.arena;
     (0..ROUNDS).find_map(|_| {
-        let seen: Vec<Seen> = (0..arena.records()).map(|record| stage.read(record)).collect();
+        let seen: Vec<Observed> = (0..arena.records()).map(|record| stage.read(record)).collect();
         let revision = arena.clock().load(Acquire);
         let unchanged = (0..).zip(&seen).all(|(record, seen)| arena.record(record).head.load(Relaxed) == seen.head.0);
         unchanged.then(|| (seen.iter().map(|seen| seen.meta.version).collect(), revision))
@@ -94,7 +94,7 @@ fn a_reader_that_slept_through_a_reuse_numbers_nothing() {
         let observer = stage.clone();
         let reader = thread::spawn(move || {
             let arena = &observer.arena;
-            let seen = arena.look(0, None).expect("a look finds the record");
+            let seen = arena.read(0, None).expect("a look finds the record");
             let revision = arena.clock().load(Acquire);
             let unchanged = arena.record(0).head.load(Relaxed) == seen.head.0;
             unchanged.then(|| (vec![seen.head.stamp()], revision))

@@ -7,7 +7,7 @@ use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::{ClaimWords, Next};
 use crate::memory::layout::word::{Cell, Fate, FateKind, Head};
 use crate::memory::record::publish::{LaneHandle, Published};
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 
 /// How often an update is tried: a loss is another's success, and no model has so many.
@@ -104,9 +104,9 @@ impl Stage {
     }
 
     /// Reads a record and checks that it is whole, and the same that everybody else has met.
-    pub(crate) fn read(&self, record: u32) -> Seen {
+    pub(crate) fn read(&self, record: u32) -> Observed {
         let mut payload = Vec::new();
-        let seen = self.arena.look(record, Some(&mut payload)).expect("a look finds the record");
+        let seen = self.arena.read(record, Some(&mut payload)).expect("a look finds the record");
         if seen.head.block() != 0 {
             // Hollow blocks have it where it cannot be torn.
             let value = payload.try_into().map_or(seen.meta.fingerprint, u64::from_ne_bytes);
@@ -131,7 +131,7 @@ impl Stage {
     }
 
     /// Publishes the version after what was seen; `None` if somebody else was first.
-    pub(crate) fn publish(&self, lane: &mut LaneHandle, record: u32, seen: &Seen) -> Option<u64> {
+    pub(crate) fn publish(&self, lane: &mut LaneHandle, record: u32, seen: &Observed) -> Option<u64> {
         let version = seen.meta.version + 1;
         let value = value(version, lane.index);
         let next = Next { version, fingerprint: value, ..same(record, seen) };
@@ -145,7 +145,7 @@ impl Stage {
     }
 
     /// Makes the version after the one there is a part of the lane's commit; answers what is there.
-    pub(crate) fn prepare(&self, lane: &mut LaneHandle, record: u32) -> Seen {
+    pub(crate) fn prepare(&self, lane: &mut LaneHandle, record: u32) -> Observed {
         let seen = self.read(record);
         let version = seen.meta.version + 1;
         let value = value(version, lane.index);
@@ -155,7 +155,7 @@ impl Stage {
     }
 
     /// Commits what the lane has prepared in place of what was seen; answers the revision, `None` if somebody was first.
-    pub(crate) fn commit_prepared(&self, lane: &mut LaneHandle, seen: &[Seen]) -> Option<u64> {
+    pub(crate) fn commit_prepared(&self, lane: &mut LaneHandle, seen: &[Observed]) -> Option<u64> {
         match lane.commit(&self.arena).expect("a commit") {
             Published::Won(revision) => {
                 for seen in seen {
@@ -172,7 +172,7 @@ impl Stage {
     /// Tries once to add a version to each of the records; answers the revision.
     pub(crate) fn try_commit(&self, lane: &mut LaneHandle, records: &[u32]) -> Option<u64> {
         lane.begin_commit();
-        let seen: Vec<Seen> = records.iter().map(|record| self.prepare(lane, *record)).collect();
+        let seen: Vec<Observed> = records.iter().map(|record| self.prepare(lane, *record)).collect();
         self.commit_prepared(lane, &seen)
     }
 
@@ -204,7 +204,7 @@ impl Stage {
         &self,
         lane: &mut LaneHandle,
         record: u32,
-        seen: &Seen,
+        seen: &Observed,
         claim: Option<&ClaimWords>,
     ) -> Option<u64> {
         let next = Next { modified: seen.modified(), claim, ..same(record, seen) };
@@ -312,7 +312,7 @@ impl Stage {
 }
 
 /// The header of a block like the one seen, without a claim.
-fn same(record: u32, seen: &Seen) -> Next<'_> {
+fn same(record: u32, seen: &Observed) -> Next<'_> {
     let meta = &seen.meta;
     Next {
         record,

@@ -37,7 +37,7 @@ use crate::memory::handle::segment::Segment;
 use crate::memory::layout::sections::{GROUP, NODE_CLASS, NODE_RESERVE};
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::{LaneHandle, Published};
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::error::{Fault, Patience};
 use crate::mutant::planted;
 
@@ -51,7 +51,7 @@ const LEVELS: usize = 16;
 /// A node as it was read on the way down.
 pub(super) struct Visited {
     pub(super) record: u32,
-    pub(super) seen: Seen,
+    pub(super) seen: Observed,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -91,7 +91,7 @@ impl Path {
 
     fn push(&mut self, record: u32) -> &mut Visited {
         if self.depth == self.nodes.len() {
-            self.nodes.push(Visited { record, seen: Seen::NOTHING, bytes: Vec::new() });
+            self.nodes.push(Visited { record, seen: Observed::NOTHING, bytes: Vec::new() });
         }
         let node = &mut self.nodes[self.depth];
         node.record = record;
@@ -179,7 +179,7 @@ impl Directory {
         loop {
             let visited = path.push(record);
             arena
-                .look_into(record, Some(&mut visited.bytes), &mut visited.seen)
+                .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
                 .map_err(|fault| self.segment.inner.explain(fault, record))?;
             let seen = &visited.seen;
             if seen.head.is_absent() && record == self.root() {
@@ -306,7 +306,7 @@ impl Directory {
                 continue;
             }
             let place = above.place(neighbour);
-            let mut other = Visited { record: place.record, seen: Seen::NOTHING, bytes: Vec::new() };
+            let mut other = Visited { record: place.record, seen: Observed::NOTHING, bytes: Vec::new() };
             if !self.nodes.contains(&place.record) || !self.visit(&mut other, place.stamp)? {
                 continue;
             }
@@ -353,7 +353,7 @@ impl Directory {
         self.segment
             .inner
             .arena
-            .look_into(record, Some(&mut visited.bytes), &mut visited.seen)
+            .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
             .map_err(|fault| self.explain(fault, record))?;
         let seen = &visited.seen;
         let meant = !seen.head.is_absent() && seen.meta.kind == NODE && seen.meta.key == stamp;
@@ -378,7 +378,7 @@ impl Directory {
     }
 
     fn stage_new(&self, lane: &mut LaneHandle, (record, head): (u32, Head), bytes: &[u8]) -> Result<()> {
-        let seen = Seen { head, ..Seen::NOTHING };
+        let seen = Observed { head, ..Observed::NOTHING };
         let next = next_node(record, &seen);
         let staged = lane.stage_put(&self.segment.inner.arena, &seen, &next, bytes, true);
         staged.map_err(|fault| self.lacking(lane, fault, record))
@@ -577,7 +577,7 @@ pub(super) const STAMPS: u64 = (1 << 40) - 1;
 
 /// The header of a node's next block. It bears no fingerprint: hashing 4 KiB would be most of what a creation costs, and
 /// nodes are checked by what they mean.
-fn next_node<'a>(record: u32, seen: &'a Seen) -> Next<'a> {
+fn next_node<'a>(record: u32, seen: &'a Observed) -> Next<'a> {
     Next { fingerprint: 0, ..next_value(record, seen, &[], NODE) }
 }
 

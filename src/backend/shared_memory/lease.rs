@@ -33,7 +33,7 @@ use crate::memory::handle::record::{next_value, same_value};
 use crate::memory::layout::word::{Head, Owner};
 use crate::memory::liveness::attachment::Attachment;
 use crate::memory::record::publish::{LaneHandle, Published};
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::mutant::planted;
 
 /// What a lease's block says its value is.
@@ -148,7 +148,7 @@ impl SharedMemory {
     }
 
     /// The lease's record, if it still is that lease's.
-    fn terms(&self, lease: Lease) -> Result<Option<(Seen, Terms)>> {
+    fn terms(&self, lease: Lease) -> Result<Option<(Observed, Terms)>> {
         let place = lease.place();
         if !self.directory.is_key(place.record) {
             return Ok(None);
@@ -157,7 +157,7 @@ impl SharedMemory {
         let seen = self
             .home()
             .arena
-            .look(place.record, Some(&mut bytes))
+            .read(place.record, Some(&mut bytes))
             .map_err(|fault| self.directory.explain(fault, place.record))?;
         let is_it = !seen.head.is_absent() && seen.meta.kind == LEASE && seen.meta.key == place.stamp;
         Ok(Terms::parse(&bytes).filter(|_| is_it).map(|terms| (seen, terms)))
@@ -169,13 +169,13 @@ impl SharedMemory {
         if !self.directory.is_key(place.record) {
             return LeaseStatus::Unknown;
         }
-        let seen = self.home().arena.look(place.record, None).map_or(0, |seen| seen.head.stamp());
+        let seen = self.home().arena.read(place.record, None).map_or(0, |seen| seen.head.stamp());
         // Stamps wrap: what is less than half the circle behind is the past.
         if seen.wrapping_sub(place.stamp) & STAMPS <= STAMPS / 2 { LeaseStatus::Over } else { LeaseStatus::Unknown }
     }
 
     /// Replaces a lease's terms; `false` if somebody else was first.
-    fn rewrite(&self, lane: &mut LaneHandle, lease: Lease, seen: &Seen, terms: Terms) -> Result<bool> {
+    fn rewrite(&self, lane: &mut LaneHandle, lease: Lease, seen: &Observed, terms: Terms) -> Result<bool> {
         let bytes = terms.bytes();
         let record = lease.place().record;
         let next = Next { fingerprint: fnv1a64(&bytes), claim: None, ..same_value(record, seen) };
@@ -212,7 +212,7 @@ impl SharedMemory {
             let until = home.host.now().saturating_add(time_to_live);
             let bytes = Terms { state: ALIVE, time_to_live, until, owner: home.me }.bytes();
             lane.begin_commit();
-            let seen = Seen { head, meta: Meta { record, ..Meta::ABSENT }, ..Seen::NOTHING };
+            let seen = Observed { head, meta: Meta { record, ..Meta::ABSENT }, ..Observed::NOTHING };
             let next = Next { fingerprint: fnv1a64(&bytes), ..next_value(record, &seen, &[], LEASE) };
             let staged = lane.stage_put(arena, &seen, &next, &bytes, false);
             if let Err(fault) = staged {
@@ -324,7 +324,7 @@ impl SharedMemory {
         }
         if !planted("sweep nothing") {
             let mut dead: Vec<(Vec<u8>, Place, Lease)> = Vec::new();
-            let mut seen = Seen::NOTHING;
+            let mut seen = Observed::NOTHING;
             self.directory.walk(b"", |name, place| {
                 if place.leased && self.look_at(place, &mut seen)? && over.contains(&Lease(seen.meta.lease)) {
                     dead.push((name.to_vec(), place, Lease(seen.meta.lease)));

@@ -39,9 +39,9 @@ use crate::memory::handle::record::{Outcome, Record};
 use crate::memory::handle::segment::Segment;
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::LaneHandle;
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::error::Patience;
-use crate::memory::wait::change::{Look, Pace};
+use crate::memory::wait::change::{Attempt, Pace};
 use crate::mutant::planted;
 
 pub use watch::SharedWatch;
@@ -221,22 +221,22 @@ impl SharedMemory {
     }
 
     /// Looks at the record of `place`, if it still is that incarnation of an entry or lease.
-    fn look_at(&self, place: Place, seen: &mut Seen) -> Result<bool> {
+    fn look_at(&self, place: Place, seen: &mut Observed) -> Result<bool> {
         if !self.directory.is_key(place.record) {
             return Ok(false);
         }
         self.arena()
-            .look_into(place.record, None, seen)
+            .read_into(place.record, None, seen)
             .map_err(|fault| self.directory.explain(fault, place.record))?;
         Ok(!seen.head.is_absent() && (seen.meta.key == place.stamp || planted("any incarnation will do")))
     }
 
-    fn look_at_entry(&self, place: Place, seen: &mut Seen) -> Result<bool> {
+    fn look_at_entry(&self, place: Place, seen: &mut Observed) -> Result<bool> {
         Ok(self.look_at(place, seen)? && seen.meta.kind == 0)
     }
 
     /// What the handle says, if it is still true; `seen` is filled then.
-    fn cached(&self, key: &Key, seen: &mut Seen) -> Result<Option<Place>> {
+    fn cached(&self, key: &Key, seen: &mut Observed) -> Result<Option<Place>> {
         let Some(place) = key.place_in(&self.directory) else { return Ok(None) };
         if self.look_at_entry(place, seen)? {
             return Ok(Some(place));
@@ -246,24 +246,24 @@ impl SharedMemory {
     }
 
     /// Reads an entry's record by its place; `None` if it is another incarnation or kind.
-    fn read_at(&self, place: Place, into: &mut Vec<u8>, seen: &mut Seen) -> Result<bool> {
+    fn read_at(&self, place: Place, into: &mut Vec<u8>, seen: &mut Observed) -> Result<bool> {
         if !self.directory.is_key(place.record) {
             return Ok(false);
         }
         self.arena()
-            .look_into(place.record, Some(into), seen)
+            .read_into(place.record, Some(into), seen)
             .map_err(|fault| self.directory.explain(fault, place.record))?;
         let same = seen.meta.key == place.stamp || planted("any incarnation will do");
         Ok(!seen.head.is_absent() && same && seen.meta.kind == 0)
     }
 
     /// Reads an entry; where it is, or the leaf's revision and place if it is absent.
-    fn find(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Seen) -> Result<Presence> {
+    fn find(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Observed) -> Result<Presence> {
         self.find_with(key, into, seen, true)
     }
 
     /// The same; what is found dead is removed only where the caller has no lane in use.
-    fn find_with(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Seen, remove: bool) -> Result<Presence> {
+    fn find_with(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Observed, remove: bool) -> Result<Presence> {
         let mut path = Path::default();
         let mut patience = Patience::new();
         for _ in 0..ROUNDS {
@@ -317,7 +317,7 @@ impl SharedMemory {
 
     /// A look on behalf of somebody who waits for a change after `known`, which an absence seen now moves on.
     fn look_for_wait(&self, key: &Key, known: &mut Known) -> Result<Waiting> {
-        let (mut value, mut seen) = (Vec::new(), Seen::NOTHING);
+        let (mut value, mut seen) = (Vec::new(), Observed::NOTHING);
         let place = match self.find(key, &mut value, &mut seen)? {
             Presence::Absent { revision, leaf, head } => {
                 // A leaf that changed while the name was absent before and after changed for another name.
@@ -384,7 +384,7 @@ enum Presence {
 }
 
 /// What a block says of its entry.
-fn meta_of(seen: &Seen) -> Meta {
+fn meta_of(seen: &Observed) -> Meta {
     Meta {
         created: Revision(seen.created()),
         modified: Revision(seen.modified()),
@@ -412,7 +412,7 @@ impl Backend for SharedMemory {
     }
 
     fn read(&self, key: &Key, into: &mut Vec<u8>) -> Result<(Option<Meta>, Revision)> {
-        let mut seen = Seen::NOTHING;
+        let mut seen = Observed::NOTHING;
         Ok(match self.noted(self.find(key, into, &mut seen))? {
             Presence::Present(_) => (Some(meta_of(&seen)), Revision(seen.modified())),
             Presence::Absent { revision, .. } => (None, Revision(revision)),
@@ -444,13 +444,13 @@ impl Backend for SharedMemory {
             let pace = if lease.is_some() { Pace::Leased } else { Pace::Steady };
             let done = home.wait_until(Record::new(self.segment(), record), deadline, pace, || {
                 Ok(match self.look_for_wait(key, &mut known)? {
-                    Waiting::Changed => Look::Done(true),
+                    Waiting::Changed => Attempt::Done(true),
                     Waiting::Sleep { record: now, lease: under, .. } if (now, under) != (record, lease) => {
-                        Look::Done(false)
+                        Attempt::Done(false)
                     }
                     Waiting::Sleep { head, lease, .. } => {
                         let until = lease.map(|lease| self.lease_until(lease)).transpose()?.flatten();
-                        Look::Wait { head, until }
+                        Attempt::Wait { head, until }
                     }
                 })
             });

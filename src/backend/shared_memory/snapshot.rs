@@ -31,7 +31,7 @@ use crate::memory::layout::sections::GROUP;
 use crate::memory::layout::word::Head;
 use crate::memory::liveness::reader_gate::Announcement;
 use crate::memory::record::publish::Published;
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, SeqCst};
 use crate::mutant::planted;
 
@@ -80,7 +80,7 @@ pub(super) struct LeafCopy {
 
 impl LeafCopy {
     /// After the leaf was read: what its entries were, nobody knows.
-    fn of(record: u32, seen: &Seen, bytes: Vec<u8>, entries: Vec<EntryCopy>) -> Self {
+    fn of(record: u32, seen: &Observed, bytes: Vec<u8>, entries: Vec<EntryCopy>) -> Self {
         let (head, revision, stamp) = (seen.head, seen.modified(), seen.meta.key);
         let groups = groups_of(&entries);
         Self { record, head, revision, stamp, bytes, entries, groups, recheck: true, unreported: true, size: 0 }
@@ -182,7 +182,7 @@ impl PrefixSnapshot {
 
     fn refresh_leaves(&mut self, store: &SharedMemory, filter: &impl RecordFilter) -> Result<()> {
         let mut bytes = Vec::new();
-        let mut seen = Seen::NOTHING;
+        let mut seen = Observed::NOTHING;
         let mut changed = false;
         for leaf in self.leaves.iter_mut().filter(|leaf| filter.includes(leaf.record)) {
             if store.head(leaf.record) == leaf.head {
@@ -190,7 +190,7 @@ impl PrefixSnapshot {
             }
             store
                 .arena()
-                .look_into(leaf.record, Some(&mut bytes), &mut seen)
+                .read_into(leaf.record, Some(&mut bytes), &mut seen)
                 .map_err(|fault| store.directory.explain(fault, leaf.record))?;
             let (old, new) = (Node::parse(&leaf.bytes), Node::parse(&bytes).filter(Node::is_checked));
             let same = match (old, new) {
@@ -311,7 +311,7 @@ impl PrefixSnapshot {
             return Ok(true);
         }
         let mut exact = true;
-        let mut seen = Seen::NOTHING;
+        let mut seen = Observed::NOTHING;
         // Those that change most are looked at first.
         for entry in self.contended_entries() {
             if filter.includes(entry.place.record)
@@ -327,7 +327,7 @@ impl PrefixSnapshot {
             }
             store
                 .arena()
-                .look_into(leaf.record, None, &mut seen)
+                .read_into(leaf.record, None, &mut seen)
                 .map_err(|fault| store.directory.explain(fault, leaf.record))?;
             if seen.meta.key == leaf.stamp && seen.modified() == leaf.revision && !seen.head.is_absent() {
                 // A commit that only checked it has put the same content back.
@@ -353,7 +353,7 @@ impl PrefixSnapshot {
 }
 
 /// Whether what was seen is the very next change after `head`, and later than `revision`.
-fn follows(seen: &Seen, head: Head, revision: u64) -> bool {
+fn follows(seen: &Observed, head: Head, revision: u64) -> bool {
     let next = head.next(0).stamp() == seen.head.stamp();
     next && (seen.head.is_absent() || seen.revision > revision)
 }
@@ -416,8 +416,8 @@ impl EntryCopy {
         if store.head(record) == self.head {
             return Ok(true);
         }
-        let mut seen = Seen::NOTHING;
-        store.arena().look_into(record, None, &mut seen).map_err(|fault| store.directory.explain(fault, record))?;
+        let mut seen = Observed::NOTHING;
+        store.arena().read_into(record, None, &mut seen).map_err(|fault| store.directory.explain(fault, record))?;
         let same_value = seen.meta.key == self.place.stamp && seen.modified() == self.meta.modified.0;
         if !seen.head.is_absent() && same_value {
             // A commit that only checked it has put the same block back.
@@ -430,7 +430,7 @@ impl EntryCopy {
 
     /// Copies the entry as it is now; `false` if it is not there any more.
     fn copy(&mut self, store: &SharedMemory) -> Result<bool> {
-        let mut seen = Seen::NOTHING;
+        let mut seen = Observed::NOTHING;
         self.exact_at = 0;
         if !store.read_at(self.place, &mut self.value, &mut seen)? {
             return Ok(false);

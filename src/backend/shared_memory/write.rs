@@ -20,7 +20,7 @@ use crate::memory::handle::record::{Outcome, next_value};
 use crate::memory::layout::sections::MAX_OPS;
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::{LaneHandle, Published};
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::error::Patience;
 use crate::mutant::planted;
 
@@ -64,7 +64,12 @@ struct Draft<'a> {
 
 impl SharedMemory {
     /// [`Backend::commit`](crate::backend::Backend::commit) for operations that have been checked.
-    pub(super) fn commit_ops(&self, lane: &mut LaneHandle, seen: &mut Seen, ops: &[Op<'_, Key>]) -> Result<Outcome> {
+    pub(super) fn commit_ops(
+        &self,
+        lane: &mut LaneHandle,
+        seen: &mut Observed,
+        ops: &[Op<'_, Key>],
+    ) -> Result<Outcome> {
         let mut fingerprints = [0; MAX_OPS];
         for (place, op) in fingerprints.iter_mut().zip(ops) {
             *place = if let Act::Put { value, .. } = op.act { fnv1a64(value) } else { 0 };
@@ -102,7 +107,7 @@ impl SharedMemory {
 
     /// Whether a condition does not hold now.
     fn is_false(&self, ops: &[Op<'_, Key>]) -> Result<bool> {
-        let (mut value, mut seen) = (Vec::new(), Seen::NOTHING);
+        let (mut value, mut seen) = (Vec::new(), Observed::NOTHING);
         for op in ops {
             let meta = match self.find_with(op.key, &mut value, &mut seen, false)? {
                 Presence::Present(_) => Some(meta_of(&seen)),
@@ -118,7 +123,7 @@ impl SharedMemory {
     fn attempt<'a>(
         &self,
         lane: &mut LaneHandle,
-        seen: &mut Seen,
+        seen: &mut Observed,
         ops: &[Op<'a, Key>],
         fingerprints: &[u64; MAX_OPS],
         draft: &mut Draft<'a>,
@@ -199,7 +204,7 @@ impl SharedMemory {
                     let place = Place { record, stamp: head.next(0).stamp(), leased: lease.is_some() };
                     leaf.edits.push((op.key.bytes(), Some(place)));
                     taken.push(record);
-                    *seen = Seen { head, ..Seen::NOTHING };
+                    *seen = Observed { head, ..Observed::NOTHING };
                     let next = self.next(record, seen, lease, *fingerprint);
                     self.stage(lane, record, seen, &next, value)?;
                 }
@@ -224,7 +229,7 @@ impl SharedMemory {
         })
     }
 
-    fn next(&self, record: u32, seen: &Seen, lease: Option<Lease>, fingerprint: u64) -> Next<'static> {
+    fn next(&self, record: u32, seen: &Observed, lease: Option<Lease>, fingerprint: u64) -> Next<'static> {
         let next = next_value(record, seen, &[], 0);
         Next {
             fingerprint,
@@ -236,7 +241,7 @@ impl SharedMemory {
         }
     }
 
-    fn stage(&self, lane: &mut LaneHandle, record: u32, seen: &Seen, next: &Next<'_>, value: &[u8]) -> Result<()> {
+    fn stage(&self, lane: &mut LaneHandle, record: u32, seen: &Observed, next: &Next<'_>, value: &[u8]) -> Result<()> {
         let staged = lane.stage_put(self.arena(), seen, next, value, false);
         staged.map_err(|fault| self.directory.explain(fault, record))
     }
@@ -245,7 +250,7 @@ impl SharedMemory {
     fn find_for<'a>(
         &self,
         lane: &mut LaneHandle,
-        seen: &mut Seen,
+        seen: &mut Observed,
         op: &Op<'a, Key>,
         draft: &mut Draft<'a>,
     ) -> Result<Found> {
@@ -399,7 +404,7 @@ impl SharedMemory {
     /// Removes an entry that lived by a lease which is over, or such a lease itself (`lease` 0); nothing if it is not that
     /// incarnation any more, or lives by something else.
     pub(super) fn remove_dead(&self, lane: &mut LaneHandle, name: &[u8], place: Place, lease: Lease) -> Result<()> {
-        let mut seen = Seen::NOTHING;
+        let mut seen = Observed::NOTHING;
         let mut patience = Patience::new();
         for _ in 0..ROUNDS {
             let known = self.look_at(place, &mut seen)?;

@@ -13,7 +13,7 @@ use crate::memory::block::meta::Next;
 use crate::memory::layout::sections::{CELLS, ENTRIES, MAX_CLASSES, NODE_CLASS, SPARES};
 use crate::memory::layout::word::{Cell, Control, Drawn, Fate, Head, Phase, Plan};
 use crate::memory::record::publish::{LaneHandle, Published};
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::Fault;
@@ -118,7 +118,7 @@ impl LaneHandle {
     pub(crate) fn stage_put(
         &mut self,
         arena: &Arena,
-        seen: &Seen,
+        seen: &Observed,
         next: &Next<'_>,
         value: &[u8],
         node: bool,

@@ -17,8 +17,8 @@ use crate::clock::{Deadline, Revision, Token, Version};
 use crate::error::{Error, LeaseEnd, Result};
 use crate::memory::block::meta::{ClaimWords, IntentWords, Next};
 use crate::memory::fingerprint::fnv1a64;
-use crate::memory::record::read::Seen;
-use crate::memory::wait::change::{Look, Pace};
+use crate::memory::record::read::Observed;
+use crate::memory::wait::change::{Attempt, Pace};
 use crate::mutant::planted;
 
 /// What a holder announced it was about to write.
@@ -53,13 +53,13 @@ impl<'s> Claim<'s> {
     pub(crate) fn acquire(record: Record<'s>, wait: &Deadline, lease: Duration) -> Result<Self> {
         let lease = nanoseconds(lease)?;
         let home = &record.segment.inner;
-        let mut met: Option<(Instant, Seen)> = None;
+        let mut met: Option<(Instant, Observed)> = None;
         let claimed = home.wait_until(record, wait, Pace::Probing, || {
             home.with_lane(|lane, copies| {
-                let seen = record.look_at_all(&mut copies.old)?;
+                let seen = record.observe_value(&mut copies.old)?;
                 if record.live_claim(&seen) {
                     met = Some((met.map_or_else(Instant::now, |(began, _)| began), seen));
-                    return Ok(Look::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
+                    return Ok(Attempt::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
                 }
                 let now = home.host.now();
                 let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
@@ -68,7 +68,7 @@ impl<'s> Claim<'s> {
                     next.intent = None;
                 }
                 let published = record.publish(lane, &seen, &next, &copies.old)?;
-                Ok(published.map_or(Look::Again, |revision| Look::Done((seen.meta.intent, revision))))
+                Ok(published.map_or(Attempt::Again, |revision| Attempt::Done((seen.meta.intent, revision))))
             })
         })?;
         let Some((left, revision)) = claimed else {
@@ -106,7 +106,7 @@ impl<'s> Claim<'s> {
     /// [`Error::LeaseLost`]; else as [`Record::read`].
     pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
         self.record.segment.inner.check()?;
-        let seen = self.record.look_at_all(into)?;
+        let seen = self.record.observe_value(into)?;
         self.still_ours(&seen)?;
         Ok(stamp(&seen))
     }
@@ -186,7 +186,7 @@ impl<'s> Claim<'s> {
     }
 
     /// Replaces the block by one with the same value; `change` says in what its header differs.
-    fn rewrite(&self, change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords)) -> Result<Seen> {
+    fn rewrite(&self, change: impl Fn(&Observed, &mut ClaimWords, &mut IntentWords)) -> Result<Observed> {
         self.replace(None, change).map(|(seen, _)| seen)
     }
 
@@ -194,12 +194,12 @@ impl<'s> Claim<'s> {
     fn replace(
         &self,
         new: Option<&[u8]>,
-        change: impl Fn(&Seen, &mut ClaimWords, &mut IntentWords),
-    ) -> Result<(Seen, u64)> {
+        change: impl Fn(&Observed, &mut ClaimWords, &mut IntentWords),
+    ) -> Result<(Observed, u64)> {
         let record = self.record;
         let done = record.segment.inner.with_lane(|lane, copies| {
             loop {
-                let seen = record.look_at_all(&mut copies.old)?;
+                let seen = record.observe_value(&mut copies.old)?;
                 self.still_ours(&seen)?;
                 let (mut claim, mut intent) = (seen.meta.claim, seen.meta.intent);
                 claim.token = self.token.0;
@@ -219,7 +219,7 @@ impl<'s> Claim<'s> {
     }
 
     /// Refuses if the block seen is not under our claim, or the lease has run out.
-    fn still_ours(&self, seen: &Seen) -> Result<()> {
+    fn still_ours(&self, seen: &Observed) -> Result<()> {
         let home = &self.record.segment.inner;
         let claim = seen.meta.claim;
         let why = if !claim.is_some() {

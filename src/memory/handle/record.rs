@@ -11,7 +11,7 @@ use crate::memory::block::meta::{EMPTY_FINGERPRINT, Next};
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::liveness::attachment::Copies;
 use crate::memory::record::publish::{LaneHandle, Published};
-use crate::memory::record::read::{Seen, modified_at};
+use crate::memory::record::read::{Observed, modified_at};
 use crate::memory::sync::error::Fault;
 use crate::mutant::planted;
 
@@ -73,7 +73,7 @@ impl<'s> Record<'s> {
         let home = &self.segment.inner;
         home.check()?;
         let (mut version, mut modified, mut fingerprint) = (0, 0, EMPTY_FINGERPRINT);
-        let found = home.arena.look_with(self.index, |block| {
+        let found = home.arena.read_with(self.index, |block| {
             let (record, length) = block.place();
             block.copy(length as usize, into);
             (version, modified, fingerprint) = block.stamp();
@@ -98,7 +98,7 @@ impl<'s> Record<'s> {
     pub fn verify(&self) -> Result<Stamp> {
         self.segment.inner.check()?;
         let mut value = Vec::new();
-        let seen = self.look(Some(&mut value))?;
+        let seen = self.observe(Some(&mut value))?;
         let found = fnv1a64(&value);
         if found != seen.meta.fingerprint && !planted("trust the fingerprint") {
             let what = "a value whose bytes do not have its fingerprint";
@@ -157,7 +157,7 @@ impl<'s> Record<'s> {
     fn change<R>(
         &self,
         kind: Option<u64>,
-        mut change: impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
+        mut change: impl FnMut(&Observed, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
         let done = self.segment.inner.with_lane(|lane, copies| self.change_with(lane, copies, kind, &mut change));
         self.note(done)
@@ -169,11 +169,11 @@ impl<'s> Record<'s> {
         lane: &mut LaneHandle,
         copies: &mut Copies,
         kind: Option<u64>,
-        change: &mut impl FnMut(&Seen, &[u8], &mut Draft<'_>) -> Result<R>,
+        change: &mut impl FnMut(&Observed, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
         let Copies { old, new, seen } = copies;
         loop {
-            self.look_into(old, seen)?;
+            self.observe_into(old, seen)?;
             self.refuse_if_held(seen)?;
             let mut draft = Draft { old, new, touched: false };
             let answer = change(seen, draft.old, &mut draft)?;
@@ -197,7 +197,7 @@ impl<'s> Record<'s> {
     pub(crate) fn compare_and_swap_kind(&self, expected: Version, value: &[u8], kind: Option<u64>) -> Result<Outcome> {
         let done = self.segment.inner.with_lane(|lane, _| {
             loop {
-                let seen = self.look_at_meta()?;
+                let seen = self.observe_meta()?;
                 if seen.meta.version != expected.0 {
                     return Ok(Outcome::Conflict);
                 }
@@ -246,7 +246,7 @@ impl<'s> Record<'s> {
     /// As [`Record::read`].
     pub fn holder(&self) -> Result<Option<Holder>> {
         self.segment.inner.check()?;
-        let seen = self.look_at_meta()?;
+        let seen = self.observe_meta()?;
         Ok(self.live_claim(&seen).then(|| self.describe_holder(&seen)))
     }
 
@@ -254,7 +254,7 @@ impl<'s> Record<'s> {
     ///
     /// A claim that is on the record has ended and goes; an intent it announced stays for the next claim to find.
     #[inline(always)]
-    fn attempt(&self, lane: &mut LaneHandle, seen: &Seen, value: &[u8], kind: u64) -> Result<Option<Stamp>> {
+    fn attempt(&self, lane: &mut LaneHandle, seen: &Observed, value: &[u8], kind: u64) -> Result<Option<Stamp>> {
         let next = next_value(self.index, seen, value, kind);
         let published = self.publish(lane, seen, &next, value)?;
         Ok(published.map(|revision| Stamp {
@@ -269,7 +269,7 @@ impl<'s> Record<'s> {
     pub(crate) fn publish(
         &self,
         lane: &mut LaneHandle,
-        seen: &Seen,
+        seen: &Observed,
         next: &Next<'_>,
         value: &[u8],
     ) -> Result<Option<u64>> {
@@ -289,26 +289,26 @@ impl<'s> Record<'s> {
     }
 
     #[inline]
-    fn look(&self, value: Option<&mut Vec<u8>>) -> Result<Seen> {
-        self.segment.inner.arena.look(self.index, value).map_err(|fault| self.explain(fault))
+    fn observe(&self, value: Option<&mut Vec<u8>>) -> Result<Observed> {
+        self.segment.inner.arena.read(self.index, value).map_err(|fault| self.explain(fault))
     }
 
     #[inline(always)]
-    fn look_into(&self, value: &mut Vec<u8>, seen: &mut Seen) -> Result<()> {
-        self.segment.inner.arena.look_into(self.index, Some(value), seen).map_err(|fault| self.explain(fault))
+    fn observe_into(&self, value: &mut Vec<u8>, seen: &mut Observed) -> Result<()> {
+        self.segment.inner.arena.read_into(self.index, Some(value), seen).map_err(|fault| self.explain(fault))
     }
 
     /// The record's header without its payload.
-    pub(crate) fn look_at_meta(&self) -> Result<Seen> {
-        self.look(None)
+    pub(crate) fn observe_meta(&self) -> Result<Observed> {
+        self.observe(None)
     }
 
-    pub(crate) fn look_at_all(&self, value: &mut Vec<u8>) -> Result<Seen> {
-        self.look(Some(value))
+    pub(crate) fn observe_value(&self, value: &mut Vec<u8>) -> Result<Observed> {
+        self.observe(Some(value))
     }
 
     #[inline(always)]
-    pub(crate) fn refuse_if_held(&self, seen: &Seen) -> Result<()> {
+    pub(crate) fn refuse_if_held(&self, seen: &Observed) -> Result<()> {
         if seen.meta.claim.is_some() && self.live_claim(seen) {
             return Err(Error::Held(Box::new(self.describe_holder(seen))));
         }
@@ -316,13 +316,13 @@ impl<'s> Record<'s> {
     }
 
     /// Whether the claim in `seen` binds others: its lease runs and its owner lives.
-    pub(crate) fn live_claim(&self, seen: &Seen) -> bool {
+    pub(crate) fn live_claim(&self, seen: &Observed) -> bool {
         let home = &self.segment.inner;
         let claim = seen.meta.claim;
         claim.is_some() && claim.until > home.host.now() && home.is_alive(claim.owner)
     }
 
-    pub(crate) fn describe_holder(&self, seen: &Seen) -> Holder {
+    pub(crate) fn describe_holder(&self, seen: &Observed) -> Holder {
         let home = &self.segment.inner;
         let claim = seen.meta.claim;
         let (pid, command) = if claim.owner.row() < home.arena.rows() {
@@ -361,7 +361,7 @@ impl fmt::Debug for Record<'_> {
 
 /// The public face of what was seen.
 #[inline(always)]
-pub(crate) fn stamp(seen: &Seen) -> Stamp {
+pub(crate) fn stamp(seen: &Observed) -> Stamp {
     Stamp {
         version: Version(seen.meta.version),
         revision: Revision(seen.modified()),
@@ -371,7 +371,7 @@ pub(crate) fn stamp(seen: &Seen) -> Stamp {
 
 /// The header of the record's next value: under no claim, the intent as it is.
 #[inline(always)]
-pub(crate) fn next_value<'a>(record: u32, seen: &'a Seen, value: &[u8], kind: u64) -> Next<'a> {
+pub(crate) fn next_value<'a>(record: u32, seen: &'a Observed, value: &[u8], kind: u64) -> Next<'a> {
     let meta = &seen.meta;
     Next {
         record,
@@ -390,7 +390,7 @@ pub(crate) fn next_value<'a>(record: u32, seen: &'a Seen, value: &[u8], kind: u6
 
 /// The header of a block that changes no value: a claim, its renewal or release. A record that was never written keeps
 /// version 0; its `modified` is then merely not zero.
-pub(crate) fn same_value(record: u32, seen: &Seen) -> Next<'_> {
+pub(crate) fn same_value(record: u32, seen: &Observed) -> Next<'_> {
     let meta = &seen.meta;
     Next {
         record,
@@ -408,7 +408,7 @@ pub(crate) fn same_value(record: u32, seen: &Seen) -> Next<'_> {
 
 /// The stamp at which the record's incarnation begins, or began.
 #[inline(always)]
-fn key(seen: &Seen) -> u64 {
+fn key(seen: &Observed) -> u64 {
     if seen.head.block() == 0 { seen.head.next(0).stamp() } else { seen.meta.key }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::memory::block::meta::Next;
 use crate::memory::layout::sections::MAX_OPS;
 use crate::memory::record::publish::{LaneHandle, Published};
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 
 /// One record's part in a [`Segment::commit`]: which version it must have, and its next value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Segment {
         done
     }
 
-    fn commit_with(&self, lane: &mut LaneHandle, seen: &mut Seen, ops: &[RecordOp<'_>]) -> Result<Outcome> {
+    fn commit_with(&self, lane: &mut LaneHandle, seen: &mut Observed, ops: &[RecordOp<'_>]) -> Result<Outcome> {
         let home = &self.inner;
         // Hashed once, however often the commit begins anew.
         let mut fingerprints = [0; MAX_OPS];
@@ -129,7 +129,7 @@ impl Segment {
             lane.begin_commit();
             for (op, fingerprint) in ops.iter().zip(fingerprints) {
                 let record = Record::new(self, op.record);
-                home.arena.look_into(op.record, None, seen).map_err(|fault| record.explain(fault))?;
+                home.arena.read_into(op.record, None, seen).map_err(|fault| record.explain(fault))?;
                 if op.version.is_some_and(|version| version.0 != seen.meta.version) {
                     return Ok(Outcome::Conflict);
                 }

@@ -18,7 +18,7 @@ use crate::memory::layout::word::{Life, Owner};
 use crate::memory::os::fork;
 use crate::memory::os::host::{self, HostClock};
 use crate::memory::record::publish::LaneHandle;
-use crate::memory::record::read::Seen;
+use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::AtomicU32;
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::memory::sync::error::Fault;
@@ -27,7 +27,7 @@ use crate::mutant::planted;
 
 impl Seat {
     fn new(lane: LaneHandle) -> Self {
-        let copies = Copies { old: Vec::new(), new: Vec::new(), seen: Seen::NOTHING };
+        let copies = Copies { old: Vec::new(), new: Vec::new(), seen: Observed::NOTHING };
         Self { busy: Cell::new(false), lane: UnsafeCell::new(lane), copies: UnsafeCell::new(copies) }
     }
 }
@@ -63,7 +63,7 @@ struct Seat {
 pub(crate) struct Copies {
     pub(crate) old: Vec<u8>,
     pub(crate) new: Vec<u8>,
-    pub(crate) seen: Seen,
+    pub(crate) seen: Observed,
 }
 
 /// What a thread has taken of one attachment.

@@ -4,7 +4,7 @@
 //! winner of the swap takes the displaced block, by writing it into the cell the new block came from; the journal says
 //! which swap was under way, so that whoever recovers a dead lane can tell won from lost.
 
-use super::read::Seen;
+use super::read::Observed;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::arena::Block;
 use crate::memory::block::meta::Next;
@@ -94,7 +94,7 @@ impl LaneHandle {
     pub(crate) fn publish(
         &mut self,
         arena: &Arena,
-        seen: &Seen,
+        seen: &Observed,
         next: &Next<'_>,
         value: &[u8],
     ) -> Result<Published, Fault> {
@@ -148,7 +148,7 @@ impl LaneHandle {
 
     /// Refuses to go past the end of the clock.
     #[inline(always)]
-    pub(crate) fn check_the_clock(&self, seen: &Seen) -> Result<(), Fault> {
+    pub(crate) fn check_the_clock(&self, seen: &Observed) -> Result<(), Fault> {
         // A version ends where revisions do: there are no more changes than revisions.
         if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION && !planted("count for ever") {
             return Err(Fault::NoBlock { length: usize::MAX });
@@ -163,7 +163,7 @@ impl LaneHandle {
 
     /// Takes back a change that somebody else's was faster than.
     #[cold]
-    fn lost(&mut self, arena: &Arena, lane: &Lane, seen: &Seen, cell: usize) -> Published {
+    fn lost(&mut self, arena: &Arena, lane: &Lane, seen: &Observed, cell: usize) -> Published {
         lane.op.store(Op::NONE.0, Release);
         if seen.head.block() == 0 {
             // Taken for a record that has come into being meanwhile.

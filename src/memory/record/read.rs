@@ -1,4 +1,4 @@
-//! Looking at a record without making anyone wait, and finishing what its author has not.
+//! Reading a record without a lock, and completing an update that its author has left unfinished.
 //!
 //! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
 //! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
@@ -11,17 +11,17 @@ use crate::memory::sync::atomics::{fence, loom_fence, pause};
 use crate::memory::sync::error::{Fault, Patience};
 use crate::mutant::{edge, planted};
 
-/// What one look at a record found: a whole value that was current at some moment of the look.
+/// What one read of a record found: a whole value, current at some moment of the read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Observed {
     pub(crate) head: Head,
     /// The block's own revision: of the value's change, or of the claim that put the block there. 0: absent.
     pub(crate) revision: u64,
     pub(crate) meta: Meta,
 }
 
-impl Seen {
-    /// A place for [`Arena::look`] to write to.
+impl Observed {
+    /// A place for [`Arena::read`] to write to.
     pub(crate) const NOTHING: Self = Self { head: Head(0), revision: 0, meta: Meta::ABSENT };
 
     /// The revision of the last change of the value; 0 if there has been none.
@@ -50,10 +50,10 @@ pub(crate) fn modified_at(version: u64, modified: u64, own: u64) -> u64 {
     }
 }
 
-/// How long a reader looks again before it finishes for the author: about a microsecond.
+/// How long a reader retries before it completes the update for its author: about a microsecond.
 const COURTESY: u32 = if cfg!(loom) { 0 } else { 24 };
 
-/// What has kept a look from its end so far.
+/// Why a read has not ended yet.
 struct Trouble {
     patience: Patience,
     /// The unnumbered head whose author is being waited for, and for how many turns already.
@@ -65,22 +65,22 @@ impl Arena {
     /// Reads a record: its header, and its payload where `payload` asks for it.
     ///
     /// Stores nothing shared unless it meets a change whose author has not finished it for about a microsecond.
-    pub(crate) fn look(&self, record: u32, payload: Option<&mut Vec<u8>>) -> Result<Seen, Fault> {
-        let mut seen = Seen::NOTHING;
-        self.look_into(record, payload, &mut seen)?;
+    pub(crate) fn read(&self, record: u32, payload: Option<&mut Vec<u8>>) -> Result<Observed, Fault> {
+        let mut seen = Observed::NOTHING;
+        self.read_into(record, payload, &mut seen)?;
         Ok(seen)
     }
 
-    /// [`Arena::look`] into a place of the caller's; what is there after an error means nothing.
+    /// [`Arena::read`] into a place of the caller's; what is there after an error means nothing.
     #[inline(always)]
-    pub(crate) fn look_into(
+    pub(crate) fn read_into(
         &self,
         record: u32,
         mut payload: Option<&mut Vec<u8>>,
-        seen: &mut Seen,
+        seen: &mut Observed,
     ) -> Result<(), Fault> {
         let meta = &mut seen.meta;
-        let (head, revision) = self.look_with(record, |block| {
+        let (head, revision) = self.read_with(record, |block| {
             block.read_meta(meta);
             if let Some(payload) = payload.as_deref_mut() {
                 block.copy(meta.length as usize, payload);
@@ -97,11 +97,11 @@ impl Arena {
         Ok(())
     }
 
-    /// Looks at a record through `visit`, which copies what it wants of the block and answers the record and length it
+    /// Reads a record through `visit`, which copies what it wants of the block and answers the record and length it
     /// read there; it may run again, and only its last run counts. Answers the head and the block's revision; for an
     /// absent record `visit` does not run and the revision is 0.
     #[inline(always)]
-    pub(crate) fn look_with(
+    pub(crate) fn read_with(
         &self,
         record: u32,
         mut visit: impl FnMut(Block<'_>) -> (u32, u32),
@@ -142,7 +142,7 @@ impl Arena {
         }
     }
 
-    /// A look that met a block without a number: waits a moment for the author, then finishes for it.
+    /// A read that met a block without a number: waits a moment for the author, then finishes for it.
     #[cold]
     fn unnumbered(&self, record: u32, head: Head, fate: Fate, trouble: &mut Trouble) -> Result<(), Fault> {
         if fate.kind() == FateKind::Free {
@@ -160,7 +160,7 @@ impl Arena {
         trouble.patience.again("a change that cannot be numbered", record, head.0, fate.0)
     }
 
-    /// A look that met a commit in flight: waits a moment for its author, then finishes it.
+    /// A read that met a commit in flight: waits a moment for its author, then finishes it.
     #[cold]
     fn in_flight(&self, record: u32, head: Head, trouble: &mut Trouble) -> Result<(), Fault> {
         if trouble.waiting_on != head {

@@ -27,11 +27,11 @@ pub const WAIT_SLICE: Duration = Duration::from_millis(250);
 /// The first slice of a wait for a claim; each is twice the one before, up to [`WAIT_SLICE`].
 const FIRST_PROBE: Duration = Duration::from_millis(2);
 
-/// What a look at the record found.
-pub(crate) enum Look<T> {
+/// What one attempt of a wait found.
+pub(crate) enum Attempt<T> {
     /// What was waited for.
     Done(T),
-    /// Something changed under the look: look again at once.
+    /// Something changed meanwhile: try again at once.
     Again,
     /// Nothing yet: sleep until the head is no longer `head`, or until a moment of the host's clock.
     Wait { head: Head, until: Option<u64> },
@@ -65,7 +65,7 @@ impl Attachment {
         record: Record<'_>,
         deadline: &Deadline,
         pace: Pace,
-        mut look: impl FnMut() -> Result<Look<T>>,
+        mut look: impl FnMut() -> Result<Attempt<T>>,
     ) -> Result<Option<T>> {
         let index = record.index();
         let slot = self.arena.record(index);
@@ -75,12 +75,12 @@ impl Attachment {
         loop {
             self.check()?;
             let (head, until) = match look()? {
-                Look::Done(found) => {
+                Attempt::Done(found) => {
                     turn.taken();
                     return Ok(Some(found));
                 }
-                Look::Again => continue,
-                Look::Wait { head, until } => (head, until),
+                Attempt::Again => continue,
+                Attempt::Wait { head, until } => (head, until),
             };
             if sleeper.is_over()? {
                 if self.short_round() {
@@ -111,10 +111,10 @@ impl Attachment {
         deadline: &Deadline,
     ) -> Result<Option<Version>> {
         self.wait_until(record, deadline, Pace::Steady, || {
-            let now = record.look_at_meta()?;
+            let now = record.observe_meta()?;
             Ok(match Version(now.meta.version) {
-                version if version == seen => Look::Wait { head: now.head, until: None },
-                version => Look::Done(version),
+                version if version == seen => Attempt::Wait { head: now.head, until: None },
+                version => Attempt::Done(version),
             })
         })
     }
@@ -129,7 +129,7 @@ impl Attachment {
             groups.arm(&self.arena, all.iter().copied());
             groups.looked();
             for (index, version) in seen {
-                let now = self.arena.look(*index, None).map_err(|fault| self.explain(fault, *index))?;
+                let now = self.arena.read(*index, None).map_err(|fault| self.explain(fault, *index))?;
                 if now.meta.version != version.0 {
                     return Ok(Some(*index));
                 }
