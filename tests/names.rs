@@ -241,9 +241,9 @@ fn when_the_directory_is_full_of_long_names_deletions_still_work() {
     assert!(count > 400, "only {count} names of 255 bytes fit");
     let bytes = memory::Bytes::of(&path);
     let nodes = &bytes.geometry.nodes;
-    let fate = |block| memory::word::Fate(bytes.word(bytes.block(block))).kind();
+    let state = |block| memory::word::BlockState(bytes.word(bytes.block(block))).kind();
     let blocks = nodes.first..nodes.first + nodes.blocks;
-    let left = blocks.filter(|block| fate(*block) == memory::word::FateKind::Free).count();
+    let left = blocks.filter(|block| state(*block) == memory::word::BlockStateKind::Free).count();
     assert!(left >= 64, "{left} nodes are left for deletions");
     assert_eq!(contents(&store, "").len(), count as usize);
     (0..count).for_each(|i| delete(&store, &name(i)));

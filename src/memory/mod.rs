@@ -24,10 +24,10 @@
 //! # One change, step by step
 //! A record is one word, its *head*, that names the block holding the value. A change never touches that block:
 //!
-//! 1. look at the head and copy the block; the copy counts if the block's *fate* word is the same before and after;
+//! 1. look at the head and copy the block; the copy counts if the block's *state* word is the same before and after;
 //! 2. fill a block of one's own, write into the lane's journal what is to be replaced, and **swap the head**: the change
 //!    is published, and the displaced block is the winner's;
-//! 3. draw a revision from the clock and **stamp it into the fate**: the change is numbered. Whoever meets a published
+//! 3. draw a revision from the clock and **stamp it into the state**: the change is numbered. Whoever meets a published
 //!    change without a number numbers it; nobody returns it or builds on it before;
 //! 4. wake who waits, put the displaced block into one's cell, clear the journal.
 //!
@@ -41,12 +41,12 @@
 //! | killed | leaves | who mends it |
 //! |---|---|---|
 //! | while filling its block | a block in its cell | whoever inherits the lane uses it |
-//! | with the journal set, before the swap | journal and block in the lane | recovery sees the head does not name the block and its fate is still the lane's: lost, nothing happened |
+//! | with the journal set, before the swap | journal and block in the lane | recovery sees the head does not name the block and its state is still the lane's: lost, nothing happened |
 //! | between swap and number | a published change | whoever looks at the record numbers it; recovery completes the cell |
 //! | between number and wake | sleepers | they look again at the end of their slice |
 //! | while putting a commit together | blocks in cells | whoever inherits the lane uses them |
 //! | with its descriptor undecided or decided | references in heads | whoever meets one finishes the commit; recovery completes the cells |
-//! | while taking or giving a block | a cell marked unsettled | recovery asks the block's fate whose it is |
+//! | while taking or giving a block | a cell marked unsettled | recovery asks the block's state whose it is |
 //! | while attaching or creating | a lock the kernel drops, or a file without a name | nobody needs to |
 //! | while recovering another | its own row, and the other's lanes half settled | the next recoverer starts over |
 //! | holding a claim | a claim whose owner's lock is free | the next to want it takes it, with the intent |
@@ -60,11 +60,11 @@
 //! | edge | release side | acquire side | gives |
 //! |---|---|---|---|
 //! | `publish` | the swap of the head | the load of the head | who follows the head sees the whole block and its owned word |
-//! | `number` | the stamp of the fate | the load of the fate | who sees a revision sees the clock at it or later |
+//! | `number` | the stamp of the state | the load of the state | who sees a revision sees the clock at it or later |
 //! | `number.word` | a helper's number in the journal | the author's, or another helper's, load of it | all agree on the first number |
 //! | `clock` | a draw | a later draw, or a reading | who reads R sees that every change up to R was published and marked |
-//! | `leave` | the owned word of a block's next life | the load of the fate | who meets that word sees that the block has left its head |
-//! | `recycle` | the fence before a block is rewritten | the fence after it was copied | who copied a new word sees the fate changed |
+//! | `leave` | the owned word of a block's next life | the load of the state | who meets that word sees that the block has left its head |
+//! | `recycle` | the fence before a block is rewritten | the fence after it was copied | who copied a new word sees the state changed |
 //! | `sleep` | swap the head, look at the event | set the event's bit, look at the head | one of the two sees the other (`SeqCst` on all four) |
 //! | `mark` | swap the head, look at the group | set the group's bit, look at the heads | likewise |
 //! | `watch` | mark the group, look at the watch word | set the watch word's bit, look at the group | likewise |

@@ -10,7 +10,7 @@ use crate::alone::{alone, folder};
 use crate::battery::{LARGEST, fill, small};
 use crate::memory::Bytes;
 use crate::memory::sections::{BlockHead, Lane, Row};
-use crate::memory::word::{Cell, Fate, Head, Op};
+use crate::memory::word::{BlockState, Cell, Head, Op};
 
 const LEASE: Duration = Duration::from_secs(600);
 
@@ -45,7 +45,7 @@ fn a_head_or_block_that_makes_no_sense_is_damage_for_its_record_alone() {
     let (place, good) = (bytes.head(1), bytes.word(bytes.head(1)));
     let head = Head(good);
     let block = bytes.block_of(1);
-    let (fate, length) = (block + offset_of!(BlockHead, fate), block + offset_of!(BlockHead, place));
+    let (state, length) = (block + offset_of!(BlockHead, state), block + offset_of!(BlockHead, place));
     let other = Head(bytes.word(bytes.head(2))).block();
     let free = (1..=bytes.geometry.blocks).find(|index| bytes.word(bytes.block(*index)) == 0).unwrap();
     for (offset, word, what) in [
@@ -54,8 +54,8 @@ fn a_head_or_block_that_makes_no_sense_is_damage_for_its_record_alone() {
         (place, good | 1 << 63, "a reference to a commit that is not there"),
         (place, Head::value(head.stamp(), other).0, "a block of another record"),
         (place, Head::value(head.stamp(), free).0, "a head that names a free block"),
-        (fate, Fate::free(9).0, "a head that names a free block"),
-        (fate, Fate::owned(4, 9).0, "a change by a lane that is not there"),
+        (state, BlockState::free(9).0, "a head that names a free block"),
+        (state, BlockState::owned(4, 9).0, "a change by a lane that is not there"),
         (length, 65 << 32 | 1, "longer than its class"),
         (length, u64::from(u32::MAX) << 32 | 1, "longer than its class"),
         (length, 8 << 32 | 2, "a block of another record"),

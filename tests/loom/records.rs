@@ -92,17 +92,17 @@ fn two_who_finish_a_change_left_behind_agree_on_its_number() {
         explorer.run(move || {
             let (stage, mut lanes) = Stage::new(1, 1);
             killed.note(killed_after(accesses, || stage.update(&mut lanes[0], 0)));
-            if stage.head_and_fate(0).1.revision().is_some() {
+            if stage.head_and_state(0).1.revision().is_some() {
                 return;
             }
             let helpers: Vec<_> = (0..2)
                 .map(|_| {
                     let stage = stage.clone();
                     thread::spawn(move || {
-                        let (head, fate) = stage.head_and_fate(0);
-                        stage.arena.finish_for(0, head, fate).expect("a change that can be finished");
-                        let (_, fate) = stage.head_and_fate(0);
-                        stage.assert_drawn(fate.revision().expect("what is finished has a number"));
+                        let (head, state) = stage.head_and_state(0);
+                        stage.arena.finish_for(0, head, state).expect("a change that can be finished");
+                        let (_, state) = stage.head_and_state(0);
+                        stage.assert_drawn(state.revision().expect("what is finished has a number"));
                     })
                 })
                 .collect();

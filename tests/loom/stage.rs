@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::{ClaimWords, Next};
-use crate::memory::layout::word::{Cell, Fate, FateKind, Head};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Cell, Head};
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
@@ -234,11 +234,11 @@ impl Stage {
         );
     }
 
-    /// The head of a record that has been written, and the fate of the block it names.
-    pub(crate) fn head_and_fate(&self, record: u32) -> (Head, Fate) {
+    /// The head of a record that has been written, and the state of the block it names.
+    pub(crate) fn head_and_state(&self, record: u32) -> (Head, BlockState) {
         let head = Head(self.arena.record(record).head.load(Acquire));
         let block = self.arena.block(head.block()).expect("a record that has been written");
-        (head, Fate(block.head.fate.load(Acquire)))
+        (head, BlockState(block.head.state.load(Acquire)))
     }
 
     /// That a revision somebody was given has been drawn, as far as they can tell from the clock.
@@ -274,7 +274,7 @@ impl Stage {
             let words_of = arena.record(record);
             words.extend([words_of.head.load(Relaxed), words_of.event.load(Relaxed).into()]);
         }
-        words.extend((1..=arena.blocks()).map(|block| arena.block(block).unwrap().head.fate.load(Relaxed)));
+        words.extend((1..=arena.blocks()).map(|block| arena.block(block).unwrap().head.state.load(Relaxed)));
         for lane in (0..arena.lanes()).filter_map(|lane| arena.lane(lane)) {
             words.extend(
                 [&lane.op, &lane.number, &lane.descriptor.control, &lane.descriptor.revision]
@@ -303,10 +303,10 @@ impl Stage {
         });
         let places: Vec<u32> = heads.chain(cells).collect();
         for index in 1..=arena.blocks() {
-            let fate = Fate(arena.block(index).expect("a block of the table").head.fate.load(Acquire));
-            let free = u32::from(fate.kind() == FateKind::Free);
+            let state = BlockState(arena.block(index).expect("a block of the table").head.state.load(Acquire));
+            let free = u32::from(state.kind() == BlockStateKind::Free);
             let found = places.iter().filter(|place| **place == index).count() as u32;
-            assert_eq!(found + free, 1, "block {index} is in {found} places and its fate is {fate:?}");
+            assert_eq!(found + free, 1, "block {index} is in {found} places and its state is {state:?}");
         }
     }
 }

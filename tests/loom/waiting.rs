@@ -108,10 +108,10 @@ fn a_waiter_is_woken_by_who_finishes_a_dead_authors_change() {
             let other = stage.clone();
             let helper = thread::spawn(move || {
                 author.join().unwrap();
-                let (head, fate) = other.head_and_fate(0);
+                let (head, state) = other.head_and_state(0);
                 if head == before {
                     other.update(&mut heir, 0);
-                } else if fate.revision().is_none() {
+                } else if state.revision().is_none() {
                     other.read(0);
                 } else {
                     other.arena.settle(0).unwrap();

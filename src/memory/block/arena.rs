@@ -288,7 +288,7 @@ mod heap {
             let record = || RecordHead { head: AtomicU64::new(0), event: AtomicU32::new(0), turn: AtomicU32::new(0) };
             let content = || if words == 0 { AtomicU64::default() } else { AtomicU64::new(0) };
             let block = || BlockHead {
-                fate: AtomicU64::new(0),
+                state: AtomicU64::new(0),
                 place: content(),
                 version: content(),
                 modified: content(),

@@ -1,7 +1,7 @@
 //! What a block says: its header as a plain value, and the copies in and out.
 //!
 //! A block is written by the one lane that owns it and read by anybody at any time, so every word is an atomic and a
-//! torn read is harmless: the reader finds out from the fate word and throws the copy away.
+//! torn read is harmless: the reader finds out from the state word and throws the copy away.
 
 use super::arena::Block;
 use crate::memory::layout::word::Owner;
@@ -36,7 +36,7 @@ pub(crate) struct IntentWords {
     pub(crate) after: u64,
 }
 
-/// A block's header but for its fate.
+/// A block's header but for its state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Meta {
     pub(crate) record: u32,
@@ -149,7 +149,7 @@ impl Block<'_> {
         (head.version.load(Relaxed), head.modified.load(Relaxed), head.fingerprint.load(Relaxed))
     }
 
-    /// Copies the header. Possibly torn: to be used only once the fate was seen unchanged afterwards.
+    /// Copies the header. Possibly torn: to be used only once the state was seen unchanged afterwards.
     ///
     /// Written in place, word by word: a struct of this size moved about would be read back in larger pieces than it was
     /// stored in, which stalls.

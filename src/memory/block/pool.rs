@@ -1,13 +1,13 @@
 //! Blocks nobody uses: taking one into a cell and giving one back, so that a kill at any instruction loses none.
 //!
-//! The fate word decides, the cell only says where to look: it is written *before* the fate changes, marked unsettled,
+//! The state word decides, the cell only says where to look: it is written *before* the state changes, marked unsettled,
 //! and plain again afterwards. A bitmap says where a free block may be; it is a hint and may be wrong in both
-//! directions, so before "none is left" the fates themselves are searched.
+//! directions, so before "none is left" the states themselves are searched.
 
 use std::ops::Range;
 
 use super::arena::Arena;
-use crate::memory::layout::word::{Cell, Fate, FateKind};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Cell};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::mutant::planted;
 
@@ -59,8 +59,8 @@ impl Arena {
         let Some(block) = self.block(index) else {
             return false;
         };
-        let fate = Fate(block.head.fate.load(Acquire));
-        if fate.kind() != FateKind::Free {
+        let state = BlockState(block.head.state.load(Acquire));
+        if state.kind() != BlockStateKind::Free {
             self.hint(index, true);
             return false;
         }
@@ -68,9 +68,9 @@ impl Arena {
         if !planted("take without the cell") {
             cells[cell].store(Cell::unsettled(index).0, Release);
         }
-        let owned = Fate::owned(lane, fate.tag());
+        let owned = BlockState::owned(lane, state.tag());
         // Release: the cell is marked before the block is ours. Acquire: edge `pool`, the last owner is done with it.
-        let taken = block.head.fate.compare_exchange(fate.0, owned.0, AcqRel, Relaxed).is_ok();
+        let taken = block.head.state.compare_exchange(state.0, owned.0, AcqRel, Relaxed).is_ok();
         let settled = if taken { Cell::keeping(index) } else { Cell::EMPTY };
         cells[cell].store(settled.0, Release);
         if taken {
@@ -86,14 +86,14 @@ impl Arena {
         };
         let cells = &self.lane(lane).expect("a lane this process took").cells;
         // A displaced block still bears its revision, and only an owned word says whose the block is.
-        let tag = Fate(block.head.fate.load(Relaxed)).tag();
-        let owned = Fate::owned(lane, tag);
-        block.head.fate.store(owned.0, Release);
+        let tag = BlockState(block.head.state.load(Relaxed)).tag();
+        let owned = BlockState::owned(lane, tag);
+        block.head.state.store(owned.0, Release);
         if !planted("give without the cell") {
             cells[cell].store(Cell::unsettled(index).0, Release);
         }
         // Release: edge `pool`, to the next owner; and the cell is marked before the block is free.
-        let _ = block.head.fate.compare_exchange(owned.0, Fate::free(tag).0, AcqRel, Relaxed);
+        let _ = block.head.state.compare_exchange(owned.0, BlockState::free(tag).0, AcqRel, Relaxed);
         cells[cell].store(Cell::EMPTY.0, Release);
         self.hint(index, false);
         if let Some(class) = self.class_of(index) {
@@ -117,7 +117,7 @@ impl Arena {
         }
         let is_free = |block: &u32| {
             let block = self.block(*block);
-            block.is_some_and(|block| Fate(block.head.fate.load(Relaxed)).kind() == FateKind::Free)
+            block.is_some_and(|block| BlockState(block.head.state.load(Relaxed)).kind() == BlockStateKind::Free)
         };
         range.filter(is_free).take(count as usize).count() == count as usize
     }

@@ -11,7 +11,7 @@ use super::descriptor::Entry;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::Next;
 use crate::memory::layout::sections::{CELLS, ENTRIES, MAX_CLASSES, NODE_CLASS, SPARES};
-use crate::memory::layout::word::{Cell, Control, Drawn, Fate, Head, Phase, Plan};
+use crate::memory::layout::word::{BlockState, Cell, Control, Drawn, Head, Phase, Plan};
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
@@ -134,7 +134,7 @@ impl LaneHandle {
         }
         let index = self.staged.blocks[at];
         let block = arena.block(index).expect("a block this lane keeps");
-        let owned = Fate::owned(self.index, Fate(block.head.fate.load(Relaxed)).tag());
+        let owned = BlockState::owned(self.index, BlockState(block.head.state.load(Relaxed)).tag());
         block.begin_life(owned);
         block.fill(next, value);
         let plan = Plan::change(next.record, SPARES + at, index);

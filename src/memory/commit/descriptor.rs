@@ -33,7 +33,7 @@
 //! * *install*: stamps only grow, so the expected head never comes back once the commit was decided: after COMMITTED
 //!   every head went on by a stamp; after FAILED at entry *j* head *j* differs from the expected one for ever, those before
 //!   have gone on, those after are out of reach, since entries are installed in order.
-//! * *stamp*: compares the owned word that stands *in the entry*. Nobody loads the fate to learn it: the block may have
+//! * *stamp*: compares the owned word that stands *in the entry*. Nobody loads the state to learn it: the block may have
 //!   been stamped, displaced and owned by another lane while the descriptor is still COMMITTED. An owned word that was
 //!   ever under a head does not come back, since its tag is the block's last revision.
 //! * *release*: compares the whole reference, whose sequence is the commit's.
@@ -220,8 +220,8 @@ impl Arena {
             };
             if let Some(block) = self.block(entry.plan.block()).filter(|_| entry.plan.is_change()) {
                 let owned =
-                    if planted("ask the block for its word") { block.head.fate.load(Acquire) } else { entry.owned };
-                let _ = block.head.fate.compare_exchange(owned, revision, edge("commit.number", AcqRel), Relaxed);
+                    if planted("ask the block for its word") { block.head.state.load(Acquire) } else { entry.owned };
+                let _ = block.head.state.compare_exchange(owned, revision, edge("commit.number", AcqRel), Relaxed);
             }
         }
         if !late && !self.release(descriptor, reference, count, true)? {

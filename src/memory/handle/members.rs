@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use super::segment::Segment;
 use crate::error::Result;
 use crate::memory::layout::sections::SPARES;
-use crate::memory::layout::word::{Cell, Control, Fate, FateKind, Head, Life as LifeWord, Op, Owner, Phase};
+use crate::memory::layout::word::{
+    BlockState, BlockStateKind, Cell, Control, Head, Life as LifeWord, Op, Owner, Phase,
+};
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 
@@ -174,8 +176,8 @@ impl Segment {
             audit.pending += u32::from(Op(lane.op.load(Relaxed)).is_set());
         }
         for block in 1..=arena.blocks() {
-            let fate = Fate(arena.block(block).expect("a block of the table").head.fate.load(Acquire));
-            if fate.kind() == FateKind::Free {
+            let state = BlockState(arena.block(block).expect("a block of the table").head.state.load(Acquire));
+            if state.kind() == BlockStateKind::Free {
                 place(block, &mut audit.free);
             }
         }

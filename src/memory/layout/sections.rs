@@ -68,12 +68,12 @@ pub(crate) struct RecordHead {
     pub(crate) turn: AtomicU32,
 }
 
-/// What one block says about the value it holds. Only `fate` is ever changed while others may look.
+/// What one block says about the value it holds. Only `state` is ever changed while others may look.
 #[repr(C, align(64))]
 #[derive(Default)]
 pub(crate) struct BlockHead {
-    /// [`Fate`](super::word::Fate): owned, numbered or free.
-    pub(crate) fate: AtomicU64,
+    /// [`BlockState`](super::word::BlockState): owned, numbered or free.
+    pub(crate) state: AtomicU64,
     /// `length:32 | record:32`.
     pub(crate) place: AtomicU64,
     /// The record's stamp when this incarnation was created.

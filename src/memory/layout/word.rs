@@ -22,7 +22,7 @@ const DESCRIPTOR_MASK: u64 = (1 << DESCRIPTOR_BITS) - 1;
 
 /// The largest number of blocks a [`Head`] can name; block 0 stands for "absent".
 pub(crate) const MAX_BLOCKS: u32 = BLOCK_MASK as u32;
-/// The largest number of lanes a [`Fate`] can name.
+/// The largest number of lanes a [`BlockState`] can name.
 pub(crate) const MAX_LANES: u32 = 1 << LANE_BITS;
 
 /// `0 | stamp:40 | block:23`: a value (block 0: absent), or `1 | descriptor:15 | sequence:48`: a commit in flight.
@@ -84,17 +84,17 @@ impl Head {
 /// Where a block is: `0 | revision:63` numbered (0: free, never used), `10 | lane:13 | tag:49` owned by a lane's cell or
 /// published and not yet numbered, `11 | tag:62` free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Fate(pub(crate) u64);
+pub(crate) struct BlockState(pub(crate) u64);
 
-/// [`Fate`] taken apart.
+/// [`BlockState`] taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum FateKind {
+pub(crate) enum BlockStateKind {
     Numbered(u64),
     Owned { lane: u32 },
     Free,
 }
 
-impl Fate {
+impl BlockState {
     const OWNED: u64 = 0b10 << 62;
     const FREE: u64 = 0b11 << 62;
 
@@ -108,12 +108,12 @@ impl Fate {
     }
 
     #[inline]
-    pub(crate) fn kind(self) -> FateKind {
+    pub(crate) fn kind(self) -> BlockStateKind {
         match self.0 >> 62 {
-            0b10 => FateKind::Owned { lane: (self.0 >> TAG_BITS & LANE_MASK) as u32 },
-            0b11 => FateKind::Free,
-            _ if self.0 == 0 => FateKind::Free,
-            _ => FateKind::Numbered(self.0),
+            0b10 => BlockStateKind::Owned { lane: (self.0 >> TAG_BITS & LANE_MASK) as u32 },
+            0b11 => BlockStateKind::Free,
+            _ if self.0 == 0 => BlockStateKind::Free,
+            _ => BlockStateKind::Numbered(self.0),
         }
     }
 
@@ -131,7 +131,7 @@ impl Fate {
 
     #[inline]
     pub(crate) fn is_owned_by(self, lane: u32) -> bool {
-        self.kind() == FateKind::Owned { lane }
+        self.kind() == BlockStateKind::Owned { lane }
     }
 }
 
@@ -178,7 +178,7 @@ impl Group {
     }
 }
 
-/// `unsettled:1 | … | block:23`: a block a lane keeps (0: none). Unsettled: ours exactly if the block's fate says so.
+/// `unsettled:1 | … | block:23`: a block a lane keeps (0: none). Unsettled: ours exactly if the block's state says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cell(pub(crate) u32);
 
@@ -278,7 +278,7 @@ impl Drawn {
 
     /// The revision, once it has been drawn.
     pub(crate) fn revision(self) -> Option<u64> {
-        Fate(self.0).revision()
+        BlockState(self.0).revision()
     }
 }
 
@@ -393,16 +393,16 @@ mod tests {
     }
 
     #[test]
-    fn a_fate_is_one_of_three_things() {
-        assert_eq!(Fate(0).kind(), FateKind::Free);
-        assert_eq!(Fate(17).kind(), FateKind::Numbered(17));
-        assert_eq!(Fate(17).revision(), Some(17));
-        let owned = Fate::owned(MAX_LANES - 1, u64::MAX);
-        assert_eq!(owned.kind(), FateKind::Owned { lane: MAX_LANES - 1 });
+    fn a_block_state_is_one_of_three_things() {
+        assert_eq!(BlockState(0).kind(), BlockStateKind::Free);
+        assert_eq!(BlockState(17).kind(), BlockStateKind::Numbered(17));
+        assert_eq!(BlockState(17).revision(), Some(17));
+        let owned = BlockState::owned(MAX_LANES - 1, u64::MAX);
+        assert_eq!(owned.kind(), BlockStateKind::Owned { lane: MAX_LANES - 1 });
         assert_eq!((owned.tag(), owned.revision()), (TAG_MASK, None));
         assert!(owned.is_owned_by(MAX_LANES - 1) && !owned.is_owned_by(0));
-        assert_eq!((Fate::free(5).kind(), Fate::free(5).tag()), (FateKind::Free, 5));
-        assert_ne!(Fate::owned(1, 8), Fate::owned(1, 9), "another life of the block is another word");
+        assert_eq!((BlockState::free(5).kind(), BlockState::free(5).tag()), (BlockStateKind::Free, 5));
+        assert_ne!(BlockState::owned(1, 8), BlockState::owned(1, 9), "another life of the block is another word");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::memory::block::arena::Block;
 use crate::memory::block::meta::Next;
 use crate::memory::commit::builder::Staged;
 use crate::memory::layout::sections::{CELLS, Lane, SPARES};
-use crate::memory::layout::word::{Cell, Fate, FateKind, Head, Op};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Cell, Head, Op};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::Fault;
@@ -108,7 +108,7 @@ impl LaneHandle {
         let index = self.spares[cell];
         let block = arena.block(index).expect("a block this lane keeps");
 
-        let owned = Fate::owned(self.index, Fate(block.head.fate.load(Relaxed)).tag());
+        let owned = BlockState::owned(self.index, BlockState(block.head.state.load(Relaxed)).tag());
         lane.number.store(owned.0, Relaxed);
         block.begin_life(owned);
         block.fill(next, value);
@@ -181,20 +181,20 @@ impl LaneHandle {
         lane: &Lane,
         next: &Next<'_>,
         block: Block<'_>,
-        owned: Fate,
+        owned: BlockState,
     ) -> Result<u64, Fault> {
         let bits = if next.modified != 0 || planted("mark after the number") { 0 } else { arena.mark(next.record) };
         let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
-        let fate = &block.head.fate;
+        let state = &block.head.state;
         // Acquire on failure, edge `number`: who sees that a helper was first also sees the number it left in the journal.
         let (stamp, beaten) = (edge("number.release", AcqRel), edge("number.beaten", Acquire));
-        let revision = match fate.compare_exchange(owned.0, drawn, stamp, beaten) {
+        let revision = match state.compare_exchange(owned.0, drawn, stamp, beaten) {
             Ok(_) => drawn,
-            // Not from the fate: the block may already have been displaced and live again elsewhere.
+            // Not from the state: the block may already have been displaced and live again elsewhere.
             Err(_) => {
-                let told = if planted("the author asks the fate") { fate } else { &lane.number };
+                let told = if planted("the author asks the fate") { state } else { &lane.number };
                 let number = told.load(edge("number.word", Acquire));
-                Fate(number).revision().ok_or(Fault::Corrupt {
+                BlockState(number).revision().ok_or(Fault::Corrupt {
                     what: "a change that was numbered with something else",
                     place: next.record.into(),
                     found: number,
@@ -303,10 +303,10 @@ impl LaneHandle {
 impl Block<'_> {
     /// Makes the block the lane's to fill: `owned` is its word from now on.
     #[inline(always)]
-    pub(crate) fn begin_life(&self, owned: Fate) {
+    pub(crate) fn begin_life(&self, owned: BlockState) {
         // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
-        self.head.fate.store(owned.0, edge("leave.release", Release));
-        // Edge `recycle`: a reader that copies any word written below sees the fate changed afterwards.
+        self.head.state.store(owned.0, edge("leave.release", Release));
+        // Edge `recycle`: a reader that copies any word written below sees the state changed afterwards.
         if !planted("recycle.release") {
             fence(Release);
         }
@@ -358,16 +358,16 @@ impl Arena {
             return Ok(true);
         }
         let block = self.block(new).ok_or(damaged(new.into()))?;
-        // The head before the fate: if the swap was won and the block displaced since, it was numbered before that.
+        // The head before the state: if the swap was won and the block displaced since, it was numbered before that.
         let head = Head(self.record(record).head.load(SeqCst));
-        let fate = Fate(block.head.fate.load(Acquire));
+        let state = BlockState(block.head.state.load(Acquire));
         let won = if head == expected.next(new) && !planted("recovery forgets the head") {
-            if fate.is_owned_by(index) {
-                self.finish_for(record, head, fate)?;
+            if state.is_owned_by(index) {
+                self.finish_for(record, head, state)?;
             }
             true
         } else {
-            !fate.is_owned_by(index)
+            !state.is_owned_by(index)
         };
         if won {
             lane.cells[cell].store(Cell::keeping(expected.block()).0, Relaxed);
@@ -379,14 +379,14 @@ impl Arena {
         Ok(won)
     }
 
-    /// An unsettled cell holds its block exactly if the block's fate says so.
+    /// An unsettled cell holds its block exactly if the block's state says so.
     fn settle_cell(&self, index: u32, lane: &Lane, cell: usize) {
         let word = Cell(lane.cells[cell].load(Relaxed));
         if !word.is_unsettled() || planted("recovery leaves cells unsettled") {
             return;
         }
         let ours = self.block(word.block()).is_some_and(
-            |block| matches!(Fate(block.head.fate.load(Acquire)).kind(), FateKind::Owned { lane } if lane == index),
+            |block| matches!(BlockState(block.head.state.load(Acquire)).kind(), BlockStateKind::Owned { lane } if lane == index),
         );
         let settled = if ours { Cell::keeping(word.block()) } else { Cell::EMPTY };
         lane.cells[cell].store(settled.0, Release);

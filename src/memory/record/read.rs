@@ -5,7 +5,7 @@
 
 use crate::memory::block::arena::{Arena, Block};
 use crate::memory::block::meta::Meta;
-use crate::memory::layout::word::{Fate, FateKind, Head};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, loom_fence, pause};
 use crate::memory::sync::error::{Fault, Patience};
@@ -122,31 +122,31 @@ impl Arena {
                 trouble.patience.again("a head that names no block", record, head.0, head.0)?;
                 continue;
             };
-            let fate = Fate(block.head.fate.load(edge("number.acquire", Acquire)));
-            let Some(revision) = fate.revision() else {
-                self.unnumbered(record, head, fate, &mut trouble)?;
+            let state = BlockState(block.head.state.load(edge("number.acquire", Acquire)));
+            let Some(revision) = state.revision() else {
+                self.unnumbered(record, head, state, &mut trouble)?;
                 continue;
             };
             let (of, length) = visit(block);
-            // Edge `recycle`: if any word above is of the block's next life, the fate is seen changed below.
+            // Edge `recycle`: if any word above is of the block's next life, the state is seen changed below.
             if !planted("recycle.acquire") {
                 fence(Acquire);
             }
-            let same = planted("read without a second look") || block.head.fate.load(Relaxed) == fate.0;
+            let same = planted("read without a second look") || block.head.state.load(Relaxed) == state.0;
             let fits = length as usize <= block.capacity() || planted("trust the length");
             if same && fits && (of == record || planted("trust the block")) {
                 return Ok((head, revision));
             }
             let what = "a block of another record, or longer than its class";
-            trouble.patience.again(what, record, head.0, fate.0)?;
+            trouble.patience.again(what, record, head.0, state.0)?;
         }
     }
 
     /// A read that met a block without a number: waits a moment for the author, then finishes for it.
     #[cold]
-    fn unnumbered(&self, record: u32, head: Head, fate: Fate, trouble: &mut Trouble) -> Result<(), Fault> {
-        if fate.kind() == FateKind::Free {
-            return trouble.patience.again("a head that names a free block", record, head.0, fate.0);
+    fn unnumbered(&self, record: u32, head: Head, state: BlockState, trouble: &mut Trouble) -> Result<(), Fault> {
+        if state.kind() == BlockStateKind::Free {
+            return trouble.patience.again("a head that names a free block", record, head.0, state.0);
         }
         if trouble.waiting_on != head {
             (trouble.waiting_on, trouble.turns) = (head, 0);
@@ -156,8 +156,8 @@ impl Arena {
             pause();
             return Ok(());
         }
-        self.finish_for(record, head, fate)?;
-        trouble.patience.again("a change that cannot be numbered", record, head.0, fate.0)
+        self.finish_for(record, head, state)?;
+        trouble.patience.again("a change that cannot be numbered", record, head.0, state.0)
     }
 
     /// A read that met a commit in flight: waits a moment for its author, then finishes it.
@@ -177,8 +177,8 @@ impl Arena {
 
     /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.
     #[cold]
-    pub(crate) fn finish_for(&self, record: u32, head: Head, owned: Fate) -> Result<(), Fault> {
-        let FateKind::Owned { lane } = owned.kind() else {
+    pub(crate) fn finish_for(&self, record: u32, head: Head, owned: BlockState) -> Result<(), Fault> {
+        let BlockStateKind::Owned { lane } = owned.kind() else {
             return Ok(());
         };
         let Some(block) = self.block(head.block()) else {
@@ -201,14 +201,14 @@ impl Arena {
         let number = match lane.number.compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire)) {
             _ if planted("helper forgets the number") => drawn,
             Ok(_) => drawn,
-            Err(found) => match Fate(found).revision() {
+            Err(found) => match BlockState(found).revision() {
                 Some(number) => number,
-                // The author has gone on to another change: this one has its number, in the fate.
+                // The author has gone on to another change: this one has its number, in the state.
                 None => return Ok(()),
             },
         };
         let stamped =
-            block.head.fate.compare_exchange(owned.0, number, edge("number.release", AcqRel), Relaxed).is_ok();
+            block.head.state.compare_exchange(owned.0, number, edge("number.release", AcqRel), Relaxed).is_ok();
         if stamped {
             self.counters().helped.fetch_add(1, Relaxed);
         }

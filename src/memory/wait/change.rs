@@ -495,7 +495,7 @@ impl Attachment {
             let _ = arena.finish_for(
                 record,
                 expected.next(block),
-                crate::memory::layout::word::Fate(words.head.fate.load(Acquire)),
+                crate::memory::layout::word::BlockState(words.head.state.load(Acquire)),
             );
         }
         let bits = arena.mark(record);
