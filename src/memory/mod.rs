@@ -27,7 +27,7 @@
 //! 1. look at the head and copy the block; the copy counts if the block's *state* word is the same before and after;
 //! 2. fill a block of one's own, write into the lane's journal what is to be replaced, and **swap the head**: the change
 //!    is published, and the displaced block is the winner's;
-//! 3. draw a revision from the clock and **stamp it into the state**: the change is numbered. Whoever meets a published
+//! 3. draw a revision from the clock and **store it into the state**: the change is numbered. Whoever meets a published
 //!    change without a number numbers it; nobody returns it or builds on it before;
 //! 4. wake who waits, put the displaced block into one's cell, clear the journal.
 //!
@@ -60,7 +60,7 @@
 //! | edge | release side | acquire side | gives |
 //! |---|---|---|---|
 //! | `publish` | the swap of the head | the load of the head | who follows the head sees the whole block and its owned word |
-//! | `number` | the stamp of the state | the load of the state | who sees a revision sees the clock at it or later |
+//! | `number` | the store of the state | the load of the state | who sees a revision sees the clock at it or later |
 //! | `number.word` | a helper's number in the journal | the author's, or another helper's, load of it | all agree on the first number |
 //! | `clock` | a draw | a later draw, or a reading | who reads R sees that every change up to R was published and marked |
 //! | `leave` | the owned word of a block's next life | the load of the state | who meets that word sees that the block has left its head |
@@ -75,7 +75,7 @@
 //! | `row` | a row taken or left | a look at the row | who sees the epoch sees the row's past settled |
 //!
 //! # Numbers that wrap
-//! Stamps compare modulo 2^40: harm needs a thread stopped at one instruction for exactly a multiple of 2^40 changes of
+//! Counts of heads compare modulo 2^40: harm needs a thread stopped at one instruction for exactly a multiple of 2^40 changes of
 //! one record (19 hours at 16 million a second) that then finds the same block there. Sequences of a lane's commits compare
 //! modulo 2^48. A tag is 49 bits of a revision.
 //! The clock ends at 2^62, where changes answer `Full`; versions are 64 bits.

@@ -129,8 +129,8 @@ fn a_stamp_that_wraps_loses_nothing() {
         bytes.set(bytes.head(record), Head::value(end - before, 0).0);
     }
     adding_at_once_loses_nothing(&segment, 3);
-    let stamp = Head(bytes.word(bytes.head(0))).stamp();
-    assert!(stamp < 1000, "the stamp has wrapped: {stamp}");
+    let count = Head(bytes.word(bytes.head(0))).count();
+    assert!(count < 1000, "the count has wrapped: {count}");
 
     // With a claim on either side of the wrap.
     let head = Head(bytes.word(bytes.head(0)));

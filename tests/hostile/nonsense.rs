@@ -49,11 +49,11 @@ fn a_head_or_block_that_makes_no_sense_is_damage_for_its_record_alone() {
     let other = Head(bytes.word(bytes.head(2))).block();
     let free = (1..=bytes.geometry.blocks).find(|index| bytes.word(bytes.block(*index)) == 0).unwrap();
     for (offset, word, what) in [
-        (place, Head::value(head.stamp(), bytes.geometry.blocks + 1).0, "a head that names no block"),
-        (place, Head::value(head.stamp(), (1 << 23) - 1).0, "a head that names no block"),
+        (place, Head::value(head.count(), bytes.geometry.blocks + 1).0, "a head that names no block"),
+        (place, Head::value(head.count(), (1 << 23) - 1).0, "a head that names no block"),
         (place, good | 1 << 63, "a reference to a commit that is not there"),
-        (place, Head::value(head.stamp(), other).0, "a block of another record"),
-        (place, Head::value(head.stamp(), free).0, "a head that names a free block"),
+        (place, Head::value(head.count(), other).0, "a block of another record"),
+        (place, Head::value(head.count(), free).0, "a head that names a free block"),
         (state, BlockState::free(9).0, "a head that names a free block"),
         (state, BlockState::owned(4, 9).0, "a change by a lane that is not there"),
         (length, 65 << 32 | 1, "longer than its class"),

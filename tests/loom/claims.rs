@@ -18,7 +18,7 @@ fn claim(row: u32) -> ClaimWords {
 }
 
 /// The holder believes its claim is still good; another finds it expired, replaces it and commits under its own. The
-/// taker's commit uses the very block the holder's claim was in, so that only the stamp tells the two heads apart.
+/// taker's commit uses the very block the holder's claim was in, so that only the count tells the two heads apart.
 #[test]
 fn a_late_holder_and_a_taker_never_both_write() {
     explore(|| {

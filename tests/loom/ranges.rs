@@ -97,7 +97,7 @@ fn a_reader_that_slept_through_a_reuse_numbers_nothing() {
             let seen = arena.read(0, None).expect("a look finds the record");
             let revision = arena.clock().load(Acquire);
             let unchanged = arena.record(0).head.load(Relaxed) == seen.head.0;
-            unchanged.then(|| (vec![seen.head.stamp()], revision))
+            unchanged.then(|| (vec![seen.head.count()], revision))
         });
         let found = reader.join().unwrap();
         writer.join().unwrap();

@@ -316,7 +316,7 @@ fn same(record: u32, seen: &Observed) -> Next<'_> {
     let meta = &seen.meta;
     Next {
         record,
-        key: 0,
+        incarnation: 0,
         version: meta.version,
         modified: 0,
         created: 0,

@@ -4,7 +4,7 @@
 //!                     root  (the first record above the numbered ones, for ever)
 //!                 level 1: "" ─► record, "m" ─► record           separators
 //!                        ╱              ╲
-//!      leaf ["", "m")                  leaf ["m", …)             level 0: name ─► (record, creation stamp)
+//!      leaf ["", "m")                  leaf ["m", …)             level 0: name ─► (record, incarnation)
 //!   "jobs/1" ─► record …              "users/ann" ─► record …
 //! ```
 //! * A node is a record whose value is a [`Node`]; an absent root is an empty leaf, so a new segment has an empty directory.
@@ -17,7 +17,7 @@
 //!   is free because its head says absent.
 //! * Only creators split and only deleters merge, each in a commit of its own that may be lost without harm. A node that
 //!   could not take one more of the longest names is split on the way down, so a parent always has room for a separator.
-//! * Every entry carries its record's creation stamp, and so does every block: a name that went to another record since is
+//! * Every entry carries its record's incarnation, and so does every block: a name that went to another record since is
 //!   noticed by the read one does anyway.
 //!
 //! Which record is free is guessed from a bitmap of this process and decided by the heads; "full" is answered only after
@@ -174,7 +174,7 @@ impl Directory {
     fn try_descend(&self, name: &[u8], path: &mut Path) -> Result<Option<(u32, u64)>> {
         let arena = &self.segment.inner.arena;
         path.depth = 0;
-        let (mut record, mut stamp, mut level) = (self.root(), None, None);
+        let (mut record, mut incarnation, mut level) = (self.root(), None, None);
         let mut parent = 0;
         loop {
             let visited = path.push(record);
@@ -186,8 +186,9 @@ impl Directory {
                 node::empty(0, b"", None, &mut visited.bytes);
                 return Ok(None);
             }
-            let meant =
-                !seen.head.is_absent() && seen.meta.kind == NODE && stamp.is_none_or(|stamp| seen.meta.key == stamp);
+            let meant = !seen.head.is_absent()
+                && seen.meta.kind == NODE
+                && incarnation.is_none_or(|incarnation| seen.meta.incarnation == incarnation);
             let found = Node::parse(&visited.bytes).filter(|node| {
                 let expected = level.is_none_or(|level| node.level() == level);
                 meant && expected && (node.covers(name) || planted("trust the parent for the range"))
@@ -203,7 +204,7 @@ impl Directory {
             let Some(child) = child.filter(|_| path.depth < LEVELS) else {
                 return Ok(Some((record, head)));
             };
-            (record, stamp, level, parent) = (child.record, Some(child.stamp), Some(level_below), head);
+            (record, incarnation, level, parent) = (child.record, Some(child.incarnation), Some(level_below), head);
         }
     }
 
@@ -247,11 +248,11 @@ impl Directory {
         part(&node, separator, node.high(), &mut right);
         lane.begin_commit();
         let right_at = self.free_node(&[])?;
-        let new_right = Place { record: right_at.0, stamp: right_at.1.next(0).stamp(), leased: false };
+        let new_right = Place { record: right_at.0, incarnation: right_at.1.next(0).count(), leased: false };
         self.stage_new(lane, right_at, &right)?;
         if depth == 0 {
             let left_at = self.free_node(&[right_at.0])?;
-            let new_left = Place { record: left_at.0, stamp: left_at.1.next(0).stamp(), leased: false };
+            let new_left = Place { record: left_at.0, incarnation: left_at.1.next(0).count(), leased: false };
             self.stage_new(lane, left_at, &left)?;
             let mut root = Vec::new();
             let mut empty = Vec::new();
@@ -307,7 +308,7 @@ impl Directory {
             }
             let place = above.place(neighbour);
             let mut other = Visited { record: place.record, seen: Observed::NOTHING, bytes: Vec::new() };
-            if !self.nodes.contains(&place.record) || !self.visit(&mut other, place.stamp)? {
+            if !self.nodes.contains(&place.record) || !self.visit(&mut other, place.incarnation)? {
                 continue;
             }
             let (left, right) = if neighbour > at { (own, &other) } else { (&other, own) };
@@ -348,7 +349,7 @@ impl Directory {
     }
 
     /// Reads a node that is not on the path; whether it is the incarnation meant.
-    fn visit(&self, visited: &mut Visited, stamp: u64) -> Result<bool> {
+    fn visit(&self, visited: &mut Visited, incarnation: u64) -> Result<bool> {
         let record = visited.record;
         self.segment
             .inner
@@ -356,7 +357,7 @@ impl Directory {
             .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
             .map_err(|fault| self.explain(fault, record))?;
         let seen = &visited.seen;
-        let meant = !seen.head.is_absent() && seen.meta.kind == NODE && seen.meta.key == stamp;
+        let meant = !seen.head.is_absent() && seen.meta.kind == NODE && seen.meta.incarnation == incarnation;
         Ok(meant && Node::parse(&visited.bytes).is_some_and(|node| node.is_checked()))
     }
 
@@ -573,7 +574,7 @@ pub(super) fn lower_bound(prefix: &[u8]) -> &[u8] {
 }
 
 /// Stamps wrap modulo 2^40.
-pub(super) const STAMPS: u64 = (1 << 40) - 1;
+pub(super) const COUNTS: u64 = (1 << 40) - 1;
 
 /// The header of a node's next block. It bears no fingerprint: hashing 4 KiB would be most of what a creation costs, and
 /// nodes are checked by what they mean.

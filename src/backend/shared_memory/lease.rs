@@ -10,7 +10,7 @@
 //! * **A put under a lease checks the lease's head in the same commit.** (The first design kept a word a lease beside the
 //!   records and looked at it again after the put: a put whose author was killed in between had to be completed by others.
 //!   As a check of the commit it needs no second look and leaves nothing to complete.)
-//! * A block names its lease by the lease's record and creation stamp, so finding its state is one look, for leased entries
+//! * A block names its lease by the lease's record and incarnation, so finding its state is one look, for leased entries
 //!   only. An entry whose lease is over is removed by whoever meets it before anybody is told that it is absent.
 //! * **Sweep**: walks the leaves in the order of names, looks at the entries marked *may be leased* only (the commit that
 //!   first puts a key under a lease sets the mark, and it stays), and removes those whose lease is over; then the lease's
@@ -21,7 +21,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::directory::{Path, STAMPS};
+use super::directory::{COUNTS, Path};
 use super::node::{self, Edit, Place};
 use super::{ROUNDS, SharedMemory};
 use crate::backend::{Backend, Limits};
@@ -98,7 +98,7 @@ impl Lease {
     }
 
     pub(super) fn place(self) -> Place {
-        Place::of_word(self.0).unwrap_or(Place { record: 0, stamp: 0, leased: false })
+        Place::of_word(self.0).unwrap_or(Place { record: 0, incarnation: 0, leased: false })
     }
 
     fn hidden_name(self) -> [u8; 10] {
@@ -159,7 +159,7 @@ impl SharedMemory {
             .arena
             .read(place.record, Some(&mut bytes))
             .map_err(|fault| self.directory.explain(fault, place.record))?;
-        let is_it = !seen.head.is_absent() && seen.meta.kind == LEASE && seen.meta.key == place.stamp;
+        let is_it = !seen.head.is_absent() && seen.meta.kind == LEASE && seen.meta.incarnation == place.incarnation;
         Ok(Terms::parse(&bytes).filter(|_| is_it).map(|terms| (seen, terms)))
     }
 
@@ -169,9 +169,13 @@ impl SharedMemory {
         if !self.directory.is_key(place.record) {
             return LeaseStatus::Unknown;
         }
-        let seen = self.home().arena.read(place.record, None).map_or(0, |seen| seen.head.stamp());
+        let seen = self.home().arena.read(place.record, None).map_or(0, |seen| seen.head.count());
         // Stamps wrap: what is less than half the circle behind is the past.
-        if seen.wrapping_sub(place.stamp) & STAMPS <= STAMPS / 2 { LeaseStatus::Over } else { LeaseStatus::Unknown }
+        if seen.wrapping_sub(place.incarnation) & COUNTS <= COUNTS / 2 {
+            LeaseStatus::Over
+        } else {
+            LeaseStatus::Unknown
+        }
     }
 
     /// Replaces a lease's terms; `false` if somebody else was first.
@@ -206,7 +210,7 @@ impl SharedMemory {
             // The name depends on the record, the leaf on the name; all hidden names are neighbours.
             self.directory.descend(HIDDEN, &mut path)?;
             let (record, head) = self.directory.free_key(&path.leaf().node(), HIDDEN, &[])?;
-            let lease = Lease::of(Place { record, stamp: head.next(0).stamp(), leased: false });
+            let lease = Lease::of(Place { record, incarnation: head.next(0).count(), leased: false });
             let name = lease.hidden_name();
             self.directory.descend_with_room(lane, &name, &mut path)?;
             let until = home.host.now().saturating_add(time_to_live);

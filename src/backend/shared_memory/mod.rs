@@ -10,7 +10,7 @@
 //! ```
 //! Nothing here has a mechanism of its own: kills, helping, reclamation and revisions are those of commits over records, so
 //! what holds there at every instruction holds here. A handle ([`Key`]) keeps where its entry is, in this process; every
-//! block carries the stamp its incarnation began with, so a handle that is out of date is noticed by the read it is for.
+//! block carries its incarnation, so a handle that is out of date is noticed by the read it is for.
 //!
 //! # Memory
 //! An entry costs 128 bytes of head, a block of its value's class and 128 bytes, and its place in the directory (12 bytes and
@@ -115,14 +115,14 @@ impl Key {
 }
 
 impl Place {
-    /// `stamp:40 | record:23`, never 0: no entry is in record 0.
+    /// `incarnation:40 | record:23`, never 0: no entry is in record 0.
     fn word(self) -> u64 {
-        Head::value(self.stamp, self.record).0
+        Head::value(self.incarnation, self.record).0
     }
 
     fn of_word(word: u64) -> Option<Self> {
         let head = Head(word);
-        (word != 0).then_some(Self { record: head.block(), stamp: head.stamp(), leased: false })
+        (word != 0).then_some(Self { record: head.block(), incarnation: head.count(), leased: false })
     }
 }
 
@@ -228,7 +228,7 @@ impl SharedMemory {
         self.arena()
             .read_into(place.record, None, seen)
             .map_err(|fault| self.directory.explain(fault, place.record))?;
-        Ok(!seen.head.is_absent() && (seen.meta.key == place.stamp || planted("any incarnation will do")))
+        Ok(!seen.head.is_absent() && (seen.meta.incarnation == place.incarnation || planted("any incarnation will do")))
     }
 
     fn look_at_entry(&self, place: Place, seen: &mut Observed) -> Result<bool> {
@@ -253,7 +253,7 @@ impl SharedMemory {
         self.arena()
             .read_into(place.record, Some(into), seen)
             .map_err(|fault| self.directory.explain(fault, place.record))?;
-        let same = seen.meta.key == place.stamp || planted("any incarnation will do");
+        let same = seen.meta.incarnation == place.incarnation || planted("any incarnation will do");
         Ok(!seen.head.is_absent() && same && seen.meta.kind == 0)
     }
 

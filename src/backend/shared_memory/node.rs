@@ -5,7 +5,7 @@
 //!  u8       │ u8    │ u8          │ u8           │ u16      │ n × u16 │ …   │ …    │
 //!  0          1       2             3              4          6         6 + 2n
 //!
-//!  an entry:  record u32 │ stamp:40 │ leased u8 │ name …
+//!  an entry:  record u32 │ incarnation:40 │ leased u8 │ name …
 //! ```
 //! All numbers are little-endian. `ends[i]` says where entry `i` ends; it begins where the one before it ends, so the table
 //! gives every name's length too, and the last end is the length of the node. Entries ascend by the bytes of their names,
@@ -23,7 +23,7 @@
 //!
 //! # What others may have written
 //! The bytes are another process's word. [`Node::parse`] looks at the header alone; every question after it has an answer
-//! whatever the bytes are: an empty name, a record that no segment has. Where an answer leads, the creation stamp of the
+//! whatever the bytes are: an empty name, a record that no segment has. Where an answer leads, the incarnation of the
 //! record found there decides whether it was meant. The writers make a valid node out of a valid one
 //! ([`Node::is_checked`]); out of anything else they make some node of bounded size.
 
@@ -49,28 +49,28 @@ const PIECE_BYTES: usize = NODE_BYTES * 2 / 3;
 pub(super) struct Place {
     /// The record of the key, or of the child.
     pub(super) record: u32,
-    /// The stamp that record was created with, below 2^40.
-    pub(super) stamp: u64,
+    /// The incarnation of that record, below 2^40.
+    pub(super) incarnation: u64,
     /// Whether the key may live by a lease.
     pub(super) leased: bool,
 }
 
 impl Place {
     /// What an entry says that is none.
-    const NOWHERE: Self = Self { record: u32::MAX, stamp: 0, leased: false };
+    const NOWHERE: Self = Self { record: u32::MAX, incarnation: 0, leased: false };
 
     fn from_bytes([r0, r1, r2, r3, s0, s1, s2, s3, s4, leased]: [u8; PLACE]) -> Self {
         Self {
             record: u32::from_le_bytes([r0, r1, r2, r3]),
-            stamp: u64::from_le_bytes([s0, s1, s2, s3, s4, 0, 0, 0]),
+            incarnation: u64::from_le_bytes([s0, s1, s2, s3, s4, 0, 0, 0]),
             leased: leased != 0,
         }
     }
 
     fn to_bytes(self) -> [u8; PLACE] {
-        debug_assert!(self.stamp >> 40 == 0, "a creation stamp has 40 bits");
+        debug_assert!(self.incarnation >> 40 == 0, "an incarnation has 40 bits");
         let [r0, r1, r2, r3] = self.record.to_le_bytes();
-        let [s0, s1, s2, s3, s4, ..] = self.stamp.to_le_bytes();
+        let [s0, s1, s2, s3, s4, ..] = self.incarnation.to_le_bytes();
         [r0, r1, r2, r3, s0, s1, s2, s3, s4, u8::from(self.leased)]
     }
 }

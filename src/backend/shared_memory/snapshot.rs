@@ -7,7 +7,7 @@
 //! * the head is the same: the copy was current at R;
 //! * **a block with a revision up to R is under it** now: whatever replaces it is numbered later than R was read, so it is
 //!   the one at R, and is copied;
-//! * **the stamp is one further**, and the block has a later revision (or the record is absent, and the leaf says that the
+//! * **the count is one further**, and the block has a later revision (or the record is absent, and the leaf says that the
 //!   entry was there at R): the one before it was current at R, and that is the copy;
 //! * else something in between was missed: it is copied again, and there is another R.
 //!
@@ -65,7 +65,7 @@ pub(super) struct LeafCopy {
     pub(super) record: u32,
     head: Head,
     pub(super) revision: u64,
-    stamp: u64,
+    incarnation: u64,
     bytes: Vec<u8>,
     pub(super) entries: Vec<EntryCopy>,
     /// The groups of its entries' records, each once.
@@ -81,9 +81,9 @@ pub(super) struct LeafCopy {
 impl LeafCopy {
     /// After the leaf was read: what its entries were, nobody knows.
     fn of(record: u32, seen: &Observed, bytes: Vec<u8>, entries: Vec<EntryCopy>) -> Self {
-        let (head, revision, stamp) = (seen.head, seen.modified(), seen.meta.key);
+        let (head, revision, incarnation) = (seen.head, seen.modified(), seen.meta.incarnation);
         let groups = groups_of(&entries);
-        Self { record, head, revision, stamp, bytes, entries, groups, recheck: true, unreported: true, size: 0 }
+        Self { record, head, revision, incarnation, bytes, entries, groups, recheck: true, unreported: true, size: 0 }
     }
 
     /// Whether something may have happened to one of its entries.
@@ -196,7 +196,7 @@ impl PrefixSnapshot {
             let same = match (old, new) {
                 (Some(old), Some(new)) => {
                     seen.meta.kind == super::directory::NODE
-                        && seen.meta.key == leaf.stamp
+                        && seen.meta.incarnation == leaf.incarnation
                         && new.level() == 0
                         && (old.low(), old.high()) == (new.low(), new.high())
                 }
@@ -208,7 +208,7 @@ impl PrefixSnapshot {
             }
             let mut old = HashMap::new();
             for entry in leaf.entries.drain(..) {
-                old.insert((entry.place.record, entry.place.stamp), entry);
+                old.insert((entry.place.record, entry.place.incarnation), entry);
             }
             let entries = entries_of(store, &bytes, &self.prefix, &mut old)?;
             *leaf = LeafCopy::of(leaf.record, &seen, std::mem::take(&mut bytes), entries);
@@ -226,7 +226,7 @@ impl PrefixSnapshot {
         // Kept here, so that an error on the way loses nothing that was reported.
         for leaf in self.leaves.drain(..) {
             for entry in leaf.entries {
-                self.detached.insert((entry.place.record, entry.place.stamp), entry);
+                self.detached.insert((entry.place.record, entry.place.incarnation), entry);
             }
         }
         let mut path = Path::default();
@@ -329,7 +329,7 @@ impl PrefixSnapshot {
                 .arena()
                 .read_into(leaf.record, None, &mut seen)
                 .map_err(|fault| store.directory.explain(fault, leaf.record))?;
-            if seen.meta.key == leaf.stamp && seen.modified() == leaf.revision && !seen.head.is_absent() {
+            if seen.meta.incarnation == leaf.incarnation && seen.modified() == leaf.revision && !seen.head.is_absent() {
                 // A commit that only checked it has put the same content back.
                 leaf.head = seen.head;
                 continue;
@@ -354,7 +354,7 @@ impl PrefixSnapshot {
 
 /// Whether what was seen is the very next change after `head`, and later than `revision`.
 fn follows(seen: &Observed, head: Head, revision: u64) -> bool {
-    let next = head.next(0).stamp() == seen.head.stamp();
+    let next = head.next(0).count() == seen.head.count();
     next && (seen.head.is_absent() || seen.revision > revision)
 }
 
@@ -378,9 +378,9 @@ fn entries_of(
         .map(|(name, place)| {
             if !store.directory.is_key(place.record) {
                 let what = "an entry in a record that no key has";
-                return Err(store.directory.damaged(what, place.record, place.stamp));
+                return Err(store.directory.damaged(what, place.record, place.incarnation));
             }
-            let known = old.remove(&(place.record, place.stamp)).filter(|entry| entry.key.bytes() == name);
+            let known = old.remove(&(place.record, place.incarnation)).filter(|entry| entry.key.bytes() == name);
             Ok(known.unwrap_or_else(|| EntryCopy::unknown(store, name, place)))
         })
         .collect()
@@ -418,7 +418,7 @@ impl EntryCopy {
         }
         let mut seen = Observed::NOTHING;
         store.arena().read_into(record, None, &mut seen).map_err(|fault| store.directory.explain(fault, record))?;
-        let same_value = seen.meta.key == self.place.stamp && seen.modified() == self.meta.modified.0;
+        let same_value = seen.meta.incarnation == self.place.incarnation && seen.modified() == self.meta.modified.0;
         if !seen.head.is_absent() && same_value {
             // A commit that only checked it has put the same block back.
             self.head = seen.head;

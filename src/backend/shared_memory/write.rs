@@ -201,7 +201,7 @@ impl SharedMemory {
                     let leaf = leaves.iter_mut().find(|leaf| leaf.at.node().covers(op.key.bytes()));
                     let leaf = leaf.expect("an absence is read from a leaf");
                     let (record, head) = self.directory.free_key(&leaf.at.node(), op.key.bytes(), taken)?;
-                    let place = Place { record, stamp: head.next(0).stamp(), leased: lease.is_some() };
+                    let place = Place { record, incarnation: head.next(0).count(), leased: lease.is_some() };
                     leaf.edits.push((op.key.bytes(), Some(place)));
                     taken.push(record);
                     *seen = Observed { head, ..Observed::NOTHING };
@@ -325,7 +325,7 @@ impl SharedMemory {
         let leaf = self.load_leaf(lane, draft, name, false)?;
         let node = leaf.at.node();
         let found = node.search(name).ok().map(|at| node.place(at));
-        if found.is_some_and(|found| (found.record, found.stamp) == (from.record, from.stamp)) {
+        if found.is_some_and(|found| (found.record, found.incarnation) == (from.record, from.incarnation)) {
             leaf.edits.push((name, to));
             return Ok(None);
         }

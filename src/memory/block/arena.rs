@@ -249,12 +249,12 @@ mod mapped {
             for index in 1..=17 {
                 let block = arena.block(index).unwrap();
                 block.payload.iter().for_each(|word| word.store(index.into(), Relaxed));
-                block.head.key.store(index.into(), Relaxed);
+                block.head.incarnation.store(index.into(), Relaxed);
             }
             for index in 1..=17 {
                 let block = arena.block(index).unwrap();
                 let own = |word: &AtomicU64| word.load(Relaxed) == u64::from(index);
-                assert!(own(&block.head.key) && block.payload.iter().all(own), "block {index}");
+                assert!(own(&block.head.incarnation) && block.payload.iter().all(own), "block {index}");
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) struct IntentWords {
 pub(crate) struct Meta {
     pub(crate) record: u32,
     pub(crate) length: u32,
-    pub(crate) key: u64,
+    pub(crate) incarnation: u64,
     pub(crate) version: u64,
     /// 0: the block's own revision. Anything else: this block changed no value (a claim, its renewal or release).
     pub(crate) modified: u64,
@@ -68,7 +68,7 @@ impl Meta {
     pub(crate) const ABSENT: Self = Self {
         record: 0,
         length: 0,
-        key: 0,
+        incarnation: 0,
         version: 0,
         modified: 0,
         created: 0,
@@ -84,7 +84,7 @@ impl Meta {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next<'a> {
     pub(crate) record: u32,
-    pub(crate) key: u64,
+    pub(crate) incarnation: u64,
     pub(crate) version: u64,
     /// 0: this block's own revision. Anything else: it changes no value.
     pub(crate) modified: u64,
@@ -105,7 +105,7 @@ impl Block<'_> {
     pub(crate) fn fill(&self, next: &Next<'_>, value: &[u8]) {
         let head = self.head;
         head.place.store((value.len() as u64) << 32 | u64::from(next.record), Relaxed);
-        head.key.store(next.key, Relaxed);
+        head.incarnation.store(next.incarnation, Relaxed);
         head.version.store(next.version, Relaxed);
         head.modified.store(next.modified, Relaxed);
         head.created.store(next.created, Relaxed);
@@ -157,7 +157,7 @@ impl Block<'_> {
     pub(crate) fn read_meta(&self, meta: &mut Meta) {
         let head = self.head;
         (meta.record, meta.length) = self.place();
-        meta.key = head.key.load(Relaxed);
+        meta.incarnation = head.incarnation.load(Relaxed);
         meta.version = head.version.load(Relaxed);
         meta.modified = head.modified.load(Relaxed);
         meta.created = head.created.load(Relaxed);

@@ -5,8 +5,8 @@
 //!            │         revision = pending | sequence → the commit's revision
 //!            └ entries, ascending by record: (record, expected head, new block and its owned word, cell)
 //!
-//!  record A: head ─► block          install          release            head ─► new block, stamp + 1
-//!  record B: head ─► block   ─►  head = reference  ─►                   head ─► new block, stamp + 1
+//!  record A: head ─► block          install          release            head ─► new block, count + 1
+//!  record B: head ─► block   ─►  head = reference  ─►                   head ─► new block, count + 1
 //! ```
 //! 1. The author reads the heads, judges its conditions, fills new blocks in cells of its lane, writes the entries and
 //!    makes the descriptor UNDECIDED ([`LaneHandle::commit`](crate::memory::record::publish::LaneHandle::commit)).
@@ -15,7 +15,7 @@
 //! 3. All installed: UNDECIDED → COMMITTED, one compare-and-swap: **this is the moment the commit takes place**.
 //! 4. COMMITTED: the groups are marked, the revision is drawn, every new block is stamped with it, and only then the heads
 //!    are released to the new blocks. FAILED: the heads are released to the expected blocks. Each release is the record's
-//!    next stamp.
+//!    next count.
 //! 5. The author takes the displaced blocks into its cells; then the descriptor is FREE.
 //!
 //! Whoever meets a reference (a reader, an updater, another commit, a recoverer) does steps 2 to 4 itself, after about a
@@ -30,11 +30,11 @@
 //!
 //! # Why an old copy harms nobody
 //! A helper may have slept for any time between reading an entry and acting on it:
-//! * *install*: stamps only grow, so the expected head never comes back once the commit was decided: after COMMITTED
-//!   every head went on by a stamp; after FAILED at entry *j* head *j* differs from the expected one for ever, those before
+//! * *install*: counts only grow, so the expected head never comes back once the commit was decided: after COMMITTED
+//!   every head went on by a count; after FAILED at entry *j* head *j* differs from the expected one for ever, those before
 //!   have gone on, those after are out of reach, since entries are installed in order.
-//! * *stamp*: compares the owned word that stands *in the entry*. Nobody loads the state to learn it: the block may have
-//!   been stamped, displaced and owned by another lane while the descriptor is still COMMITTED. An owned word that was
+//! * *number*: compares the owned word that stands *in the entry*. Nobody loads the state to learn it: the block may have
+//!   been numbered, displaced and owned by another lane while the descriptor is still COMMITTED. An owned word that was
 //!   ever under a head does not come back, since its tag is the block's last revision.
 //! * *release*: compares the whole reference, whose sequence is the commit's.
 //! * An entry is used only if the descriptor is still that commit's after it was read (edge `descriptor`), and the same

@@ -375,7 +375,7 @@ pub(crate) fn next_value<'a>(record: u32, seen: &'a Observed, value: &[u8], kind
     let meta = &seen.meta;
     Next {
         record,
-        key: key(seen),
+        incarnation: incarnation(seen),
         version: meta.version.wrapping_add(1),
         modified: 0,
         // A record that came into being as somebody's claim has not been created yet.
@@ -394,7 +394,7 @@ pub(crate) fn same_value(record: u32, seen: &Observed) -> Next<'_> {
     let meta = &seen.meta;
     Next {
         record,
-        key: key(seen),
+        incarnation: incarnation(seen),
         version: meta.version,
         modified: seen.modified().max(1),
         created: seen.created().max(1),
@@ -406,10 +406,10 @@ pub(crate) fn same_value(record: u32, seen: &Observed) -> Next<'_> {
     }
 }
 
-/// The stamp at which the record's incarnation begins, or began.
+/// The record's incarnation: the count of its head when it was created, or is to be.
 #[inline(always)]
-fn key(seen: &Observed) -> u64 {
-    if seen.head.block() == 0 { seen.head.next(0).stamp() } else { seen.meta.key }
+fn incarnation(seen: &Observed) -> u64 {
+    if seen.head.block() == 0 { seen.head.next(0).count() } else { seen.meta.incarnation }
 }
 
 /// The next value of a record, being written. Left alone, it means "do not write".

@@ -76,8 +76,8 @@ pub(crate) struct BlockHead {
     pub(crate) state: AtomicU64,
     /// `length:32 | record:32`.
     pub(crate) place: AtomicU64,
-    /// The record's stamp when this incarnation was created.
-    pub(crate) key: AtomicU64,
+    /// The count of the record's head when this incarnation was created.
+    pub(crate) incarnation: AtomicU64,
     /// How often this incarnation has changed.
     pub(crate) version: AtomicU64,
     /// The revision of the last change of the value; 0: this block's own.

@@ -3,8 +3,8 @@
 //! Zero is a meaningful value of every word, so a file of zero pages is an empty segment: creation writes the header and
 //! nothing else, however many records there are.
 
-/// How many bits of a [`Head`] count changes; a stamp wraps modulo 2^40.
-const STAMP_BITS: u32 = 40;
+/// How many bits of a [`Head`] count changes; a count wraps modulo 2^40.
+const COUNT_BITS: u32 = 40;
 const BLOCK_BITS: u32 = 23;
 const TAG_BITS: u32 = 49;
 const LANE_BITS: u32 = 13;
@@ -13,7 +13,7 @@ const DESCRIPTOR_BITS: u32 = 15;
 const ROW_BITS: u32 = 16;
 const EPOCH_BITS: u32 = 64 - ROW_BITS;
 
-const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const BLOCK_MASK: u64 = (1 << BLOCK_BITS) - 1;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 const LANE_MASK: u64 = (1 << LANE_BITS) - 1;
@@ -25,7 +25,7 @@ pub(crate) const MAX_BLOCKS: u32 = BLOCK_MASK as u32;
 /// The largest number of lanes a [`BlockState`] can name.
 pub(crate) const MAX_LANES: u32 = 1 << LANE_BITS;
 
-/// `0 | stamp:40 | block:23`: a value (block 0: absent), or `1 | descriptor:15 | sequence:48`: a commit in flight.
+/// `0 | count:40 | block:23`: a value (block 0: absent), or `1 | descriptor:15 | sequence:48`: a commit in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Head(pub(crate) u64);
 
@@ -33,14 +33,14 @@ impl Head {
     const REFERENCE: u64 = 1 << 63;
 
     #[inline]
-    pub(crate) fn value(stamp: u64, block: u32) -> Self {
-        Self((stamp & STAMP_MASK) << BLOCK_BITS | u64::from(block))
+    pub(crate) fn value(count: u64, block: u32) -> Self {
+        Self((count & COUNT_MASK) << BLOCK_BITS | u64::from(block))
     }
 
-    /// The same record one change later, holding `block`. The stamp wraps; see [`crate::memory`] for why that is harmless.
+    /// The same record one change later, holding `block`. The count wraps; see [`crate::memory`] for why that is harmless.
     #[inline]
     pub(crate) fn next(self, block: u32) -> Self {
-        Self::value(self.stamp() + 1, block)
+        Self::value(self.count() + 1, block)
     }
 
     /// Stands in a record while the commit of this lane with this sequence is in flight.
@@ -70,8 +70,8 @@ impl Head {
     }
 
     #[inline]
-    pub(crate) fn stamp(self) -> u64 {
-        self.0 >> BLOCK_BITS & STAMP_MASK
+    pub(crate) fn count(self) -> u64 {
+        self.0 >> BLOCK_BITS & COUNT_MASK
     }
 
     /// The block this head names; 0 means that the record is absent.
@@ -366,9 +366,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_keeps_stamp_and_block_apart_and_wraps_its_stamp() {
-        let head = Head::value(STAMP_MASK, MAX_BLOCKS);
-        assert_eq!((head.stamp(), head.block()), (STAMP_MASK, MAX_BLOCKS));
+    fn a_head_keeps_count_and_block_apart_and_wraps_its_count() {
+        let head = Head::value(COUNT_MASK, MAX_BLOCKS);
+        assert_eq!((head.count(), head.block()), (COUNT_MASK, MAX_BLOCKS));
         assert!(!head.is_reference());
         assert_eq!(head.next(7), Head::value(0, 7));
         assert!(Head(1 << 63).is_reference());

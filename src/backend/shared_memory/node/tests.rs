@@ -35,12 +35,12 @@ impl Random {
     }
 
     fn place(&mut self) -> Place {
-        Place { record: self.next() as u32, stamp: self.next() >> 24, leased: self.next() & 1 == 1 }
+        Place { record: self.next() as u32, incarnation: self.next() >> 24, leased: self.next() & 1 == 1 }
     }
 }
 
 fn place(record: u32) -> Place {
-    Place { record, stamp: u64::from(record) + 1, leased: record.is_multiple_of(2) }
+    Place { record, incarnation: u64::from(record) + 1, leased: record.is_multiple_of(2) }
 }
 
 fn parsed(bytes: &[u8]) -> Node<'_> {
@@ -89,7 +89,7 @@ fn a_node_is_laid_out_as_drawn() {
     let mut bare = Vec::new();
     empty(0, b"ab", Some(b"b"), &mut bare);
     assert_eq!(bare, b"N\0\x02\x01\0\0abb");
-    let put = Edit::Put(b"ax", Place { record: 0x0102_0304, stamp: 0x05_0607_0809, leased: true });
+    let put = Edit::Put(b"ax", Place { record: 0x0102_0304, incarnation: 0x05_0607_0809, leased: true });
     let mut bytes = Vec::new();
     assert!(edited(&Node::parse(&bare).unwrap(), &[put], &mut bytes));
     assert_eq!(bytes, b"N\0\x02\x01\x01\0\x17\0abb\x04\x03\x02\x01\x09\x08\x07\x06\x05\x01ax");
@@ -436,7 +436,7 @@ fn ask_everything(bytes: &[u8], probes: &[&[u8]]) -> bool {
     let Some(node) = Node::parse(bytes) else { return false };
     let beyond = [node.len(), node.len() + 1, usize::from(u16::MAX), usize::MAX];
     for index in (0..node.len()).chain(beyond) {
-        assert!(node.name(index).len() <= NAME_BYTES && node.place(index).stamp >> 40 == 0);
+        assert!(node.name(index).len() <= NAME_BYTES && node.place(index).incarnation >> 40 == 0);
     }
     assert!(beyond.iter().all(|&index| node.name(index).is_empty() && node.place(index) == Place::NOWHERE));
     assert_eq!(node.entries().count(), node.len());
