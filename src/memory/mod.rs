@@ -29,10 +29,10 @@
 //!    is published, and the displaced block is the winner's;
 //! 3. draw a revision from the clock and **store it into the state**: the change is numbered. Whoever meets a published
 //!    change without a number numbers it; nobody returns it or builds on it before;
-//! 4. wake who waits, put the displaced block into one's cell, clear the journal.
+//! 4. wake who waits, put the displaced block into one's spare, clear the journal.
 //!
 //! So a reader waits for nobody, a stopped writer holds nobody up, and every block is at every moment in exactly one
-//! place: under one head, in one cell of one lane, or free.
+//! place: under one head, in one spare of one lane, or free.
 //!
 //! A commit over several records swaps a *reference* to its lane's descriptor into each head, is decided by one swap of the
 //! descriptor, and then swaps each head on (`memory/commit/descriptor.rs` draws it and argues for it). Whoever meets a reference finishes it.
@@ -40,13 +40,13 @@
 //! # What each kind of death leaves behind
 //! | killed | leaves | who mends it |
 //! |---|---|---|
-//! | while filling its block | a block in its cell | whoever inherits the lane uses it |
+//! | while filling its block | a block in its spare | whoever inherits the lane uses it |
 //! | with the journal set, before the swap | journal and block in the lane | recovery sees the head does not name the block and its state is still the lane's: lost, nothing happened |
-//! | between swap and number | a published change | whoever looks at the record numbers it; recovery completes the cell |
+//! | between swap and number | a published change | whoever looks at the record numbers it; recovery completes the spare |
 //! | between number and wake | sleepers | they look again at the end of their slice |
-//! | while putting a commit together | blocks in cells | whoever inherits the lane uses them |
-//! | with its descriptor undecided or decided | references in heads | whoever meets one finishes the commit; recovery completes the cells |
-//! | while taking or giving a block | a cell marked unsettled | recovery asks the block's state whose it is |
+//! | while putting a commit together | blocks in spares | whoever inherits the lane uses them |
+//! | with its descriptor undecided or decided | references in heads | whoever meets one finishes the commit; recovery completes the spares |
+//! | while taking or giving a block | a spare marked unsettled | recovery asks the block's state whose it is |
 //! | while attaching or creating | a lock the kernel drops, or a file without a name | nobody needs to |
 //! | while recovering another | its own row, and the other's lanes half settled | the next recoverer starts over |
 //! | holding a claim | a claim whose owner's lock is free | the next to want it takes it, with the intent |

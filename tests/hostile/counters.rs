@@ -90,7 +90,7 @@ fn at_the_end_of_the_clock_changes_are_refused_and_reads_go_on() {
     assert_eq!(segment.record(0).unwrap().wait_newer(Version(4), Deadline::now()).unwrap(), Some(Version(5)));
     let audit = segment.audit().unwrap();
     assert_eq!((audit.missing, audit.doubled, audit.pending, audit.lanes_taken), (0, 0, 0, 1));
-    assert!(audit.in_cells <= 2, "{audit:?}");
+    assert!(audit.in_spares <= 2, "{audit:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::alone::{alone, folder};
 use crate::battery::{LARGEST, fill, small};
 use crate::memory::Bytes;
 use crate::memory::sections::{BlockHead, Lane, Row};
-use crate::memory::word::{BlockState, Cell, Head, Op};
+use crate::memory::word::{BlockState, Head, Op, Spare};
 
 const LEASE: Duration = Duration::from_secs(600);
 
@@ -103,13 +103,13 @@ fn a_block_that_two_places_claim_shows_in_the_audit() {
     let whole = segment.audit().unwrap();
     assert_eq!((whole.missing, whole.doubled), (0, 0));
     let free = |lane: &u32| bytes.word(bytes.lane(*lane) + offset_of!(Lane, owner)) == 0;
-    let cells = bytes.lane((0..4).find(free).unwrap()) + offset_of!(Lane, cells);
-    bytes.write(cells, &Cell::keeping(Head(bytes.word(bytes.head(2))).block()).0.to_ne_bytes());
+    let spares = bytes.lane((0..4).find(free).unwrap()) + offset_of!(Lane, spares);
+    bytes.write(spares, &Spare::keeping(Head(bytes.word(bytes.head(2))).block()).0.to_ne_bytes());
     assert_eq!(segment.audit().unwrap().doubled, 1);
     // Past the last block: nothing there to be counted.
-    bytes.write(cells, &Cell::keeping(1 << 22).0.to_ne_bytes());
+    bytes.write(spares, &Spare::keeping(1 << 22).0.to_ne_bytes());
     assert_eq!(segment.audit().unwrap(), whole);
-    bytes.write(cells, &[0; 4]);
+    bytes.write(spares, &[0; 4]);
     bytes.set(bytes.head(2), 0);
     assert_eq!(segment.audit().unwrap().missing, 1);
     drop(claim);

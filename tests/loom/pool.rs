@@ -8,7 +8,7 @@ use crate::memory::sync::atomics::Ordering::Relaxed;
 use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 
-/// Takes a block into the lane's first cell, writes into it, and finds there what it wrote.
+/// Takes a block into the lane's first spare, writes into it, and finds there what it wrote.
 fn take_and_use(stage: &Stage, lane: &LaneHandle) -> Option<u32> {
     let index = stage.arena.take(lane.index, 0, 0)?;
     let word = &stage.arena.block(index).unwrap().payload[0];

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::{ClaimWords, Next};
-use crate::memory::layout::word::{BlockState, BlockStateKind, Cell, Head};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Head, Spare};
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
@@ -280,12 +280,12 @@ impl Stage {
                 [&lane.op, &lane.number, &lane.descriptor.control, &lane.descriptor.revision]
                     .map(|word| word.load(Relaxed)),
             );
-            words.extend(lane.cells.iter().map(|cell| u64::from(cell.load(Relaxed))));
+            words.extend(lane.spares.iter().map(|spare| u64::from(spare.load(Relaxed))));
         }
         words
     }
 
-    /// Every block is under one head, in one cell, or free.
+    /// Every block is under one head, in one spare, or free.
     pub(crate) fn assert_one_place_each(&self) {
         let arena = &self.arena;
         let heads = (0..arena.records()).map(|record| {
@@ -293,15 +293,15 @@ impl Stage {
             assert!(!head.is_reference(), "a commit left its reference in record {record}");
             head.block()
         });
-        let cells = (0..arena.lanes()).flat_map(|lane| {
-            let cells = &arena.lane(lane).expect("a lane of the table").cells;
-            cells.iter().map(|cell| Cell(cell.load(Acquire)))
+        let spares = (0..arena.lanes()).flat_map(|lane| {
+            let spares = &arena.lane(lane).expect("a lane of the table").spares;
+            spares.iter().map(|spare| Spare(spare.load(Acquire)))
         });
-        let cells = cells.map(|cell| {
-            assert!(!cell.is_unsettled(), "a cell left unsettled");
-            cell.block()
+        let spares = spares.map(|spare| {
+            assert!(!spare.is_unsettled(), "a spare left unsettled");
+            spare.block()
         });
-        let places: Vec<u32> = heads.chain(cells).collect();
+        let places: Vec<u32> = heads.chain(spares).collect();
         for index in 1..=arena.blocks() {
             let state = BlockState(arena.block(index).expect("a block of the table").head.state.load(Acquire));
             let free = u32::from(state.kind() == BlockStateKind::Free);

@@ -300,7 +300,7 @@ mod heap {
                 lane.op = AtomicU64::new(0);
                 lane.expected = AtomicU64::new(0);
                 lane.number = AtomicU64::stored_blindly(0);
-                lane.cells = std::array::from_fn(|_| AtomicU32::new(0));
+                lane.spares = std::array::from_fn(|_| AtomicU32::new(0));
                 lane
             };
             Self {

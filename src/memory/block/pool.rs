@@ -1,19 +1,19 @@
-//! Blocks nobody uses: taking one into a cell and giving one back, so that a kill at any instruction loses none.
+//! Blocks nobody uses: taking one into a spare and giving one back, so that a kill at any instruction loses none.
 //!
-//! The state word decides, the cell only says where to look: it is written *before* the state changes, marked unsettled,
+//! The state word decides, the spare only says where to look: it is written *before* the state changes, marked unsettled,
 //! and plain again afterwards. A bitmap says where a free block may be; it is a hint and may be wrong in both
 //! directions, so before "none is left" the states themselves are searched.
 
 use std::ops::Range;
 
 use super::arena::Arena;
-use crate::memory::layout::word::{BlockState, BlockStateKind, Cell};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::mutant::planted;
 
 impl Arena {
-    /// Takes a free block of `class` into the empty `cell` of `lane`; `None` if all are in use.
-    pub(crate) fn take(&self, lane: u32, cell: usize, class: usize) -> Option<u32> {
+    /// Takes a free block of `class` into the empty `spare` of `lane`; `None` if all are in use.
+    pub(crate) fn take(&self, lane: u32, spare: usize, class: usize) -> Option<u32> {
         let range = self.class_range(class);
         if range.is_empty() {
             return None;
@@ -24,14 +24,14 @@ impl Arena {
             let mut left = free.rotate_right(lane % 64);
             while left != 0 {
                 let block = first + (left.trailing_zeros() + lane) % 64;
-                if self.try_take(lane, cell, block) {
+                if self.try_take(lane, spare, block) {
                     return Some(block);
                 }
                 left &= left - 1;
             }
             None
         });
-        let found = found.or_else(|| range.clone().find(|&block| self.try_take(lane, cell, block)));
+        let found = found.or_else(|| range.clone().find(|&block| self.try_take(lane, spare, block)));
         found.inspect(|block| self.set_cursor(class, *block))
     }
 
@@ -55,7 +55,7 @@ impl Arena {
         })
     }
 
-    fn try_take(&self, lane: u32, cell: usize, index: u32) -> bool {
+    fn try_take(&self, lane: u32, spare: usize, index: u32) -> bool {
         let Some(block) = self.block(index) else {
             return false;
         };
@@ -64,37 +64,37 @@ impl Arena {
             self.hint(index, true);
             return false;
         }
-        let cells = &self.lane(lane).expect("a lane this process took").cells;
+        let spares = &self.lane(lane).expect("a lane this process took").spares;
         if !planted("take without the cell") {
-            cells[cell].store(Cell::unsettled(index).0, Release);
+            spares[spare].store(Spare::unsettled(index).0, Release);
         }
         let owned = BlockState::owned(lane, state.tag());
-        // Release: the cell is marked before the block is ours. Acquire: edge `pool`, the last owner is done with it.
+        // Release: the spare is marked before the block is ours. Acquire: edge `pool`, the last owner is done with it.
         let taken = block.head.state.compare_exchange(state.0, owned.0, AcqRel, Relaxed).is_ok();
-        let settled = if taken { Cell::keeping(index) } else { Cell::EMPTY };
-        cells[cell].store(settled.0, Release);
+        let settled = if taken { Spare::keeping(index) } else { Spare::EMPTY };
+        spares[spare].store(settled.0, Release);
         if taken {
             self.hint(index, true);
         }
         taken
     }
 
-    /// Gives the block in `cell` of `lane` back.
-    pub(crate) fn give(&self, lane: u32, cell: usize, index: u32) {
+    /// Gives the block in `spare` of `lane` back.
+    pub(crate) fn give(&self, lane: u32, spare: usize, index: u32) {
         let Some(block) = self.block(index) else {
             return;
         };
-        let cells = &self.lane(lane).expect("a lane this process took").cells;
+        let spares = &self.lane(lane).expect("a lane this process took").spares;
         // A displaced block still bears its revision, and only an owned word says whose the block is.
         let tag = BlockState(block.head.state.load(Relaxed)).tag();
         let owned = BlockState::owned(lane, tag);
         block.head.state.store(owned.0, Release);
         if !planted("give without the cell") {
-            cells[cell].store(Cell::unsettled(index).0, Release);
+            spares[spare].store(Spare::unsettled(index).0, Release);
         }
-        // Release: edge `pool`, to the next owner; and the cell is marked before the block is free.
+        // Release: edge `pool`, to the next owner; and the spare is marked before the block is free.
         let _ = block.head.state.compare_exchange(owned.0, BlockState::free(tag).0, AcqRel, Relaxed);
-        cells[cell].store(Cell::EMPTY.0, Release);
+        spares[spare].store(Spare::EMPTY.0, Release);
         self.hint(index, false);
         if let Some(class) = self.class_of(index) {
             self.set_cursor(class, index);

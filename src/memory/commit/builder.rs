@@ -1,7 +1,7 @@
 //! A commit over several records while its author puts it together: entries, and the blocks they are to install.
 //!
-//! The blocks come from cells of the lane, behind those of single changes; what a commit displaces comes back into the
-//! same cells. How many a lane keeps there for its next commit is decided by the segment's shape alone: what is left of a
+//! The blocks come from spares of the lane, behind those of single changes; what a commit displaces comes back into the
+//! same spares. How many a lane keeps there for its next commit is decided by the segment's shape alone: what is left of a
 //! class when every record has a value and every lane its spare, shared out among the lanes. So what lanes keep never
 //! makes another's change find the segment full.
 
@@ -10,8 +10,8 @@ use std::ops::Range;
 use super::descriptor::Entry;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::Next;
-use crate::memory::layout::sections::{CELLS, ENTRIES, MAX_CLASSES, NODE_CLASS, SPARES};
-use crate::memory::layout::word::{BlockState, Cell, Control, Drawn, Head, Phase, Plan};
+use crate::memory::layout::sections::{ENTRIES, MAX_CLASSES, NODE_CLASS, SPARES, UPDATE_SPARES};
+use crate::memory::layout::word::{BlockState, Control, Drawn, Head, Phase, Plan, Spare};
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
@@ -20,17 +20,17 @@ use crate::memory::sync::error::Fault;
 use crate::mutant::{edge, planted};
 
 /// Cells that commits use.
-const PLACES: usize = CELLS - SPARES;
+const PLACES: usize = SPARES - UPDATE_SPARES;
 /// Blocks of each class that stay in the pool whatever lanes keep, so that a commit larger than usual finds some.
 const LEFT_IN_POOL: u32 = 64;
 
-/// The author's side of a commit. What it keeps is mirrored here: what the segment says of *our* cells is never trusted.
+/// The author's side of a commit. What it keeps is mirrored here: what the segment says of *our* spares is never trusted.
 pub(crate) struct Staged {
     entries: Box<[Entry; ENTRIES]>,
     count: usize,
     /// A record was staged twice: the commit cannot take place as it is.
     doubled: bool,
-    /// The block in each commit cell; 0: none.
+    /// The block in each commit spare; 0: none.
     blocks: [u32; PLACES],
     classes: [u8; PLACES],
     /// Cells that the commit being put together uses: the first so many.
@@ -73,11 +73,11 @@ impl Staged {
 }
 
 impl LaneHandle {
-    /// Reads the commit cells of a lane that was just taken, and keeps no more than allowed.
+    /// Reads the commit spares of a lane that was just taken, and keeps no more than allowed.
     pub(crate) fn inherit_staged(&mut self, arena: &Arena) {
         let lane = arena.lane(self.index).expect("a lane this process took");
         for at in 0..PLACES {
-            let block = Cell(lane.cells[SPARES + at].load(Relaxed)).block();
+            let block = Spare(lane.spares[UPDATE_SPARES + at].load(Relaxed)).block();
             if let Some(class) = arena.class_of(block) {
                 self.staged.blocks[at] = block;
                 self.staged.classes[at] = class as u8;
@@ -110,7 +110,7 @@ impl LaneHandle {
         if self.staged.blocks[at] != 0 {
             self.give_back_place(arena, at);
         }
-        let plan = Plan::change(record, SPARES + at, 0);
+        let plan = Plan::change(record, UPDATE_SPARES + at, 0);
         self.staged.enter(Entry { plan, expected, owned: 0 });
     }
 
@@ -137,7 +137,7 @@ impl LaneHandle {
         let owned = BlockState::owned(self.index, BlockState(block.head.state.load(Relaxed)).tag());
         block.begin_life(owned);
         block.fill(next, value);
-        let plan = Plan::change(next.record, SPARES + at, index);
+        let plan = Plan::change(next.record, UPDATE_SPARES + at, index);
         self.staged.enter(Entry { plan, expected: seen.head, owned: owned.0 });
         Ok(())
     }
@@ -189,14 +189,14 @@ impl LaneHandle {
                 let Entry { plan, expected, .. } = self.staged.entries[i];
                 if plan.is_change() {
                     let displaced = expected.block();
-                    lane.cells[plan.cell()].store(Cell::keeping(displaced).0, Relaxed);
-                    let at = plan.cell() - SPARES;
+                    lane.spares[plan.spare()].store(Spare::keeping(displaced).0, Relaxed);
+                    let at = plan.spare() - UPDATE_SPARES;
                     self.staged.blocks[at] = displaced;
                     self.staged.classes[at] = arena.class_of(displaced).unwrap_or(0) as u8;
                 }
             }
         }
-        // Release: the cells are written before any of these blocks may be used again.
+        // Release: the spares are written before any of these blocks may be used again.
         descriptor.control.store(Control::new(sequence, Phase::Free).0, Release);
         self.begin_commit();
         if !committed {
@@ -233,11 +233,11 @@ impl LaneHandle {
     }
 
     fn give_back_place(&mut self, arena: &Arena, at: usize) {
-        arena.give(self.index, SPARES + at, self.staged.blocks[at]);
+        arena.give(self.index, UPDATE_SPARES + at, self.staged.blocks[at]);
         self.staged.blocks[at] = 0;
     }
 
-    /// The next commit cell; there are more than a commit uses.
+    /// The next commit spare; there are more than a commit uses.
     fn next_place(&mut self) -> usize {
         let at = self.staged.used;
         self.staged.used += 1;
@@ -245,7 +245,7 @@ impl LaneHandle {
         at
     }
 
-    /// Makes sure that a commit cell has a block of one of these classes; a lane whose commits are alike finds it there.
+    /// Makes sure that a commit spare has a block of one of these classes; a lane whose commits are alike finds it there.
     #[inline]
     fn fill_place(&mut self, arena: &Arena, at: usize, classes: Range<usize>) -> Option<()> {
         if self.staged.blocks[at] != 0 {
@@ -255,7 +255,7 @@ impl LaneHandle {
             self.give_back_place(arena, at);
         }
         for class in classes {
-            if let Some(block) = arena.take(self.index, SPARES + at, class) {
+            if let Some(block) = arena.take(self.index, UPDATE_SPARES + at, class) {
                 self.staged.blocks[at] = block;
                 self.staged.classes[at] = class as u8;
                 return Some(());

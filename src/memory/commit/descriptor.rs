@@ -3,12 +3,12 @@
 //! ```text
 //!  lane ── descriptor: control = sequence | FREE → UNDECIDED → COMMITTED → FREE        (or → FAILED → FREE)
 //!            │         revision = pending | sequence → the commit's revision
-//!            └ entries, ascending by record: (record, expected head, new block and its owned word, cell)
+//!            └ entries, ascending by record: (record, expected head, new block and its owned word, spare)
 //!
 //!  record A: head ─► block          install          release            head ─► new block, count + 1
 //!  record B: head ─► block   ─►  head = reference  ─►                   head ─► new block, count + 1
 //! ```
-//! 1. The author reads the heads, judges its conditions, fills new blocks in cells of its lane, writes the entries and
+//! 1. The author reads the heads, judges its conditions, fills new blocks in spares of its lane, writes the entries and
 //!    makes the descriptor UNDECIDED ([`LaneHandle::commit`](crate::memory::record::publish::LaneHandle::commit)).
 //! 2. In the order of records, each head is swapped from the expected one to a *reference* to the descriptor. A head that
 //!    is another commit's reference: that commit is finished first. Any other head: FAILED.
@@ -16,7 +16,7 @@
 //! 4. COMMITTED: the groups are marked, the revision is drawn, every new block is stamped with it, and only then the heads
 //!    are released to the new blocks. FAILED: the heads are released to the expected blocks. Each release is the record's
 //!    next count.
-//! 5. The author takes the displaced blocks into its cells; then the descriptor is FREE.
+//! 5. The author takes the displaced blocks into its spares; then the descriptor is FREE.
 //!
 //! Whoever meets a reference (a reader, an updater, another commit, a recoverer) does steps 2 to 4 itself, after about a
 //! microsecond of courtesy, so nobody waits for the author (P2, P5). This is the multi-word compare-and-swap of Harris,
@@ -41,12 +41,12 @@
 //!   goes for the revision.
 //!
 //! # When a process dies
-//! Before UNDECIDED: nothing happened, its blocks are in its cells. After: the recoverer of the lane does steps 2 to 5; so
+//! Before UNDECIDED: nothing happened, its blocks are in its spares. After: the recoverer of the lane does steps 2 to 5; so
 //! an undecided commit of a dead process may still take place, which is what "unacknowledged: at most once" allows.
 
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::sections::{CELLS, Descriptor, ENTRIES, SPARES};
-use crate::memory::layout::word::{Cell, Control, Drawn, Head, Phase, Plan};
+use crate::memory::layout::sections::{Descriptor, ENTRIES, SPARES, UPDATE_SPARES};
+use crate::memory::layout::word::{Control, Drawn, Head, Phase, Plan, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::{Fault, Patience};
@@ -312,14 +312,14 @@ impl Arena {
         let count = (descriptor.count.load(Relaxed) as usize).min(ENTRIES);
         for words in &descriptor.entries[..count] {
             let plan = Plan(words.plan.load(Relaxed));
-            if !plan.is_change() || !(SPARES..CELLS).contains(&plan.cell()) {
+            if !plan.is_change() || !(UPDATE_SPARES..SPARES).contains(&plan.spare()) {
                 continue;
             }
             let displaced = Head(words.expected.load(Relaxed)).block();
             let block = if committed { displaced } else { plan.block() };
-            lane.cells[plan.cell()].store(Cell::keeping(block).0, Relaxed);
+            lane.spares[plan.spare()].store(Spare::keeping(block).0, Relaxed);
         }
-        // Release: the cells are written before any of these blocks may be used again; edge `lane` to the next owner.
+        // Release: the spares are written before any of these blocks may be used again; edge `lane` to the next owner.
         descriptor.control.store(free, Release);
         Ok(Some(committed))
     }

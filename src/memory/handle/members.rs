@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use super::segment::Segment;
 use crate::error::Result;
-use crate::memory::layout::sections::SPARES;
+use crate::memory::layout::sections::UPDATE_SPARES;
 use crate::memory::layout::word::{
-    BlockState, BlockStateKind, Cell, Control, Head, Life as LifeWord, Op, Owner, Phase,
+    BlockState, BlockStateKind, Control, Head, Life as LifeWord, Op, Owner, Phase, Spare,
 };
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
@@ -64,7 +64,7 @@ pub struct Audit {
     /// Blocks that hold a record's value.
     pub under_heads: u64,
     /// Blocks that lanes keep.
-    pub in_cells: u64,
+    pub in_spares: u64,
     /// Blocks in the pool.
     pub free: u64,
     /// Blocks that are nowhere: leaked.
@@ -165,10 +165,10 @@ impl Segment {
         }
         for lane in (0..arena.lanes()).filter_map(|index| arena.lane(index)) {
             let committing = Control(lane.descriptor.control.load(Acquire)).phase() != Phase::Free;
-            for (at, cell) in lane.cells.iter().enumerate() {
-                // A commit under way has its author's cells full of what is under heads already, or soon.
-                if !(committing && at >= SPARES) {
-                    place(Cell(cell.load(Acquire)).block(), &mut audit.in_cells);
+            for (at, spare) in lane.spares.iter().enumerate() {
+                // A commit under way has its author's spares full of what is under heads already, or soon.
+                if !(committing && at >= UPDATE_SPARES) {
+                    place(Spare(spare.load(Acquire)).block(), &mut audit.in_spares);
                 }
             }
             audit.pending += u32::from(committing);

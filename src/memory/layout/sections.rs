@@ -4,7 +4,7 @@
 //! 0      header, one page: who we are, sizes; retired mark, clock, watch words, shared counters on lines of their own
 //! 4096   table of distinct errors
 //!        participants   one line a row
-//!        lanes          one record of LANE bytes each: journal, cells, counters, and the descriptor of a commit
+//!        lanes          one record of LANE bytes each: journal, spares, counters, and the descriptor of a commit
 //!        heads          one 128-byte line a record
 //!        groups         one word for every 64 records
 //!        taken          one bit a block, a hint
@@ -48,9 +48,9 @@ pub(crate) const NODE_BYTES: u32 = 4096;
 pub(crate) const NODE_CLASS: usize = MAX_CLASSES;
 /// Cells of a lane that a single change uses: one for a spare of each class, and one for a block on its way into a new
 /// record, so that creating a record never costs the lane the spare it changes records with.
-pub(crate) const SPARES: usize = if cfg!(loom) { 2 } else { MAX_CLASSES + 1 };
+pub(crate) const UPDATE_SPARES: usize = if cfg!(loom) { 2 } else { MAX_CLASSES + 1 };
 /// Cells of a lane: behind those of single changes, one for each record and leaf that a commit changes.
-pub(crate) const CELLS: usize = if cfg!(loom) { SPARES + 3 } else { 80 };
+pub(crate) const SPARES: usize = if cfg!(loom) { UPDATE_SPARES + 3 } else { 80 };
 /// Rows in the table of distinct errors.
 pub(crate) const ERRORS: usize = 64;
 /// Buckets of the wait-time histogram; bucket i counts waits shorter than 2^i microseconds.
@@ -121,8 +121,8 @@ pub(crate) struct Lane {
     pub(crate) updates: AtomicU64,
     pub(crate) conflicts: AtomicU64,
     reserved: [AtomicU64; 10],
-    /// [`Cell`](super::word::Cell)s.
-    pub(crate) cells: [AtomicU32; CELLS],
+    /// [`Spare`](super::word::Spare)s.
+    pub(crate) spares: [AtomicU32; SPARES],
     pub(crate) descriptor: Descriptor,
 }
 
@@ -159,7 +159,7 @@ impl Default for Lane {
             updates: AtomicU64::default(),
             conflicts: AtomicU64::default(),
             reserved: std::array::from_fn(|_| AtomicU64::default()),
-            cells: std::array::from_fn(|_| AtomicU32::default()),
+            spares: std::array::from_fn(|_| AtomicU32::default()),
             descriptor: Descriptor {
                 control: AtomicU64::default(),
                 revision: AtomicU64::default(),
@@ -267,7 +267,7 @@ mod geometry {
             size_of::<RecordHead>() as u64,
             size_of::<BlockHead>() as u64,
             NODE_BYTES as u64,
-            std::mem::offset_of!(Lane, cells) as u64,
+            std::mem::offset_of!(Lane, spares) as u64,
             std::mem::offset_of!(Lane, descriptor) as u64,
             std::mem::offset_of!(Header, clock) as u64,
             std::mem::offset_of!(Header, watch) as u64,
@@ -285,8 +285,8 @@ mod geometry {
     const _: () = assert!(size_of::<BlockHead>() == 128, "a block's header is 128 bytes");
     const _: () = assert!(size_of::<Header>() == 4096, "the header is one page");
     const _: () = assert!(size_of::<Row>() == 128 && size_of::<ErrorRow>() == 64);
-    const _: () = assert!(std::mem::offset_of!(Lane, cells) == 128, "the journal is one pair of lines");
-    const _: () = assert!(CELLS >= SPARES + 2 * MAX_OPS, "a commit's checks of leases need no cell");
+    const _: () = assert!(std::mem::offset_of!(Lane, spares) == 128, "the journal is one pair of lines");
+    const _: () = assert!(SPARES >= UPDATE_SPARES + 2 * MAX_OPS, "a commit's checks of leases need no spare");
     const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<Entry>() == 24);
     const _: () = assert!(IDENTITY * 8 == 256 && std::mem::offset_of!(Header, retired) == 256);
 

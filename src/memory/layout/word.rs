@@ -81,7 +81,7 @@ impl Head {
     }
 }
 
-/// Where a block is: `0 | revision:63` numbered (0: free, never used), `10 | lane:13 | tag:49` owned by a lane's cell or
+/// Where a block is: `0 | revision:63` numbered (0: free, never used), `10 | lane:13 | tag:49` owned by a lane's spare or
 /// published and not yet numbered, `11 | tag:62` free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BlockState(pub(crate) u64);
@@ -180,9 +180,9 @@ impl Group {
 
 /// `unsettled:1 | … | block:23`: a block a lane keeps (0: none). Unsettled: ours exactly if the block's state says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Cell(pub(crate) u32);
+pub(crate) struct Spare(pub(crate) u32);
 
-impl Cell {
+impl Spare {
     pub(crate) const EMPTY: Self = Self(0);
     const UNSETTLED: u32 = 1 << 31;
 
@@ -203,7 +203,7 @@ impl Cell {
     }
 }
 
-/// `set:1 | … | cell:8 | record:32`: the update a lane has begun to publish; 0: none.
+/// `set:1 | … | spare:8 | record:32`: the update a lane has begun to publish; 0: none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Op(pub(crate) u64);
 
@@ -212,8 +212,8 @@ impl Op {
     const SET: u64 = 1 << 63;
 
     #[inline]
-    pub(crate) fn publishing(record: u32, cell: usize) -> Self {
-        Self(Self::SET | (cell as u64 & 0xff) << 32 | u64::from(record))
+    pub(crate) fn publishing(record: u32, spare: usize) -> Self {
+        Self(Self::SET | (spare as u64 & 0xff) << 32 | u64::from(record))
     }
 
     pub(crate) fn is_set(self) -> bool {
@@ -224,7 +224,7 @@ impl Op {
         self.0 as u32
     }
 
-    pub(crate) fn cell(self) -> usize {
+    pub(crate) fn spare(self) -> usize {
         (self.0 >> 32 & 0xff) as usize
     }
 }
@@ -282,7 +282,7 @@ impl Drawn {
     }
 }
 
-/// `same:1 | block:23 | cell:8 | record:32`: one record of a commit, and what is to become of it.
+/// `same:1 | block:23 | spare:8 | record:32`: one record of a commit, and what is to become of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Plan(pub(crate) u64);
 
@@ -294,9 +294,9 @@ impl Plan {
         Self(Self::SAME | u64::from(record))
     }
 
-    /// The record gets the block from this cell (0: none, it becomes absent); its old one goes into the cell.
-    pub(crate) fn change(record: u32, cell: usize, block: u32) -> Self {
-        Self((u64::from(block) & BLOCK_MASK) << 40 | (cell as u64 & 0xff) << 32 | u64::from(record))
+    /// The record gets the block from this spare (0: none, it becomes absent); its old one goes into the spare.
+    pub(crate) fn change(record: u32, spare: usize, block: u32) -> Self {
+        Self((u64::from(block) & BLOCK_MASK) << 40 | (spare as u64 & 0xff) << 32 | u64::from(record))
     }
 
     pub(crate) fn record(self) -> u32 {
@@ -307,7 +307,7 @@ impl Plan {
         self.0 & Self::SAME == 0
     }
 
-    pub(crate) fn cell(self) -> usize {
+    pub(crate) fn spare(self) -> usize {
         (self.0 >> 32 & 0xff) as usize
     }
 
@@ -387,7 +387,7 @@ mod tests {
         }
         assert_eq!((Drawn::pending(SEQUENCE_MASK).revision(), Drawn(9).revision()), (None, Some(9)));
         let plan = Plan::change(u32::MAX, 0xff, MAX_BLOCKS);
-        assert_eq!((plan.record(), plan.cell(), plan.block()), (u32::MAX, 0xff, MAX_BLOCKS));
+        assert_eq!((plan.record(), plan.spare(), plan.block()), (u32::MAX, 0xff, MAX_BLOCKS));
         assert!(plan.is_change() && !Plan::same(3).is_change());
         assert_eq!((Plan::same(3).record(), Plan::change(3, 9, 0).block()), (3, 0));
     }
@@ -428,11 +428,11 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_names_its_record_and_cell() {
+    fn an_operation_names_its_record_and_spare() {
         let op = Op::publishing(u32::MAX, 79);
         assert!(op.is_set() && !Op::NONE.is_set());
-        assert_eq!((op.record(), op.cell()), (u32::MAX, 79));
-        let cell = Cell::unsettled(MAX_BLOCKS);
-        assert!(cell.is_unsettled() && cell.block() == MAX_BLOCKS && !Cell::keeping(3).is_unsettled());
+        assert_eq!((op.record(), op.spare()), (u32::MAX, 79));
+        let spare = Spare::unsettled(MAX_BLOCKS);
+        assert!(spare.is_unsettled() && spare.block() == MAX_BLOCKS && !Spare::keeping(3).is_unsettled());
     }
 }

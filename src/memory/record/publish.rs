@@ -1,7 +1,7 @@
 //! A thread's own blocks and journal, and how a change gets published from them.
 //!
-//! Every block is, at every moment, in exactly one place: under one head, in one cell of one lane, or free. Only the
-//! winner of the swap takes the displaced block, by writing it into the cell the new block came from; the journal says
+//! Every block is, at every moment, in exactly one place: under one head, in one spare of one lane, or free. Only the
+//! winner of the swap takes the displaced block, by writing it into the spare the new block came from; the journal says
 //! which swap was under way, so that whoever recovers a dead lane can tell won from lost.
 
 use super::read::Observed;
@@ -9,8 +9,8 @@ use crate::memory::block::arena::Arena;
 use crate::memory::block::arena::Block;
 use crate::memory::block::meta::Next;
 use crate::memory::commit::builder::Staged;
-use crate::memory::layout::sections::{CELLS, Lane, SPARES};
-use crate::memory::layout::word::{BlockState, BlockStateKind, Cell, Head, Op};
+use crate::memory::layout::sections::{Lane, SPARES, UPDATE_SPARES};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Head, Op, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::Fault;
@@ -19,13 +19,13 @@ use crate::mutant::{edge, planted};
 /// Revisions end here; beyond, the clock would soon run into the words that are not revisions.
 pub(crate) const LAST_REVISION: u64 = 1 << 62;
 
-/// A lane this thread has taken. What it keeps is mirrored here: what the segment says of *our* cells is never trusted.
+/// A lane this thread has taken. What it keeps is mirrored here: what the segment says of *our* spares is never trusted.
 pub(crate) struct LaneHandle {
     pub(crate) index: u32,
-    /// The block in each cell; 0: none. Only the spares are used by single changes.
-    spares: [u32; SPARES],
+    /// The block in each spare; 0: none. Only the spares are used by single changes.
+    spares: [u32; UPDATE_SPARES],
     /// The class of each of those blocks.
-    classes: [u8; SPARES],
+    classes: [u8; UPDATE_SPARES],
     /// The newest revision this handle drew or saw, to notice the end of the clock without touching its line.
     pub(crate) newest: u64,
     /// The commit over several records that is being put together, and the blocks kept for the next.
@@ -47,7 +47,7 @@ pub(crate) enum Published {
 }
 
 impl LaneHandle {
-    /// Takes over what the lane's last owner left: settles its journal and reads its cells.
+    /// Takes over what the lane's last owner left: settles its journal and reads its spares.
     ///
     /// The caller owns the lane by its owner word, or holds the lock of the dead row that does.
     pub(crate) fn inherit(arena: &Arena, index: u32) -> Result<Self, Fault> {
@@ -55,27 +55,27 @@ impl LaneHandle {
         let lane = arena.lane(index).expect("a lane this process took");
         let mut handle = Self {
             index,
-            spares: [0; SPARES],
-            classes: [0; SPARES],
+            spares: [0; UPDATE_SPARES],
+            classes: [0; UPDATE_SPARES],
             newest: arena.clock().load(Relaxed),
             staged: Staged::new(arena),
             ignored: 0,
             losses: 0,
             random: index.wrapping_mul(0x9e37_79b9) | 1,
         };
-        for cell in 0..SPARES {
-            let block = Cell(lane.cells[cell].load(Relaxed)).block();
+        for spare in 0..UPDATE_SPARES {
+            let block = Spare(lane.spares[spare].load(Relaxed)).block();
             // No single change ever had a node in its hands.
             if let Some(class) = arena.class_of(block).filter(|class| *class < arena.classes()) {
-                handle.spares[cell] = block;
-                handle.classes[cell] = class as u8;
+                handle.spares[spare] = block;
+                handle.classes[spare] = class as u8;
             }
         }
         handle.inherit_staged(arena);
         // An owner killed between keeping a displaced block and giving back its twin leaves both.
-        for cell in (0..SPARES).rev() {
-            if handle.spares[cell] != 0 {
-                handle.give_back_all_but(arena, cell);
+        for spare in (0..UPDATE_SPARES).rev() {
+            if handle.spares[spare] != 0 {
+                handle.give_back_all_but(arena, spare);
             }
         }
         Ok(handle)
@@ -83,12 +83,12 @@ impl LaneHandle {
 
     /// Makes sure that the lane keeps one block of the smallest class.
     pub(crate) fn stock(&mut self, arena: &Arena) -> Result<(), Fault> {
-        self.cell_for(arena, 0).map(|_| ())
+        self.spare_for(arena, 0).map(|_| ())
     }
 
     /// Publishes `next` and `value` as the record's next block, in place of what was `seen`, and numbers it.
     ///
-    /// Lock-free: three locked operations, one of them on the clock. The block comes from one of the lane's cells, from
+    /// Lock-free: three locked operations, one of them on the clock. The block comes from one of the lane's spares, from
     /// the pool if none fits. `next.fingerprint` must be that of `value`.
     #[inline(always)]
     pub(crate) fn publish(
@@ -100,12 +100,12 @@ impl LaneHandle {
     ) -> Result<Published, Fault> {
         self.check_the_clock(seen)?;
         self.give_way(arena);
-        let cell = match seen.head.block() {
-            0 => self.cell_for_new(arena, value.len())?,
-            _ => self.cell_for(arena, value.len())?,
+        let spare = match seen.head.block() {
+            0 => self.spare_for_new(arena, value.len())?,
+            _ => self.spare_for(arena, value.len())?,
         };
         let lane = arena.lane(self.index).expect("a lane this process took");
-        let index = self.spares[cell];
+        let index = self.spares[spare];
         let block = arena.block(index).expect("a block this lane keeps");
 
         let owned = BlockState::owned(self.index, BlockState(block.head.state.load(Relaxed)).tag());
@@ -116,13 +116,13 @@ impl LaneHandle {
         lane.expected.store(seen.head.0, Relaxed);
         // Release: a journal that is seen set is seen whole. A kill keeps the program's order of stores, which this
         // also forbids the compiler to change.
-        let op = if planted("publish without the journal") { Op::NONE } else { Op::publishing(next.record, cell) };
+        let op = if planted("publish without the journal") { Op::NONE } else { Op::publishing(next.record, spare) };
         lane.op.store(op.0, Release);
         let slot = arena.record(next.record);
         let head = seen.head.next(index);
         if planted("load and store for the swap") {
             if slot.head.load(SeqCst) != seen.head.0 {
-                return Ok(self.lost(arena, lane, seen, cell));
+                return Ok(self.lost(arena, lane, seen, spare));
             }
             // Another thread's turn, here of all places.
             #[cfg(not(loom))]
@@ -130,19 +130,19 @@ impl LaneHandle {
             crate::memory::sync::atomics::pause();
             slot.head.store(head.0, SeqCst);
         } else if slot.head.compare_exchange(seen.head.0, head.0, edge("publish.release", SeqCst), Relaxed).is_err() {
-            return Ok(self.lost(arena, lane, seen, cell));
+            return Ok(self.lost(arena, lane, seen, spare));
         }
         let revision = self.number(arena, lane, next, block, owned);
         let displaced = seen.head.block();
         if planted("clear the journal before the cell") {
             lane.op.store(Op::NONE.0, Release);
         }
-        lane.cells[cell].store(Cell::keeping(displaced).0, Relaxed);
-        // Release: the displaced block is in the cell before the journal forgets where it came from.
+        lane.spares[spare].store(Spare::keeping(displaced).0, Relaxed);
+        // Release: the displaced block is in the spare before the journal forgets where it came from.
         lane.op.store(Op::NONE.0, Release);
         // Only the owner writes its counters, so counting is not a locked operation.
         lane.updates.store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
-        self.keep(arena, cell, displaced);
+        self.keep(arena, spare, displaced);
         Ok(Published::Won(revision?))
     }
 
@@ -163,12 +163,12 @@ impl LaneHandle {
 
     /// Takes back a change that somebody else's was faster than.
     #[cold]
-    fn lost(&mut self, arena: &Arena, lane: &Lane, seen: &Observed, cell: usize) -> Published {
+    fn lost(&mut self, arena: &Arena, lane: &Lane, seen: &Observed, spare: usize) -> Published {
         lane.op.store(Op::NONE.0, Release);
         if seen.head.block() == 0 {
             // Taken for a record that has come into being meanwhile.
-            arena.give(self.index, cell, self.spares[cell]);
-            self.spares[cell] = 0;
+            arena.give(self.index, spare, self.spares[spare]);
+            self.spares[spare] = 0;
         }
         Published::Lost
     }
@@ -215,56 +215,56 @@ impl LaneHandle {
         Ok(revision)
     }
 
-    /// Puts a displaced block into the mirror of `cell`, and gives it back to the pool if the lane has one of its class.
+    /// Puts a displaced block into the mirror of `spare`, and gives it back to the pool if the lane has one of its class.
     #[inline(always)]
-    fn keep(&mut self, arena: &Arena, cell: usize, displaced: u32) {
-        self.spares[cell] = displaced;
+    fn keep(&mut self, arena: &Arena, spare: usize, displaced: u32) {
+        self.spares[spare] = displaced;
         if displaced == 0 || arena.classes() == 1 {
             return;
         }
         let class = arena.class_of(displaced).unwrap_or(usize::MAX) as u8;
         if usize::from(class) >= arena.classes() {
             // Damage: a node under the head of a record that has no nodes.
-            arena.give(self.index, cell, displaced);
-            self.spares[cell] = 0;
+            arena.give(self.index, spare, displaced);
+            self.spares[spare] = 0;
             return;
         }
-        if class != self.classes[cell] {
-            self.classes[cell] = class;
-            self.give_back_all_but(arena, cell);
+        if class != self.classes[spare] {
+            self.classes[spare] = class;
+            self.give_back_all_but(arena, spare);
         }
     }
 
-    /// Gives back every other spare of the class in `cell`.
+    /// Gives back every other spare of the class in `spare`.
     #[cold]
-    fn give_back_all_but(&mut self, arena: &Arena, cell: usize) {
-        for other in 0..SPARES {
-            if other != cell && self.spares[other] != 0 && self.classes[other] == self.classes[cell] {
+    fn give_back_all_but(&mut self, arena: &Arena, spare: usize) {
+        for other in 0..UPDATE_SPARES {
+            if other != spare && self.spares[other] != 0 && self.classes[other] == self.classes[spare] {
                 arena.give(self.index, other, self.spares[other]);
                 self.spares[other] = 0;
             }
         }
     }
 
-    /// A cell with a block that holds `length` bytes; takes one from the pool if there is none.
+    /// A spare with a block that holds `length` bytes; takes one from the pool if there is none.
     #[inline(always)]
-    fn cell_for(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
+    fn spare_for(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
         let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
         if self.spares[0] != 0 && usize::from(self.classes[0]) == wanted {
             return Ok(0);
         }
-        self.another_cell_for(arena, length, wanted)
+        self.another_spare_for(arena, length, wanted)
     }
 
     #[cold]
-    fn another_cell_for(&mut self, arena: &Arena, length: usize, wanted: usize) -> Result<usize, Fault> {
-        if let Some(cell) = self.kept(wanted) {
-            return Ok(cell);
+    fn another_spare_for(&mut self, arena: &Arena, length: usize, wanted: usize) -> Result<usize, Fault> {
+        if let Some(spare) = self.kept(wanted) {
+            return Ok(spare);
         }
-        let empty = self.empty_cell();
+        let empty = self.empty_spare();
         for class in wanted..arena.classes() {
-            if let Some(cell) = self.kept(class) {
-                return Ok(cell);
+            if let Some(spare) = self.kept(class) {
+                return Ok(spare);
             }
             if self.take(arena, empty, class) {
                 return Ok(empty);
@@ -273,30 +273,30 @@ impl LaneHandle {
         Err(Fault::NoBlock { length })
     }
 
-    /// A cell with a block from the pool for a record that has none: the lane's spare stays, or the lane could not
+    /// A spare with a block from the pool for a record that has none: the lane's spare stays, or the lane could not
     /// change anything once the pool is empty.
     #[cold]
-    fn cell_for_new(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
+    fn spare_for_new(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
         let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
-        let empty = self.empty_cell();
+        let empty = self.empty_spare();
         let taken = (wanted..arena.classes()).any(|class| self.take(arena, empty, class));
         taken.then_some(empty).ok_or(Fault::NoBlock { length })
     }
 
-    fn take(&mut self, arena: &Arena, cell: usize, class: usize) -> bool {
-        let Some(block) = arena.take(self.index, cell, class) else { return false };
-        self.spares[cell] = block;
-        self.classes[cell] = class as u8;
+    fn take(&mut self, arena: &Arena, spare: usize, class: usize) -> bool {
+        let Some(block) = arena.take(self.index, spare, class) else { return false };
+        self.spares[spare] = block;
+        self.classes[spare] = class as u8;
         true
     }
 
     fn kept(&self, class: usize) -> Option<usize> {
-        (0..SPARES).find(|&cell| self.spares[cell] != 0 && usize::from(self.classes[cell]) == class)
+        (0..UPDATE_SPARES).find(|&spare| self.spares[spare] != 0 && usize::from(self.classes[spare]) == class)
     }
 
-    /// There is one: the lane keeps at most one spare a class, and has a cell more than there are classes.
-    fn empty_cell(&self) -> usize {
-        (0..SPARES).find(|&cell| self.spares[cell] == 0).expect("one cell more than classes")
+    /// There is one: the lane keeps at most one spare a class, and has a spare more than there are classes.
+    fn empty_spare(&self) -> usize {
+        (0..UPDATE_SPARES).find(|&spare| self.spares[spare] == 0).expect("one spare more than classes")
     }
 }
 
@@ -317,7 +317,7 @@ impl Arena {
     /// Settles what a dead or departed owner left in a lane, so that each block is in one place again.
     ///
     /// Every step may be repeated: a recoverer that is killed here is followed by another that starts over. Blocks in
-    /// cells stay there and are inherited with the lane. The caller holds the right to the lane, alone.
+    /// spares stay there and are inherited with the lane. The caller holds the right to the lane, alone.
     pub(crate) fn settle(&self, index: u32) -> Result<bool, Fault> {
         let lane = self.lane(index).expect("a lane the caller has the right to");
         let op = Op(lane.op.load(Acquire));
@@ -329,14 +329,14 @@ impl Arena {
             finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, op)?;
             lane.op.store(Op::NONE.0, Release);
         }
-        for cell in 0..CELLS {
-            self.settle_cell(index, lane, cell);
+        for spare in 0..SPARES {
+            self.settle_spare(index, lane, spare);
         }
         // What a commit had gathered goes back: a lane may lie idle for long, and a commit has many.
-        for cell in SPARES..CELLS {
-            let block = Cell(lane.cells[cell].load(Relaxed)).block();
+        for spare in UPDATE_SPARES..SPARES {
+            let block = Spare(lane.spares[spare].load(Relaxed)).block();
             if block != 0 && !planted("recovery keeps what a commit gathered") {
-                self.give(index, cell, block);
+                self.give(index, spare, block);
             }
         }
         Ok(finished)
@@ -344,15 +344,15 @@ impl Arena {
 
     /// Finds out whether the journalled swap took place and completes it if so; answers whether it did.
     fn settle_update(&self, index: u32, lane: &Lane, op: Op) -> Result<bool, Fault> {
-        let (record, cell) = (op.record(), op.cell());
+        let (record, spare) = (op.record(), op.spare());
         let expected = Head(lane.expected.load(Relaxed));
         let damaged = |found| Fault::Corrupt { what: "a lane's journal", place: index.into(), found };
-        if record >= self.records() || cell >= SPARES || expected.is_reference() {
+        if record >= self.records() || spare >= UPDATE_SPARES || expected.is_reference() {
             return Err(damaged(op.0));
         }
-        let new = Cell(lane.cells[cell].load(Relaxed)).block();
+        let new = Spare(lane.spares[spare].load(Relaxed)).block();
         if new == expected.block() {
-            // The displaced block is in the cell already: all but the journal and perhaps the wake was done.
+            // The displaced block is in the spare already: all but the journal and perhaps the wake was done.
             self.wake(record);
             self.wake_next(record);
             return Ok(true);
@@ -370,7 +370,7 @@ impl Arena {
             !state.is_owned_by(index)
         };
         if won {
-            lane.cells[cell].store(Cell::keeping(expected.block()).0, Relaxed);
+            lane.spares[spare].store(Spare::keeping(expected.block()).0, Relaxed);
             let bits = self.mark(record);
             self.wake(record);
             self.wake_next(record);
@@ -379,16 +379,16 @@ impl Arena {
         Ok(won)
     }
 
-    /// An unsettled cell holds its block exactly if the block's state says so.
-    fn settle_cell(&self, index: u32, lane: &Lane, cell: usize) {
-        let word = Cell(lane.cells[cell].load(Relaxed));
+    /// An unsettled spare holds its block exactly if the block's state says so.
+    fn settle_spare(&self, index: u32, lane: &Lane, spare: usize) {
+        let word = Spare(lane.spares[spare].load(Relaxed));
         if !word.is_unsettled() || planted("recovery leaves cells unsettled") {
             return;
         }
         let ours = self.block(word.block()).is_some_and(
             |block| matches!(BlockState(block.head.state.load(Acquire)).kind(), BlockStateKind::Owned { lane } if lane == index),
         );
-        let settled = if ours { Cell::keeping(word.block()) } else { Cell::EMPTY };
-        lane.cells[cell].store(settled.0, Release);
+        let settled = if ours { Spare::keeping(word.block()) } else { Spare::EMPTY };
+        lane.spares[spare].store(settled.0, Release);
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::handle::record::Record;
 use crate::memory::layout::sections::GROUP;
-use crate::memory::layout::word::{Cell, Control, Event, Group, Head, Op, Phase};
+use crate::memory::layout::word::{Control, Event, Group, Head, Op, Phase, Spare};
 use crate::memory::liveness::attachment::Attachment;
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
@@ -480,15 +480,15 @@ impl Attachment {
     /// whoever looks at the record.
     fn finish_for_stopped(&self, index: u32, op: Op, expected: Head) {
         let arena = &self.arena;
-        let (record, cell) = (op.record(), op.cell());
+        let (record, spare) = (op.record(), op.spare());
         let lane = arena.lane(index).expect("a lane of the table");
-        let Some(cell) = lane.cells.get(cell) else {
+        let Some(spare) = lane.spares.get(spare) else {
             return;
         };
         if record >= arena.records() {
             return;
         }
-        let block = Cell(cell.load(Relaxed)).block();
+        let block = Spare(spare.load(Relaxed)).block();
         if Head(arena.record(record).head.load(SeqCst)) == expected.next(block)
             && let Some(words) = arena.block(block)
         {
