@@ -10,7 +10,7 @@ use crate::alone::{alone, folder};
 use crate::battery::{LARGEST, fill, small};
 use crate::memory::Bytes;
 use crate::memory::sections::{BlockHead, Lane, Row};
-use crate::memory::word::{BlockState, Head, Op, Spare};
+use crate::memory::word::{BlockState, Head, JournalWord, Spare};
 
 const LEASE: Duration = Duration::from_secs(600);
 
@@ -81,9 +81,14 @@ fn a_lane_whose_journal_makes_no_sense_is_left_alone() {
     update().unwrap();
     let ours = |lane: &u32| bytes.word(bytes.lane(*lane) + offset_of!(Lane, owner)) != 0;
     let other = 1 - (0..2).find(ours).unwrap();
-    let op = bytes.lane(other) + offset_of!(Lane, op);
+    let op = bytes.lane(other) + offset_of!(Lane, journal);
     let past_all = bytes.geometry.records();
-    for nonsense in [Op::publishing(past_all, 0).0, Op::publishing(u32::MAX, 0).0, Op::publishing(0, 200).0, u64::MAX] {
+    for nonsense in [
+        JournalWord::publishing(past_all, 0).0,
+        JournalWord::publishing(u32::MAX, 0).0,
+        JournalWord::publishing(0, 200).0,
+        u64::MAX,
+    ] {
         bytes.set(op, nonsense);
         let error = elsewhere().unwrap_err();
         assert!(matches!(error, Error::Corrupt { what: "a lane's journal", .. }), "{error:?}");

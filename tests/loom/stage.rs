@@ -277,7 +277,7 @@ impl Stage {
         words.extend((1..=arena.blocks()).map(|block| arena.block(block).unwrap().head.state.load(Relaxed)));
         for lane in (0..arena.lanes()).filter_map(|lane| arena.lane(lane)) {
             words.extend(
-                [&lane.op, &lane.number, &lane.descriptor.control, &lane.descriptor.revision]
+                [&lane.journal, &lane.number, &lane.descriptor.control, &lane.descriptor.revision]
                     .map(|word| word.load(Relaxed)),
             );
             words.extend(lane.spares.iter().map(|spare| u64::from(spare.load(Relaxed))));

@@ -297,7 +297,7 @@ mod heap {
             };
             let lane = || {
                 let mut lane = Lane::default();
-                lane.op = AtomicU64::new(0);
+                lane.journal = AtomicU64::new(0);
                 lane.expected = AtomicU64::new(0);
                 lane.number = AtomicU64::stored_blindly(0);
                 lane.spares = std::array::from_fn(|_| AtomicU32::new(0));

@@ -6,7 +6,7 @@ use super::segment::Segment;
 use crate::error::Result;
 use crate::memory::layout::sections::UPDATE_SPARES;
 use crate::memory::layout::word::{
-    BlockState, BlockStateKind, Control, Head, Life as LifeWord, Op, Owner, Phase, Spare,
+    BlockState, BlockStateKind, Control, Head, JournalWord, Life as LifeWord, Owner, Phase, Spare,
 };
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
@@ -173,7 +173,7 @@ impl Segment {
             }
             audit.pending += u32::from(committing);
             audit.lanes_taken += u32::from(lane.owner.load(Relaxed) != Owner::NOBODY.0);
-            audit.pending += u32::from(Op(lane.op.load(Relaxed)).is_set());
+            audit.pending += u32::from(JournalWord(lane.journal.load(Relaxed)).is_set());
         }
         for block in 1..=arena.blocks() {
             let state = BlockState(arena.block(block).expect("a block of the table").head.state.load(Acquire));

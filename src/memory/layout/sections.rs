@@ -111,8 +111,8 @@ pub(crate) struct BlockHead {
 pub(crate) struct Lane {
     /// [`Owner`](super::word::Owner) that has taken the lane; 0: free, blocks and all.
     pub(crate) owner: AtomicU64,
-    /// [`Op`](super::word::Op): the update being published.
-    pub(crate) op: AtomicU64,
+    /// [`JournalWord`](super::word::JournalWord): the update being published.
+    pub(crate) journal: AtomicU64,
     /// [`Head`](super::word::Head) the update expects to replace.
     pub(crate) expected: AtomicU64,
     /// The owned word of the block being published, until somebody other than the author numbers it: then the revision.
@@ -153,7 +153,7 @@ impl Default for Lane {
     fn default() -> Self {
         Self {
             owner: AtomicU64::default(),
-            op: AtomicU64::default(),
+            journal: AtomicU64::default(),
             expected: AtomicU64::default(),
             number: AtomicU64::default(),
             updates: AtomicU64::default(),

@@ -205,9 +205,9 @@ impl Spare {
 
 /// `set:1 | … | spare:8 | record:32`: the update a lane has begun to publish; 0: none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Op(pub(crate) u64);
+pub(crate) struct JournalWord(pub(crate) u64);
 
-impl Op {
+impl JournalWord {
     pub(crate) const NONE: Self = Self(0);
     const SET: u64 = 1 << 63;
 
@@ -429,9 +429,9 @@ mod tests {
 
     #[test]
     fn an_operation_names_its_record_and_spare() {
-        let op = Op::publishing(u32::MAX, 79);
-        assert!(op.is_set() && !Op::NONE.is_set());
-        assert_eq!((op.record(), op.spare()), (u32::MAX, 79));
+        let journal = JournalWord::publishing(u32::MAX, 79);
+        assert!(journal.is_set() && !JournalWord::NONE.is_set());
+        assert_eq!((journal.record(), journal.spare()), (u32::MAX, 79));
         let spare = Spare::unsettled(MAX_BLOCKS);
         assert!(spare.is_unsettled() && spare.block() == MAX_BLOCKS && !Spare::keeping(3).is_unsettled());
     }

@@ -10,7 +10,7 @@ use crate::memory::block::arena::Block;
 use crate::memory::block::meta::Next;
 use crate::memory::commit::builder::Staged;
 use crate::memory::layout::sections::{Lane, SPARES, UPDATE_SPARES};
-use crate::memory::layout::word::{BlockState, BlockStateKind, Head, Op, Spare};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Head, JournalWord, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::Fault;
@@ -116,8 +116,12 @@ impl LaneHandle {
         lane.expected.store(seen.head.0, Relaxed);
         // Release: a journal that is seen set is seen whole. A kill keeps the program's order of stores, which this
         // also forbids the compiler to change.
-        let op = if planted("publish without the journal") { Op::NONE } else { Op::publishing(next.record, spare) };
-        lane.op.store(op.0, Release);
+        let journal = if planted("publish without the journal") {
+            JournalWord::NONE
+        } else {
+            JournalWord::publishing(next.record, spare)
+        };
+        lane.journal.store(journal.0, Release);
         let slot = arena.record(next.record);
         let head = seen.head.next(index);
         if planted("load and store for the swap") {
@@ -135,11 +139,11 @@ impl LaneHandle {
         let revision = self.number(arena, lane, next, block, owned);
         let displaced = seen.head.block();
         if planted("clear the journal before the cell") {
-            lane.op.store(Op::NONE.0, Release);
+            lane.journal.store(JournalWord::NONE.0, Release);
         }
         lane.spares[spare].store(Spare::keeping(displaced).0, Relaxed);
         // Release: the displaced block is in the spare before the journal forgets where it came from.
-        lane.op.store(Op::NONE.0, Release);
+        lane.journal.store(JournalWord::NONE.0, Release);
         // Only the owner writes its counters, so counting is not a locked operation.
         lane.updates.store(lane.updates.load(Relaxed).wrapping_add(1), Relaxed);
         self.keep(arena, spare, displaced);
@@ -164,7 +168,7 @@ impl LaneHandle {
     /// Takes back a change that somebody else's was faster than.
     #[cold]
     fn lost(&mut self, arena: &Arena, lane: &Lane, seen: &Observed, spare: usize) -> Published {
-        lane.op.store(Op::NONE.0, Release);
+        lane.journal.store(JournalWord::NONE.0, Release);
         if seen.head.block() == 0 {
             // Taken for a record that has come into being meanwhile.
             arena.give(self.index, spare, self.spares[spare]);
@@ -320,14 +324,14 @@ impl Arena {
     /// spares stay there and are inherited with the lane. The caller holds the right to the lane, alone.
     pub(crate) fn settle(&self, index: u32) -> Result<bool, Fault> {
         let lane = self.lane(index).expect("a lane the caller has the right to");
-        let op = Op(lane.op.load(Acquire));
+        let journal = JournalWord(lane.journal.load(Acquire));
         let mut finished = self.settle_commit(index)?.unwrap_or(false);
-        if op.is_set() {
+        if journal.is_set() {
             if planted("recovery clears the journal first") {
-                lane.op.store(Op::NONE.0, Release);
+                lane.journal.store(JournalWord::NONE.0, Release);
             }
-            finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, op)?;
-            lane.op.store(Op::NONE.0, Release);
+            finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, journal)?;
+            lane.journal.store(JournalWord::NONE.0, Release);
         }
         for spare in 0..SPARES {
             self.settle_spare(index, lane, spare);
@@ -343,12 +347,12 @@ impl Arena {
     }
 
     /// Finds out whether the journalled swap took place and completes it if so; answers whether it did.
-    fn settle_update(&self, index: u32, lane: &Lane, op: Op) -> Result<bool, Fault> {
-        let (record, spare) = (op.record(), op.spare());
+    fn settle_update(&self, index: u32, lane: &Lane, journal: JournalWord) -> Result<bool, Fault> {
+        let (record, spare) = (journal.record(), journal.spare());
         let expected = Head(lane.expected.load(Relaxed));
         let damaged = |found| Fault::Corrupt { what: "a lane's journal", place: index.into(), found };
         if record >= self.records() || spare >= UPDATE_SPARES || expected.is_reference() {
-            return Err(damaged(op.0));
+            return Err(damaged(journal.0));
         }
         let new = Spare(lane.spares[spare].load(Relaxed)).block();
         if new == expected.block() {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::handle::record::Record;
 use crate::memory::layout::sections::GROUP;
-use crate::memory::layout::word::{Control, Event, Group, Head, Op, Phase, Spare};
+use crate::memory::layout::word::{Control, Event, Group, Head, JournalWord, Phase, Spare};
 use crate::memory::liveness::attachment::Attachment;
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
@@ -455,14 +455,14 @@ impl Attachment {
             let lane = arena.lane(index).expect("a lane of the table");
             let control = Control(lane.descriptor.control.load(Acquire));
             if control.phase() != Phase::Free {
-                let journal = (index, Op::NONE.0, control.0);
+                let journal = (index, JournalWord::NONE.0, control.0);
                 if last.contains(&journal) {
                     // Damage met here is the business of whoever looks at the records.
                     let _ = arena.drive_to_end(None, Head::reference(index, control.sequence()));
                 }
                 now.push(journal);
             }
-            let op = Op(lane.op.load(Acquire));
+            let op = JournalWord(lane.journal.load(Acquire));
             if !op.is_set() {
                 continue;
             }
@@ -478,7 +478,7 @@ impl Attachment {
 
     /// Numbers and announces the change of a lane that has not moved for a slice. Damage met here is the business of
     /// whoever looks at the record.
-    fn finish_for_stopped(&self, index: u32, op: Op, expected: Head) {
+    fn finish_for_stopped(&self, index: u32, op: JournalWord, expected: Head) {
         let arena = &self.arena;
         let (record, spare) = (op.record(), op.spare());
         let lane = arena.lane(index).expect("a lane of the table");
