@@ -13,7 +13,7 @@ use crate::alone::{alone, folder};
 use crate::forked::fork;
 use crate::memory::Bytes;
 use crate::memory::sections::{BlockHead, Lane, Row};
-use crate::memory::word::{Event, Group, Head, Life};
+use crate::memory::word::{Group, Head, Life, WaitWord};
 
 const LEASE: Duration = Duration::from_secs(600);
 /// Revisions and versions end here.
@@ -164,8 +164,8 @@ fn woken_across_the_wrap(segment: &Segment, waits: impl Fn() -> bool, wait: impl
 fn a_count_of_wake_ups_that_wraps_keeps_nobody_asleep() {
     alone(|folder| {
         let (segment, bytes) = made(folder);
-        let event = || Event(bytes.word(bytes.event(0)) as u32);
-        bytes.write(bytes.event(0), &(u32::MAX - 7).to_ne_bytes());
+        let event = || WaitWord(bytes.word(bytes.wait(0)) as u32);
+        bytes.write(bytes.wait(0), &(u32::MAX - 7).to_ne_bytes());
         assert!(!event().somebody_waits());
         woken_across_the_wrap(
             &segment,
@@ -183,11 +183,11 @@ fn a_count_of_wake_ups_that_wraps_keeps_nobody_asleep() {
 fn a_count_of_turns_that_wraps_keeps_no_claimer_asleep() {
     alone(|folder| {
         let (segment, bytes) = made(folder);
-        let turn = || Event(bytes.word(bytes.turn(0)) as u32);
-        bytes.write(bytes.turn(0), &(u32::MAX - 7).to_ne_bytes());
+        let turn = || WaitWord(bytes.word(bytes.claim_wait(0)) as u32);
+        bytes.write(bytes.claim_wait(0), &(u32::MAX - 7).to_ne_bytes());
         for version in 0..12 {
             let claim = segment.record(0).unwrap().claim(Deadline::never(), LEASE).unwrap();
-            bytes.write(bytes.turn(0), &(turn().0 & !Event::WAITING).to_ne_bytes());
+            bytes.write(bytes.claim_wait(0), &(turn().0 & !WaitWord::WAITING).to_ne_bytes());
             scope(|scope| {
                 let claimer = scope.spawn(|| {
                     let claim = segment.record(0).unwrap().claim(Deadline::never(), LEASE).unwrap();

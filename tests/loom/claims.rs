@@ -58,7 +58,7 @@ fn claim_if_free(stage: &Stage, lane: &mut LaneHandle, seen: &Observed) -> bool 
 
 /// Claims the record as `Claim::acquire` does, waiting in endless slices.
 fn wait_and_claim(stage: &Stage, lane: &mut LaneHandle) {
-    let turn = &stage.arena.record(0).turn;
+    let turn = &stage.arena.record(0).claim_wait;
     let mut slept = false;
     loop {
         let seen = stage.read(0);
@@ -128,13 +128,13 @@ fn who_is_woken_and_gives_up_passes_the_turn_on() {
         });
         let hasty = stage.clone();
         let hasty = thread::spawn(move || {
-            let turn = &hasty.arena.record(0).turn;
+            let turn = &hasty.arena.record(0).claim_wait;
             let seen = hasty.read(0);
             if seen.meta.claim.is_some()
                 && let Some(word) = hasty.arena.prepare_sleep(0, turn, seen.head)
             {
                 futex::sleep_forever(turn, word);
-                hasty.arena.pass_turn(0);
+                hasty.arena.pass_claim_wait(0);
             }
         });
         let first = stage.clone();

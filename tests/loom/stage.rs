@@ -272,7 +272,7 @@ impl Stage {
         let mut words = vec![arena.clock().load(Relaxed)];
         for record in 0..arena.records() {
             let words_of = arena.record(record);
-            words.extend([words_of.head.load(Relaxed), words_of.event.load(Relaxed).into()]);
+            words.extend([words_of.head.load(Relaxed), words_of.wait.load(Relaxed).into()]);
         }
         words.extend((1..=arena.blocks()).map(|block| arena.block(block).unwrap().head.state.load(Relaxed)));
         for lane in (0..arena.lanes()).filter_map(|lane| arena.lane(lane)) {

@@ -17,7 +17,7 @@ fn wait_for_a_change(stage: &Stage, before: Head) {
         if seen.head != before {
             return;
         }
-        let event = &stage.arena.record(0).event;
+        let event = &stage.arena.record(0).wait;
         if let Some(word) = stage.arena.prepare_sleep(0, event, seen.head) {
             futex::sleep_forever(event, word);
         }

@@ -4,7 +4,7 @@
 use loom::thread;
 
 use crate::explore::{Explorer, explore_both};
-use crate::memory::layout::word::{Event, Group};
+use crate::memory::layout::word::{Group, WaitWord};
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, SeqCst};
 use crate::memory::sync::atomics::loom_fence;
@@ -45,7 +45,7 @@ fn pass(stage: &Stage) -> (View, u64) {
 fn sleep_until_marked(stage: &Stage, count: u64) {
     let arena = &stage.arena;
     let watch = arena.watch_word(0);
-    let word = watch.fetch_or(Event::WAITING, edge("watch.bit", SeqCst)) | Event::WAITING;
+    let word = watch.fetch_or(WaitWord::WAITING, edge("watch.bit", SeqCst)) | WaitWord::WAITING;
     loom_fence("watch.bit");
     if Group(arena.group(0).load(edge("watch.look", SeqCst))).count() == count {
         futex::sleep_forever(watch, word);

@@ -103,12 +103,12 @@ impl Bytes {
         self.geometry.heads + record as usize * size_of::<RecordHead>() + offset_of!(RecordHead, head)
     }
 
-    pub fn event(&self, record: u32) -> usize {
-        self.geometry.heads + record as usize * size_of::<RecordHead>() + offset_of!(RecordHead, event)
+    pub fn wait(&self, record: u32) -> usize {
+        self.geometry.heads + record as usize * size_of::<RecordHead>() + offset_of!(RecordHead, wait)
     }
 
-    pub fn turn(&self, record: u32) -> usize {
-        self.geometry.heads + record as usize * size_of::<RecordHead>() + offset_of!(RecordHead, turn)
+    pub fn claim_wait(&self, record: u32) -> usize {
+        self.geometry.heads + record as usize * size_of::<RecordHead>() + offset_of!(RecordHead, claim_wait)
     }
 
     pub fn group(&self, record: u32) -> usize {

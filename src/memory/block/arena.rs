@@ -285,7 +285,8 @@ mod heap {
     impl Arena {
         pub(crate) fn new(records: u32, lanes: u32, blocks: u32, words: usize) -> Self {
             let zeros = |n: u32| (0..n).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
-            let record = || RecordHead { head: AtomicU64::new(0), event: AtomicU32::new(0), turn: AtomicU32::new(0) };
+            let record =
+                || RecordHead { head: AtomicU64::new(0), wait: AtomicU32::new(0), claim_wait: AtomicU32::new(0) };
             let content = || if words == 0 { AtomicU64::default() } else { AtomicU64::new(0) };
             let block = || BlockHead {
                 state: AtomicU64::new(0),

@@ -62,10 +62,10 @@ pub(crate) const HISTOGRAM: usize = 32;
 pub(crate) struct RecordHead {
     /// [`Head`](super::word::Head): which block holds the value.
     pub(crate) head: AtomicU64,
-    /// [`Event`](super::word::Event): the word sleepers sleep on.
-    pub(crate) event: AtomicU32,
-    /// [`Event`](super::word::Event): the word those sleep on who wait for a claim to end; woken one at a time.
-    pub(crate) turn: AtomicU32,
+    /// [`WaitWord`](super::word::WaitWord): the word sleepers sleep on.
+    pub(crate) wait: AtomicU32,
+    /// [`WaitWord`](super::word::WaitWord): the word those sleep on who wait for a claim to end; woken one at a time.
+    pub(crate) claim_wait: AtomicU32,
 }
 
 /// What one block says about the value it holds. Only `state` is ever changed while others may look.

@@ -138,9 +138,9 @@ impl BlockState {
 /// `count:31 | somebody waits:1`. Bit and count share the word, so a waker that cleared the bit also changed the word a
 /// sleeper compares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Event(pub(crate) u32);
+pub(crate) struct WaitWord(pub(crate) u32);
 
-impl Event {
+impl WaitWord {
     pub(crate) const WAITING: u32 = 1;
 
     #[inline]
@@ -408,9 +408,9 @@ mod tests {
     #[test]
     fn waking_changes_the_word_a_sleeper_compares() {
         for word in [0, 1, 2, 3, u32::MAX - 1, u32::MAX] {
-            let woken = Event(word).woken();
+            let woken = WaitWord(word).woken();
             assert!(!woken.somebody_waits());
-            assert_ne!(woken.0 | Event::WAITING, word | Event::WAITING);
+            assert_ne!(woken.0 | WaitWord::WAITING, word | WaitWord::WAITING);
         }
         assert_eq!(Group(u64::MAX).marked(), Group(0), "the count wraps and no bit stays");
         assert_eq!((Group(0x1_0003).count(), Group(0x1_0003).wake()), (1, 3));

@@ -5,7 +5,7 @@
 //! `sleep`). A waker that dies in between leaves sleepers asleep for at most one wait slice, after which they look again.
 
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::word::{Event, Head};
+use crate::memory::layout::word::{Head, WaitWord};
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Relaxed, SeqCst};
 use crate::memory::sync::atomics::{AtomicU32, loom_fence};
@@ -15,7 +15,7 @@ impl Arena {
     /// Wakes everybody who waits for a change of the record; one load when nobody does.
     #[inline]
     pub(crate) fn wake(&self, record: u32) {
-        self.wake_word(&self.record(record).event, "wake.look");
+        self.wake_word(&self.record(record).wait, "wake.look");
     }
 
     /// Wakes the watchers whose bits [`Arena::mark`] cleared.
@@ -31,58 +31,58 @@ impl Arena {
     #[inline]
     fn wake_word(&self, word: &AtomicU32, name: &'static str) {
         loom_fence(name);
-        let event = Event(word.load(edge("wake.look", SeqCst)));
-        if event.somebody_waits() {
-            self.wake_sleepers(word, event);
+        let found = WaitWord(word.load(edge("wake.look", SeqCst)));
+        if found.somebody_waits() {
+            self.wake_sleepers(word, found);
         }
     }
 
     /// Wakes one of those who wait for the record's claim to end: one look when nobody does.
     ///
     /// Whoever is woken and takes the record says that somebody waits before it ends its own claim, and whoever is woken
-    /// and gives up wakes another ([`Arena::pass_turn`]); one that dies in between costs the others their slice.
+    /// and gives up wakes another ([`Arena::pass_claim_wait`]); one that dies in between costs the others their slice.
     #[inline]
     pub(crate) fn wake_next(&self, record: u32) {
-        let word = &self.record(record).turn;
-        let event = Event(word.load(edge("wake.look", SeqCst)));
-        if event.somebody_waits() && !planted("forget the next claimer") {
-            self.wake_some(word, event, 1);
+        let word = &self.record(record).claim_wait;
+        let found = WaitWord(word.load(edge("wake.look", SeqCst)));
+        if found.somebody_waits() && !planted("forget the next claimer") {
+            self.wake_some(word, found, 1);
         }
     }
 
-    /// Hands the turn on: the caller was perhaps woken in place of somebody else who waits for the claim's end.
-    pub(crate) fn pass_turn(&self, record: u32) {
-        let word = &self.record(record).turn;
-        let event = Event(word.fetch_or(Event::WAITING, SeqCst) | Event::WAITING);
-        self.wake_some(word, event, 1);
+    /// Passes the wake-up on: the caller was perhaps woken in place of somebody else who waits for the claim's end.
+    pub(crate) fn pass_claim_wait(&self, record: u32) {
+        let word = &self.record(record).claim_wait;
+        let found = WaitWord(word.fetch_or(WaitWord::WAITING, SeqCst) | WaitWord::WAITING);
+        self.wake_some(word, found, 1);
     }
 
     /// Says that somebody may still wait for the claim the caller has just taken.
     pub(crate) fn expect_others(&self, record: u32) {
-        self.record(record).turn.fetch_or(Event::WAITING, Relaxed);
+        self.record(record).claim_wait.fetch_or(WaitWord::WAITING, Relaxed);
     }
 
     #[cold]
-    fn wake_sleepers(&self, word: &AtomicU32, event: Event) {
-        self.wake_some(word, event, u32::MAX);
+    fn wake_sleepers(&self, word: &AtomicU32, found: WaitWord) {
+        self.wake_some(word, found, u32::MAX);
     }
 
     #[cold]
-    fn wake_some(&self, word: &AtomicU32, event: Event, most: u32) {
+    fn wake_some(&self, word: &AtomicU32, found: WaitWord, most: u32) {
         // Bit and count change together: a sleeper that has not reached the kernel finds another word there. If the
         // swap fails, another waker has taken the bit and with it the duty to wake, or a sleeper came again and looks.
-        let next = if planted("wake keeps the count") { event.0 & !Event::WAITING } else { event.woken().0 };
-        if word.compare_exchange(event.0, next, SeqCst, Relaxed).is_ok() {
+        let next = if planted("wake keeps the count") { found.0 & !WaitWord::WAITING } else { found.woken().0 };
+        if word.compare_exchange(found.0, next, SeqCst, Relaxed).is_ok() {
             self.counters().wakes.fetch_add(1, Relaxed);
             futex::wake(word, most);
         }
     }
 
-    /// Says that somebody waits for the record, and answers what is to be found in `word` (the record's `event` or
-    /// `turn`) for as long as nobody wakes; `None` if the head is no longer `seen`.
+    /// Says that somebody waits for the record, and answers what is to be found in `word` (the record's `wait` or
+    /// `claim_wait`) for as long as nobody wakes; `None` if the head is no longer `seen`.
     pub(crate) fn prepare_sleep(&self, record: u32, word: &AtomicU32, seen: Head) -> Option<u32> {
         let slot = self.record(record);
-        let word = word.fetch_or(Event::WAITING, edge("sleep.bit", SeqCst)) | Event::WAITING;
+        let word = word.fetch_or(WaitWord::WAITING, edge("sleep.bit", SeqCst)) | WaitWord::WAITING;
         loom_fence("sleep.look");
         let unchanged = planted("sleep without a look") || slot.head.load(edge("sleep.look", SeqCst)) == seen.0;
         unchanged.then_some(word)

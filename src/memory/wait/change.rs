@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::handle::record::Record;
 use crate::memory::layout::sections::GROUP;
-use crate::memory::layout::word::{Control, Event, Group, Head, JournalWord, Phase, Spare};
+use crate::memory::layout::word::{Control, Group, Head, JournalWord, Phase, Spare, WaitWord};
 use crate::memory::liveness::attachment::Attachment;
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
@@ -69,14 +69,14 @@ impl Attachment {
     ) -> Result<Option<T>> {
         let index = record.index();
         let slot = self.arena.record(index);
-        let word = if pace == Pace::Probing { &slot.turn } else { &slot.event };
+        let word = if pace == Pace::Probing { &slot.claim_wait } else { &slot.wait };
         let mut sleeper = Sleeper::new(self, deadline, pace);
-        let mut turn = Turn { home: self, record: index, slept: false };
+        let mut claim_wait = ClaimWait { home: self, record: index, slept: false };
         loop {
             self.check()?;
             let (head, until) = match look()? {
                 Attempt::Done(found) => {
-                    turn.taken();
+                    claim_wait.taken();
                     return Ok(Some(found));
                 }
                 Attempt::Again => continue,
@@ -95,7 +95,7 @@ impl Attachment {
             let Some(expected) = self.arena.prepare_sleep(index, word, head) else {
                 continue;
             };
-            turn.slept = pace == Pace::Probing;
+            claim_wait.slept = pace == Pace::Probing;
             if sleeper.is_over()? {
                 return Ok(None);
             }
@@ -164,7 +164,7 @@ impl Attachment {
                 continue;
             }
             sleeper.listen(move |home| home.bump_watch(bit));
-            let word = watch.fetch_or(Event::WAITING, edge("watch.bit", SeqCst)) | Event::WAITING;
+            let word = watch.fetch_or(WaitWord::WAITING, edge("watch.bit", SeqCst)) | WaitWord::WAITING;
             if !unmarked() {
                 continue;
             }
@@ -193,15 +193,15 @@ impl Attachment {
     /// Changes the words that waiters of the record sleep on and wakes them to look again.
     fn bump(&self, record: u32) {
         let slot = self.arena.record(record);
-        for word in [&slot.event, &slot.turn] {
-            word.fetch_add(Event::WAITING + 1, SeqCst);
+        for word in [&slot.wait, &slot.claim_wait] {
+            word.fetch_add(WaitWord::WAITING + 1, SeqCst);
             futex::wake(word, u32::MAX);
         }
     }
 
     fn bump_watch(&self, bit: u32) {
         let word = self.arena.watch_word(bit);
-        word.fetch_add(Event::WAITING + 1, SeqCst);
+        word.fetch_add(WaitWord::WAITING + 1, SeqCst);
         futex::wake(word, u32::MAX);
     }
 }
@@ -322,14 +322,14 @@ impl Groups {
 }
 
 /// A place in the queue for a claim. One sleeper is woken a turn, so whoever was woken owes the others the next one.
-struct Turn<'a> {
+struct ClaimWait<'a> {
     home: &'a Attachment,
     record: u32,
     /// Whether this waiter has been among those who may be woken.
     slept: bool,
 }
 
-impl Turn<'_> {
+impl ClaimWait<'_> {
     /// The claim was taken: its end will wake the next.
     fn taken(&mut self) {
         if self.slept {
@@ -339,10 +339,10 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ClaimWait<'_> {
     fn drop(&mut self) {
         if self.slept && !planted("keep the turn") {
-            self.home.arena.pass_turn(self.record);
+            self.home.arena.pass_claim_wait(self.record);
         }
     }
 }
