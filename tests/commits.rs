@@ -259,6 +259,6 @@ fn a_commit_that_finds_too_few_blocks_changes_nothing_and_keeps_none() {
     let error = segment.commit(&ops).unwrap_err();
     assert!(matches!(error, Error::Full { what: Resource::Blocks { length: 1 }, limit: 4, .. }), "{error}");
     let audit = segment.audit().unwrap();
-    assert_eq!((audit.free, audit.in_cells, audit.under_heads), (3, 1, 0), "the lane keeps its one spare");
+    assert_eq!((audit.free, audit.in_spares, audit.under_heads), (3, 1, 0), "the lane keeps its one spare");
     assert!(matches!(segment.commit(&ops[..3]).unwrap(), Outcome::Committed(_)));
 }

@@ -268,7 +268,7 @@ fn values_of_every_length_come_back_whole_and_with_their_fingerprint() {
     }
     let audit = segment.audit().unwrap();
     assert_eq!((audit.missing, audit.doubled, audit.under_heads), (0, 0, 1));
-    assert!(audit.in_cells <= 3, "a lane keeps one spare of each class at most: {audit:?}");
+    assert!(audit.in_spares <= 3, "a lane keeps one spare of each class at most: {audit:?}");
 }
 
 /// A class that is used up is helped out by a larger one; when that is full as well, nothing changes.

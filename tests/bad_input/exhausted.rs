@@ -142,6 +142,6 @@ fn a_lane_that_finds_no_spare_is_given_back_and_the_others_go_on() {
     }
     first.compare_and_swap(Version(1), b"another").expect("the spare of our lane");
     let audit = segment.audit().unwrap();
-    assert_eq!((audit.under_heads, audit.in_cells, audit.missing, audit.doubled), (1, 1, 0, 0));
+    assert_eq!((audit.under_heads, audit.in_spares, audit.missing, audit.doubled), (1, 1, 0, 0));
     assert_eq!(audit.lanes_taken, 1);
 }

@@ -75,7 +75,7 @@ fn whoever_sleeps_when_the_segment_is_removed_is_told() {
             let holder = scope.spawn(|| segment.record(3).unwrap().claim(Deadline::never(), LEASE).map(drop));
             // All three have said that they wait.
             let waits = |offset: usize| bytes.read(offset..offset + 1)[0] & 1 != 0;
-            while !waits(bytes.event(0)) || !waits(bytes.turn(3)) || bytes.word(bytes.group(1)) & 0xffff == 0 {
+            while !waits(bytes.wait(0)) || !waits(bytes.claim_wait(3)) || bytes.word(bytes.group(1)) & 0xffff == 0 {
                 std::thread::yield_now();
             }
             Segment::remove(&path).unwrap();

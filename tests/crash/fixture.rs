@@ -52,10 +52,10 @@ pub trait Fixture {
     /// Every block is in one place and `alive` attachments have a row and a lane each.
     fn nothing_is_amiss(&self, alive: u32) {
         let audit = self.segment().audit().expect("an audit");
-        let Audit { blocks, under_heads, in_cells, free, missing, doubled, lanes_taken, rows_taken, pending, .. } =
+        let Audit { blocks, under_heads, in_spares, free, missing, doubled, lanes_taken, rows_taken, pending, .. } =
             audit;
         assert_eq!((missing, doubled), (0, 0), "blocks missing and doubled: {audit:?}");
-        assert_eq!(under_heads + in_cells + free, blocks, "every block is somewhere: {audit:?}");
+        assert_eq!(under_heads + in_spares + free, blocks, "every block is somewhere: {audit:?}");
         assert_eq!(pending, 0, "no change is left half done: {audit:?}");
         assert_eq!((rows_taken, lanes_taken), (alive, alive), "rows and lanes taken: {audit:?}");
     }

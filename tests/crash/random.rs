@@ -226,7 +226,7 @@ fn kill_at_random(folder: &Path) {
     segment.reap().expect("a recovery");
     let audit = segment.audit().expect("an audit");
     assert_eq!((audit.missing, audit.doubled, audit.pending), (0, 0, 0), "{audit:?}");
-    assert_eq!(audit.under_heads + audit.in_cells + audit.free, audit.blocks, "{audit:?}");
+    assert_eq!(audit.under_heads + audit.in_spares + audit.free, audit.blocks, "{audit:?}");
     assert_eq!((audit.rows_taken, audit.lanes_taken), (1, 1), "only the survivor is left: {audit:?}");
     println!(
         "{kills} kills, {in_doubt} of them in the middle of something; {changes} changes, all accounted for; from a kill to \

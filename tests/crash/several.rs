@@ -244,7 +244,7 @@ impl Scenario for Several {
         self.writes.iter().for_each(|index| own[*index as usize] += 1);
         fixture.all_is_recovered();
         // The survivor keeps what it changes these records with; of the dead one's there may be a spare of each class.
-        let kept = fixture.segment.audit().expect("an audit").in_cells;
+        let kept = fixture.segment.audit().expect("an audit").in_spares;
         assert!(kept <= self.writes.len() as u64 + 3, "{kept} blocks are kept for nobody");
         let last = self.observe(fixture);
         assert_eq!(self.is_in(&before, &last, &own).is_some(), done.is_some(), "recovery changes nothing others saw");

@@ -204,7 +204,7 @@ pub fn count(segment: &Segment) -> Result<Counted, slotguard::Error> {
     let others = segment.members()?.iter().filter(|member| !member.me).count() as u64;
     Ok(Counted {
         blocks: audit.blocks,
-        placed: audit.under_heads + audit.in_cells + audit.free,
+        placed: audit.under_heads + audit.in_spares + audit.free,
         missing: audit.missing,
         doubled: audit.doubled,
         lanes_taken: u64::from(audit.lanes_taken),
