@@ -63,7 +63,7 @@
 //! | `number` | the store of the state | the load of the state | who sees a revision sees the clock at it or later |
 //! | `number.word` | a helper's number in the journal | the author's, or another helper's, load of it | all agree on the first number |
 //! | `clock` | a draw | a later draw, or a reading | who reads R sees that every change up to R was published and marked |
-//! | `leave` | the owned word of a block's next life | the load of the state | who meets that word sees that the block has left its head |
+//! | `leave` | the owned word of a block's next row_word | the load of the state | who meets that word sees that the block has left its head |
 //! | `recycle` | the fence before a block is rewritten | the fence after it was copied | who copied a new word sees the state changed |
 //! | `sleep` | swap the head, look at the event | set the event's bit, look at the head | one of the two sees the other (`SeqCst` on all four) |
 //! | `mark` | swap the head, look at the group | set the group's bit, look at the heads | likewise |

@@ -13,7 +13,7 @@ use crate::alone::{alone, folder};
 use crate::forked::fork;
 use crate::memory::Bytes;
 use crate::memory::sections::{BlockHead, Lane, Row};
-use crate::memory::word::{Group, Head, Life, WaitWord};
+use crate::memory::word::{Group, Head, RowWord, WaitWord};
 
 const LEASE: Duration = Duration::from_secs(600);
 /// Revisions and versions end here.
@@ -250,7 +250,7 @@ fn an_epoch_that_wraps_mistakes_nobody_for_somebody_else() {
         let bytes = Bytes::of(&path);
         let row = 1 - segment.vector().participant();
         let last = (1 << 48) - 1;
-        bytes.set(bytes.row(row) + offset_of!(Row, life), (last - 1) << 1);
+        bytes.set(bytes.row(row) + offset_of!(Row, word), (last - 1) << 1);
         let epoch = |segment: &Segment| {
             let members = segment.members().unwrap();
             members.iter().find(|member| member.row == row).map(|member| member.epoch)
@@ -262,7 +262,7 @@ fn an_epoch_that_wraps_mistakes_nobody_for_somebody_else() {
             std::mem::forget(mine);
         })
         .join();
-        assert!(Life(bytes.word(bytes.row(row) + offset_of!(Row, life))).is_attached(), "it left no word");
+        assert!(RowWord(bytes.word(bytes.row(row) + offset_of!(Row, word))).is_attached(), "it left no word");
         let next = Segment::open(&path).unwrap();
         assert_eq!(epoch(&segment), Some(1), "the epoch after the last is the first, never none");
         assert_eq!(segment.record(0).unwrap().holder().unwrap(), None, "the claim was another's");

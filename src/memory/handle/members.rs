@@ -5,9 +5,7 @@ use std::time::SystemTime;
 use super::segment::Segment;
 use crate::error::Result;
 use crate::memory::layout::sections::UPDATE_SPARES;
-use crate::memory::layout::word::{
-    BlockState, BlockStateKind, Control, Head, JournalWord, Life as LifeWord, Owner, Phase, Spare,
-};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Control, Head, JournalWord, Owner, Phase, Spare};
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 
@@ -25,7 +23,7 @@ pub struct Member {
     /// When it attached.
     pub since: SystemTime,
     /// Whether it lives.
-    pub life: Life,
+    pub row_word: Life,
     /// How many of its threads have changed records.
     pub lanes: u32,
     /// Whether this is the attachment that asks.
@@ -102,21 +100,21 @@ impl Segment {
         let ours = host::pid_namespace();
         let member = |index: u32| {
             let row = arena.row(index);
-            let life = LifeWord(row.life.load(Acquire));
-            if !life.is_attached() {
+            let row_word = RowWord(row.word.load(Acquire));
+            if !row_word.is_attached() {
                 return None;
             }
-            let owner = Owner::new(index, life.epoch());
+            let owner = Owner::new(index, row_word.epoch());
             let pid = row.pid.load(Relaxed) as u32;
             let alive = home.is_alive(owner);
             let stopped = alive && row.pid_namespace.load(Relaxed) == ours && host::is_stopped(pid);
             Some(Member {
                 row: index,
-                epoch: life.epoch(),
+                epoch: row_word.epoch(),
                 pid,
                 command: host::command_name([row.command[0].load(Relaxed), row.command[1].load(Relaxed)]),
                 since: host::moment(row.since.load(Relaxed)),
-                life: match (alive, stopped) {
+                row_word: match (alive, stopped) {
                     (false, _) => Life::Dead,
                     (true, true) => Life::Stopped,
                     (true, false) => Life::Alive,
@@ -182,7 +180,7 @@ impl Segment {
             }
         }
         audit.rows_taken =
-            (0..arena.rows()).filter(|row| LifeWord(arena.row(*row).life.load(Relaxed)).is_attached()).count() as u32;
+            (0..arena.rows()).filter(|row| RowWord(arena.row(*row).word.load(Relaxed)).is_attached()).count() as u32;
         audit.missing = places[1..].iter().filter(|places| **places == 0).count() as u64;
         audit.doubled = places[1..].iter().filter(|places| **places > 1).count() as u64;
         Ok(audit)

@@ -178,8 +178,8 @@ impl Default for Lane {
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Row {
-    /// [`Life`](super::word::Life): the epoch and whether somebody is attached.
-    pub(crate) life: AtomicU64,
+    /// [`RowWord`](super::word::RowWord): the epoch and whether somebody is attached.
+    pub(crate) word: AtomicU64,
     pub(crate) pid: AtomicU64,
     /// The inode of the PID namespace `pid` is meant in.
     pub(crate) pid_namespace: AtomicU64,

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, Weak};
 use super::locks::{Locks, Recovered};
 use crate::error::{Error, Resource, Result, Usage};
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::word::{Life, Owner};
+use crate::memory::layout::word::{Owner, RowWord};
 use crate::memory::os::fork;
 use crate::memory::os::host::{self, HostClock};
 use crate::memory::record::publish::LaneHandle;
@@ -109,7 +109,7 @@ impl Attachment {
         let rows = arena.rows();
         let start = std::process::id() % rows;
         let all = (0..rows).map(|i| (start + i) % rows);
-        let looks_free = |row: &u32| !Life(arena.row(*row).life.load(Relaxed)).is_attached();
+        let looks_free = |row: &u32| !RowWord(arena.row(*row).word.load(Relaxed)).is_attached();
         for row in all.clone().filter(looks_free).chain(all) {
             if !locks.try_take_over(row)? {
                 continue;
@@ -117,15 +117,15 @@ impl Attachment {
             if planted("lock the row before its epoch") {
                 locks.try_lock(row)?;
             }
-            let life = &arena.row(row).life;
-            if Life(life.load(Acquire)).is_attached() {
+            let word = &arena.row(row).word;
+            if RowWord(word.load(Acquire)).is_attached() {
                 arena.recover_row(row);
                 arena.counters().recoveries.fetch_add(1, Relaxed);
             }
-            let now = Life(life.load(Acquire)).attach();
+            let now = RowWord(word.load(Acquire)).attach();
             introduce(&arena, row);
             // The epoch before the lock: whoever finds the row locked must not take it for its last owner.
-            life.store(now.0, Release);
+            word.store(now.0, Release);
             let locked = locks.try_lock(row)?;
             locks.give_up(row);
             if !locked {
@@ -301,8 +301,8 @@ impl Attachment {
     }
 
     fn recover_if_dead(&self, row: u32) -> Option<Recovered> {
-        let life = &self.arena.row(row).life;
-        if row == self.me.row() || !Life(life.load(Acquire)).is_attached() || self.locks.is_held_by_another(row) {
+        let word = &self.arena.row(row).word;
+        if row == self.me.row() || !RowWord(word.load(Acquire)).is_attached() || self.locks.is_held_by_another(row) {
             return None;
         }
         // Another thread of ours is at it: what it does is as good.
@@ -310,7 +310,7 @@ impl Attachment {
         if !self.locks.try_take_over(row).unwrap_or(false) {
             return None;
         }
-        let recovered = Life(life.load(Acquire)).is_attached().then(|| {
+        let recovered = RowWord(word.load(Acquire)).is_attached().then(|| {
             self.arena.counters().recoveries.fetch_add(1, Relaxed);
             self.arena.recover_row(row)
         });

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::word::{Life, Owner};
+use crate::memory::layout::word::{Owner, RowWord};
 use crate::memory::os::fork::LockDescriptor;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::mutant::planted;
@@ -134,8 +134,8 @@ impl Arena {
         if owner.row() >= self.rows() {
             return false;
         }
-        let life = Life(self.row(owner.row()).life.load(Acquire));
-        if !life.is_attached() || life.epoch() != owner.epoch() {
+        let word = RowWord(self.row(owner.row()).word.load(Acquire));
+        if !row_word.is_attached() || row_word.epoch() != owner.epoch() {
             return false;
         }
         if planted("liveness by pid") {
@@ -152,9 +152,9 @@ impl Arena {
     /// has, and the damage is reported by whoever takes it.
     pub(crate) fn recover_row(&self, row: u32) -> Recovered {
         let mut recovered = Recovered::default();
-        let life = &self.row(row).life;
+        let word = &self.row(row).word;
         if planted("recovery leaves the row before its lanes") {
-            life.store(Life(life.load(Relaxed)).detach().0, Release);
+            word.store(RowWord(word.load(Relaxed)).detach().0, Release);
         }
         for index in 0..self.lanes() {
             let lane = self.lane(index).expect("a lane of the table");
@@ -169,7 +169,7 @@ impl Arena {
             lane.owner.store(Owner::NOBODY.0, Release);
             recovered.lanes += 1;
         }
-        life.store(Life(life.load(Relaxed)).detach().0, Release);
+        word.store(RowWord(word.load(Relaxed)).detach().0, Release);
         recovered
     }
 }
