@@ -38,7 +38,7 @@ use crate::memory::layout::sections::{GROUP, NODE_CLASS, NODE_RESERVE};
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
-use crate::memory::sync::error::{Fault, Patience};
+use crate::memory::sync::error::{ProtocolError, RetryBudget};
 use crate::mutant::planted;
 
 /// What a node's block says its value is.
@@ -149,22 +149,22 @@ impl Directory {
     }
 
     pub(super) fn damaged(&self, what: &'static str, place: u32, found: u64) -> Error {
-        self.segment.inner.explain(Fault::Corrupt { what, place: place.into(), found }, place)
+        self.segment.inner.explain(ProtocolError::Corrupt { what, place: place.into(), found }, place)
     }
 
-    pub(super) fn explain(&self, fault: Fault, record: u32) -> Error {
-        self.segment.inner.explain(fault, record)
+    pub(super) fn explain(&self, error: ProtocolError, record: u32) -> Error {
+        self.segment.inner.explain(error, record)
     }
 
     /// Finds the leaf whose range holds `name`, and the nodes above it.
     pub(super) fn descend(&self, name: &[u8], path: &mut Path) -> Result<()> {
-        let mut patience = Patience::new();
+        let mut budget = RetryBudget::new();
         loop {
             match self.try_descend(name, path)? {
                 None => return Ok(()),
                 Some((record, parent)) => {
                     let what = "a node of the directory that its parent does not mean";
-                    patience.again(what, record, parent, record.into()).map_err(|fault| self.explain(fault, record))?;
+                    budget.again(what, record, parent, record.into()).map_err(|error| self.explain(error, record))?;
                 }
             }
         }
@@ -180,7 +180,7 @@ impl Directory {
             let visited = path.push(record);
             arena
                 .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
-                .map_err(|fault| self.segment.inner.explain(fault, record))?;
+                .map_err(|error| self.segment.inner.explain(error, record))?;
             let seen = &visited.seen;
             if seen.head.is_absent() && record == self.root() {
                 node::empty(0, b"", None, &mut visited.bytes);
@@ -355,7 +355,7 @@ impl Directory {
             .inner
             .arena
             .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
-            .map_err(|fault| self.explain(fault, record))?;
+            .map_err(|error| self.explain(error, record))?;
         let seen = &visited.seen;
         let meant = !seen.head.is_absent() && seen.meta.kind == NODE && seen.meta.incarnation == incarnation;
         Ok(meant && Node::parse(&visited.bytes).is_some_and(|node| node.is_checked()))
@@ -375,22 +375,22 @@ impl Directory {
         let next = next_node(visited.record, &visited.seen);
         let arena = &self.segment.inner.arena;
         let staged = lane.stage_put(arena, &visited.seen, &next, bytes, true);
-        staged.map_err(|fault| self.lacking(lane, fault, visited.record))
+        staged.map_err(|error| self.lacking(lane, error, visited.record))
     }
 
     fn stage_new(&self, lane: &mut LaneHandle, (record, head): (u32, Head), bytes: &[u8]) -> Result<()> {
         let seen = Observed { head, ..Observed::NOTHING };
         let next = next_node(record, &seen);
         let staged = lane.stage_put(&self.segment.inner.arena, &seen, &next, bytes, true);
-        staged.map_err(|fault| self.lacking(lane, fault, record))
+        staged.map_err(|error| self.lacking(lane, error, record))
     }
 
-    /// A fault met while staging; what was staged is given back.
-    fn lacking(&self, lane: &mut LaneHandle, fault: Fault, record: u32) -> Error {
+    /// A error met while staging; what was staged is given back.
+    fn lacking(&self, lane: &mut LaneHandle, error: ProtocolError, record: u32) -> Error {
         lane.end_commit(&self.segment.inner.arena);
-        match fault {
-            Fault::NoNode => self.full(Resource::Directory),
-            fault => self.explain(fault, record),
+        match error {
+            ProtocolError::NoNode => self.full(Resource::Directory),
+            error => self.explain(error, record),
         }
     }
 
@@ -399,7 +399,7 @@ impl Directory {
         let arena = &self.segment.inner.arena;
         let done = lane.commit(arena);
         lane.end_commit(arena);
-        match done.map_err(|fault| self.explain(fault, record))? {
+        match done.map_err(|error| self.explain(error, record))? {
             Published::Won(_) => {}
             Published::Lost => lane.back_off(arena, record),
         }

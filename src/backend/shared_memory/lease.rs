@@ -158,7 +158,7 @@ impl SharedMemory {
             .home()
             .arena
             .read(place.record, Some(&mut bytes))
-            .map_err(|fault| self.directory.explain(fault, place.record))?;
+            .map_err(|error| self.directory.explain(error, place.record))?;
         let is_it = !seen.head.is_absent() && seen.meta.kind == LEASE && seen.meta.incarnation == place.incarnation;
         Ok(Terms::parse(&bytes).filter(|_| is_it).map(|terms| (seen, terms)))
     }
@@ -184,7 +184,7 @@ impl SharedMemory {
         let record = lease.place().record;
         let next = Next { fingerprint: fnv1a64(&bytes), claim: None, ..same_value(record, seen) };
         let arena = &self.home().arena;
-        match lane.publish(arena, seen, &next, &bytes).map_err(|fault| self.directory.explain(fault, record))? {
+        match lane.publish(arena, seen, &next, &bytes).map_err(|error| self.directory.explain(error, record))? {
             Published::Won(_) => Ok(true),
             Published::Lost => {
                 lane.back_off(arena, record);
@@ -219,10 +219,10 @@ impl SharedMemory {
             let seen = Observed { head, meta: Meta { record, ..Meta::ABSENT }, ..Observed::NOTHING };
             let next = Next { fingerprint: fnv1a64(&bytes), ..next_value(record, &seen, &[], LEASE) };
             let staged = lane.stage_put(arena, &seen, &next, &bytes, false);
-            if let Err(fault) = staged {
+            if let Err(error) = staged {
                 lane.end_commit(arena);
                 self.directory.mark_free(record);
-                return Err(self.directory.explain(fault, record));
+                return Err(self.directory.explain(error, record));
             }
             let mut leaf = Vec::new();
             let added = [Edit::Put(&name, lease.place())];
@@ -231,7 +231,7 @@ impl SharedMemory {
             self.directory.stage_node(lane, path.leaf(), &leaf)?;
             let done = lane.commit(arena);
             lane.end_commit(arena);
-            match done.map_err(|fault| self.directory.explain(fault, record))? {
+            match done.map_err(|error| self.directory.explain(error, record))? {
                 Published::Won(_) => return Ok(lease),
                 Published::Lost => {
                     self.directory.mark_free(record);

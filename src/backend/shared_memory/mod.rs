@@ -40,7 +40,7 @@ use crate::memory::handle::segment::Segment;
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::LaneHandle;
 use crate::memory::record::read::Observed;
-use crate::memory::sync::error::Patience;
+use crate::memory::sync::error::RetryBudget;
 use crate::memory::wait::change::{Attempt, Pace};
 use crate::mutant::planted;
 
@@ -227,7 +227,7 @@ impl SharedMemory {
         }
         self.arena()
             .read_into(place.record, None, seen)
-            .map_err(|fault| self.directory.explain(fault, place.record))?;
+            .map_err(|error| self.directory.explain(error, place.record))?;
         Ok(!seen.head.is_absent() && (seen.meta.incarnation == place.incarnation || planted("any incarnation will do")))
     }
 
@@ -252,7 +252,7 @@ impl SharedMemory {
         }
         self.arena()
             .read_into(place.record, Some(into), seen)
-            .map_err(|fault| self.directory.explain(fault, place.record))?;
+            .map_err(|error| self.directory.explain(error, place.record))?;
         let same = seen.meta.incarnation == place.incarnation || planted("any incarnation will do");
         Ok(!seen.head.is_absent() && same && seen.meta.kind == 0)
     }
@@ -265,7 +265,7 @@ impl SharedMemory {
     /// The same; what is found dead is removed only where the caller has no lane in use.
     fn find_with(&self, key: &Key, into: &mut Vec<u8>, seen: &mut Observed, remove: bool) -> Result<Presence> {
         let mut path = Path::default();
-        let mut patience = Patience::new();
+        let mut budget = RetryBudget::new();
         for _ in 0..ROUNDS {
             self.segment().inner.check()?;
             let mut place = key.place_in(&self.directory);
@@ -292,9 +292,9 @@ impl SharedMemory {
                     if !self.read_at(place, into, seen)? {
                         // Deleted since the leaf was read, or damage: then the leaf stays as it is.
                         let (record, head) = (path.leaf().record, path.leaf().seen.head.0);
-                        patience
+                        budget
                             .again("an entry that the directory does not mean", record, head, place.record.into())
-                            .map_err(|fault| self.directory.explain(fault, record))?;
+                            .map_err(|error| self.directory.explain(error, record))?;
                         continue;
                     }
                     key.remember(place, &self.directory);

@@ -191,7 +191,7 @@ impl PrefixSnapshot {
             store
                 .arena()
                 .read_into(leaf.record, Some(&mut bytes), &mut seen)
-                .map_err(|fault| store.directory.explain(fault, leaf.record))?;
+                .map_err(|error| store.directory.explain(error, leaf.record))?;
             let (old, new) = (Node::parse(&leaf.bytes), Node::parse(&bytes).filter(Node::is_checked));
             let same = match (old, new) {
                 (Some(old), Some(new)) => {
@@ -328,7 +328,7 @@ impl PrefixSnapshot {
             store
                 .arena()
                 .read_into(leaf.record, None, &mut seen)
-                .map_err(|fault| store.directory.explain(fault, leaf.record))?;
+                .map_err(|error| store.directory.explain(error, leaf.record))?;
             if seen.meta.incarnation == leaf.incarnation && seen.modified() == leaf.revision && !seen.head.is_absent() {
                 // A commit that only checked it has put the same content back.
                 leaf.head = seen.head;
@@ -417,7 +417,7 @@ impl EntryCopy {
             return Ok(true);
         }
         let mut seen = Observed::NOTHING;
-        store.arena().read_into(record, None, &mut seen).map_err(|fault| store.directory.explain(fault, record))?;
+        store.arena().read_into(record, None, &mut seen).map_err(|error| store.directory.explain(error, record))?;
         let same_value = seen.meta.incarnation == self.place.incarnation && seen.modified() == self.meta.modified.0;
         if !seen.head.is_absent() && same_value {
             // A commit that only checked it has put the same block back.
@@ -501,7 +501,7 @@ impl SharedMemory {
             snapshot.entries().for_each(|entry| lane.stage_check(entry.place.record, entry.head));
             let done = lane.commit(self.arena());
             lane.end_commit(self.arena());
-            done.map_err(|fault| self.directory.explain(fault, 0))
+            done.map_err(|error| self.directory.explain(error, 0))
         });
         match done {
             Ok(Published::Won(revision)) => Ok(Some(Revision(revision))),

@@ -21,7 +21,7 @@ use crate::memory::layout::sections::MAX_OPS;
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
-use crate::memory::sync::error::Patience;
+use crate::memory::sync::error::RetryBudget;
 use crate::mutant::planted;
 
 /// Where an entry was found.
@@ -74,7 +74,7 @@ impl SharedMemory {
         for (place, op) in fingerprints.iter_mut().zip(ops) {
             *place = if let Act::Put { value, .. } = op.act { fnv1a64(value) } else { 0 };
         }
-        let mut patience = Patience::new();
+        let mut budget = RetryBudget::new();
         for _ in 0..ROUNDS {
             self.directory.segment().inner.check()?;
             let mut draft = Draft::default();
@@ -96,9 +96,9 @@ impl SharedMemory {
                     return Ok(Outcome::Committed(revision));
                 }
                 Attempt::Conflict => return Ok(Outcome::Conflict),
-                Attempt::Again { record, head } => patience
+                Attempt::Again { record, head } => budget
                     .again("an entry that the directory does not mean", record, head.0, head.0)
-                    .map_err(|fault| self.directory.explain(fault, record))?,
+                    .map_err(|error| self.directory.explain(error, record))?,
                 Attempt::Lost => lane.back_off(self.arena(), 0),
             }
         }
@@ -188,7 +188,7 @@ impl SharedMemory {
                     let next = self.next(place.record, seen, lease, *fingerprint);
                     if ops.len() == 1 && lease.is_none() {
                         let published = lane.publish(self.arena(), seen, &next, value);
-                        return Ok(match published.map_err(|fault| self.directory.explain(fault, place.record))? {
+                        return Ok(match published.map_err(|error| self.directory.explain(error, place.record))? {
                             Published::Won(revision) => Attempt::Committed(Revision(revision)),
                             Published::Lost => Attempt::Lost,
                         });
@@ -220,7 +220,7 @@ impl SharedMemory {
             return Ok(Attempt::Lost);
         }
         let done = lane.commit(self.arena());
-        Ok(match done.map_err(|fault| self.directory.explain(fault, 0))? {
+        Ok(match done.map_err(|error| self.directory.explain(error, 0))? {
             Published::Won(revision) => {
                 self.remember(ops, draft);
                 Attempt::Committed(Revision(revision))
@@ -243,7 +243,7 @@ impl SharedMemory {
 
     fn stage(&self, lane: &mut LaneHandle, record: u32, seen: &Observed, next: &Next<'_>, value: &[u8]) -> Result<()> {
         let staged = lane.stage_put(self.arena(), seen, next, value, false);
-        staged.map_err(|fault| self.directory.explain(fault, record))
+        staged.map_err(|error| self.directory.explain(error, record))
     }
 
     /// Finds the entry of one operation; an absent one's leaf is in the draft then.
@@ -405,7 +405,7 @@ impl SharedMemory {
     /// incarnation any more, or lives by something else.
     pub(super) fn remove_dead(&self, lane: &mut LaneHandle, name: &[u8], place: Place, lease: Lease) -> Result<()> {
         let mut seen = Observed::NOTHING;
-        let mut patience = Patience::new();
+        let mut budget = RetryBudget::new();
         for _ in 0..ROUNDS {
             let known = self.look_at(place, &mut seen)?;
             if !known || seen.meta.lease != lease.0 || planted("leave the entries of the dead") {
@@ -415,12 +415,12 @@ impl SharedMemory {
             lane.begin_commit();
             if let Some((record, head)) = self.edit(lane, &mut draft, name, place, None)? {
                 let what = "an entry of the dead that the directory does not mean";
-                patience.again(what, record, head.0, head.0).map_err(|fault| self.directory.explain(fault, record))?;
+                budget.again(what, record, head.0, head.0).map_err(|error| self.directory.explain(error, record))?;
             } else {
                 lane.stage_delete(self.arena(), place.record, seen.head);
                 if self.stage_leaves(lane, &mut draft)? {
                     let done = lane.commit(self.arena());
-                    if matches!(done.map_err(|fault| self.directory.explain(fault, place.record))?, Published::Won(_)) {
+                    if matches!(done.map_err(|error| self.directory.explain(error, place.record))?, Published::Won(_)) {
                         lane.end_commit(self.arena());
                         self.directory.mark_free(place.record);
                         self.tidy(lane, &draft);

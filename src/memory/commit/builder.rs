@@ -16,7 +16,7 @@ use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::memory::sync::atomics::fence;
-use crate::memory::sync::error::Fault;
+use crate::memory::sync::error::ProtocolError;
 use crate::mutant::{edge, planted};
 
 /// Cells that commits use.
@@ -122,13 +122,13 @@ impl LaneHandle {
         next: &Next<'_>,
         value: &[u8],
         node: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ProtocolError> {
         self.check_the_clock(seen)?;
         let at = self.next_place();
         if node {
-            self.fill_place(arena, at, NODE_CLASS..NODE_CLASS + 1).ok_or(Fault::NoNode)?;
+            self.fill_place(arena, at, NODE_CLASS..NODE_CLASS + 1).ok_or(ProtocolError::NoNode)?;
         } else {
-            let lacking = Fault::NoBlock { length: value.len() };
+            let lacking = ProtocolError::NoBlock { length: value.len() };
             let wanted = arena.class_for(value.len()).ok_or(lacking)?;
             self.fill_place(arena, at, wanted..arena.classes()).ok_or(lacking)?;
         }
@@ -145,7 +145,7 @@ impl LaneHandle {
     /// Makes the staged commit take place, if every record still is as it was seen.
     ///
     /// Lock-free; the commit has ended when this returns, one way or the other.
-    pub(crate) fn commit(&mut self, arena: &Arena) -> Result<Published, Fault> {
+    pub(crate) fn commit(&mut self, arena: &Arena) -> Result<Published, ProtocolError> {
         self.give_way(arena);
         if std::mem::take(&mut self.staged.doubled) {
             self.begin_commit();
@@ -177,7 +177,7 @@ impl LaneHandle {
             Phase::Failed => false,
             _ => {
                 let what = "a commit that its helpers left undecided";
-                return Err(Fault::Corrupt { what, place: self.index.into(), found: control.0 });
+                return Err(ProtocolError::Corrupt { what, place: self.index.into(), found: control.0 });
             }
         };
         let revision = Drawn(descriptor.revision.load(Acquire)).revision();
@@ -202,7 +202,7 @@ impl LaneHandle {
         if !committed {
             return Ok(Published::Lost);
         }
-        let revision = revision.ok_or(Fault::Corrupt {
+        let revision = revision.ok_or(ProtocolError::Corrupt {
             what: "a commit without a revision",
             place: self.index.into(),
             found: control.0,

@@ -49,7 +49,7 @@ use crate::memory::layout::sections::{Descriptor, ENTRIES, SPARES, UPDATE_SPARES
 use crate::memory::layout::word::{Control, Drawn, Head, Phase, Plan, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
-use crate::memory::sync::error::{Fault, Patience};
+use crate::memory::sync::error::{ProtocolError, RetryBudget};
 use crate::mutant::{edge, planted};
 
 /// One record of a commit, as its author wrote it.
@@ -75,14 +75,14 @@ enum Drive {
 impl Arena {
     /// Finishes the commit whose reference was met at `record`, and whichever commits are in its way.
     #[cold]
-    pub(crate) fn help(&self, record: u32, reference: Head) -> Result<(), Fault> {
+    pub(crate) fn help(&self, record: u32, reference: Head) -> Result<(), ProtocolError> {
         self.counters().helped.fetch_add(1, Relaxed);
         self.drive_to_end(Some(record), reference).map(|_| ())
     }
 
     /// Drives a commit until it is decided and released; the author's own, or one met at `record`.
-    pub(crate) fn drive_to_end(&self, record: Option<u32>, reference: Head) -> Result<(), Fault> {
-        let mut patience = Patience::new();
+    pub(crate) fn drive_to_end(&self, record: Option<u32>, reference: Head) -> Result<(), ProtocolError> {
+        let mut budget = RetryBudget::new();
         loop {
             let (mut current, mut at) = (reference, record);
             let blocked = loop {
@@ -90,7 +90,7 @@ impl Arena {
                     Drive::Blocked { record, by } => {
                         if at.is_some_and(|at| record <= at) {
                             let what = "commits that block each other";
-                            return Err(Fault::Corrupt { what, place: record.into(), found: by.0 });
+                            return Err(ProtocolError::Corrupt { what, place: record.into(), found: by.0 });
                         }
                         (current, at) = (by, Some(record));
                     }
@@ -100,14 +100,14 @@ impl Arena {
             if blocked == reference {
                 return Ok(());
             }
-            patience.again("a commit that stays blocked", at.unwrap_or(0), blocked.0, reference.0)?;
+            budget.again("a commit that stays blocked", at.unwrap_or(0), blocked.0, reference.0)?;
         }
     }
 
     /// Steps 2 to 4 for one commit, up to the first foreign reference.
-    fn drive(&self, reference: Head) -> Result<Drive, Fault> {
+    fn drive(&self, reference: Head) -> Result<Drive, ProtocolError> {
         let (index, sequence) = (reference.descriptor(), reference.sequence());
-        let damaged = |what, found| Err(Fault::Corrupt { what, place: index.into(), found });
+        let damaged = |what, found| Err(ProtocolError::Corrupt { what, place: index.into(), found });
         let Some(lane) = self.lane(index) else {
             return damaged("a reference to a lane that is not there", reference.0);
         };
@@ -138,7 +138,7 @@ impl Arena {
     }
 
     /// Steps 2 and 3; `None` once the commit is decided.
-    fn install(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Option<Drive>, Fault> {
+    fn install(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Option<Drive>, ProtocolError> {
         let sequence = reference.sequence();
         let undecided = Control::new(sequence, Phase::Undecided).0;
         let decide = |phase| {
@@ -179,7 +179,7 @@ impl Arena {
     }
 
     /// Step 4 of a commit that takes place.
-    fn complete(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Drive, Fault> {
+    fn complete(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Drive, ProtocolError> {
         let sequence = reference.sequence();
         let mut bits = 0;
         let mut drawn = Drawn(descriptor.revision.load(Acquire));
@@ -204,7 +204,7 @@ impl Arena {
             return Ok(Drive::Gone);
         }
         let Some(revision) = drawn.revision() else {
-            return Err(Fault::Corrupt {
+            return Err(ProtocolError::Corrupt {
                 what: "a commit's revision",
                 place: reference.descriptor().into(),
                 found: drawn.0,
@@ -242,13 +242,19 @@ impl Arena {
     }
 
     /// Step 4 of a commit that does not take place. Nobody is woken: nothing has changed.
-    fn put_back(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Drive, Fault> {
+    fn put_back(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Drive, ProtocolError> {
         let all = self.release(descriptor, reference, count, false)?;
         Ok(if all { Drive::Finished } else { Drive::Gone })
     }
 
     /// Takes the references away; `false` if others have finished the commit meanwhile.
-    fn release(&self, descriptor: &Descriptor, reference: Head, count: usize, committed: bool) -> Result<bool, Fault> {
+    fn release(
+        &self,
+        descriptor: &Descriptor,
+        reference: Head,
+        count: usize,
+        committed: bool,
+    ) -> Result<bool, ProtocolError> {
         for i in 0..count {
             let Some(entry) = self.entry(descriptor, reference.sequence(), i)? else {
                 return Ok(false);
@@ -266,7 +272,7 @@ impl Arena {
 
     /// One entry, if the descriptor is still that commit's after it was read; its record is one there is.
     #[inline]
-    fn entry(&self, descriptor: &Descriptor, sequence: u64, i: usize) -> Result<Option<Entry>, Fault> {
+    fn entry(&self, descriptor: &Descriptor, sequence: u64, i: usize) -> Result<Option<Entry>, ProtocolError> {
         let words = &descriptor.entries[i];
         let entry = Entry {
             plan: Plan(words.plan.load(Relaxed)),
@@ -278,7 +284,7 @@ impl Arena {
         }
         if entry.plan.record() >= self.records() || entry.expected.is_reference() {
             let what = "an entry of a commit";
-            return Err(Fault::Corrupt { what, place: entry.plan.record().into(), found: entry.expected.0 });
+            return Err(ProtocolError::Corrupt { what, place: entry.plan.record().into(), found: entry.expected.0 });
         }
         Ok(Some(entry))
     }
@@ -295,7 +301,7 @@ impl Arena {
 
     /// Step 5 and all before, for the lane's owner or whoever recovers it; answers whether the commit took place, `None` if
     /// there was none. Repeatable at every point.
-    pub(crate) fn settle_commit(&self, index: u32) -> Result<Option<bool>, Fault> {
+    pub(crate) fn settle_commit(&self, index: u32) -> Result<Option<bool>, ProtocolError> {
         let lane = self.lane(index).expect("a lane the caller has the right to");
         let descriptor = &lane.descriptor;
         let control = Control(descriptor.control.load(Acquire));

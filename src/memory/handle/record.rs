@@ -12,7 +12,7 @@ use crate::memory::fingerprint::fnv1a64;
 use crate::memory::liveness::attachment::Copies;
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::{Observed, modified_at};
-use crate::memory::sync::error::Fault;
+use crate::memory::sync::error::ProtocolError;
 use crate::mutant::planted;
 
 /// What a value is known by: its place among the record's changes and among all changes, and a hash of its bytes.
@@ -79,7 +79,7 @@ impl<'s> Record<'s> {
             (version, modified, fingerprint) = block.stamp();
             (record, length)
         });
-        let (head, revision) = found.map_err(|fault| self.explain(fault))?;
+        let (head, revision) = found.map_err(|error| self.explain(error))?;
         if head.is_absent() {
             into.clear();
             (version, modified, fingerprint) = (0, 0, EMPTY_FINGERPRINT);
@@ -102,7 +102,7 @@ impl<'s> Record<'s> {
         let found = fnv1a64(&value);
         if found != seen.meta.fingerprint && !planted("trust the fingerprint") {
             let what = "a value whose bytes do not have its fingerprint";
-            return Err(self.explain(Fault::Corrupt { what, place: self.index.into(), found }));
+            return Err(self.explain(ProtocolError::Corrupt { what, place: self.index.into(), found }));
         }
         Ok(stamp(&seen))
     }
@@ -279,7 +279,7 @@ impl<'s> Record<'s> {
         }
         // The caller's closure may have forked, and this may be the child.
         home.check()?;
-        match lane.publish(&home.arena, seen, next, value).map_err(|fault| self.explain(fault))? {
+        match lane.publish(&home.arena, seen, next, value).map_err(|error| self.explain(error))? {
             Published::Won(revision) => Ok(Some(revision)),
             Published::Lost => {
                 lane.back_off(&home.arena, self.index);
@@ -290,12 +290,12 @@ impl<'s> Record<'s> {
 
     #[inline]
     fn observe(&self, value: Option<&mut Vec<u8>>) -> Result<Observed> {
-        self.segment.inner.arena.read(self.index, value).map_err(|fault| self.explain(fault))
+        self.segment.inner.arena.read(self.index, value).map_err(|error| self.explain(error))
     }
 
     #[inline(always)]
     fn observe_into(&self, value: &mut Vec<u8>, seen: &mut Observed) -> Result<()> {
-        self.segment.inner.arena.read_into(self.index, Some(value), seen).map_err(|fault| self.explain(fault))
+        self.segment.inner.arena.read_into(self.index, Some(value), seen).map_err(|error| self.explain(error))
     }
 
     /// The record's header without its payload.
@@ -342,8 +342,8 @@ impl<'s> Record<'s> {
         }
     }
 
-    pub(crate) fn explain(&self, fault: Fault) -> Error {
-        self.segment.inner.explain(fault, self.index)
+    pub(crate) fn explain(&self, error: ProtocolError) -> Error {
+        self.segment.inner.explain(error, self.index)
     }
 
     /// Enters an error into the segment's table of distinct errors.

@@ -129,7 +129,7 @@ impl Segment {
             lane.begin_commit();
             for (op, fingerprint) in ops.iter().zip(fingerprints) {
                 let record = Record::new(self, op.record);
-                home.arena.read_into(op.record, None, seen).map_err(|fault| record.explain(fault))?;
+                home.arena.read_into(op.record, None, seen).map_err(|error| record.explain(error))?;
                 if op.version.is_some_and(|version| version.0 != seen.meta.version) {
                     return Ok(Outcome::Conflict);
                 }
@@ -139,9 +139,9 @@ impl Segment {
                 };
                 record.refuse_if_held(seen)?;
                 let next = Next { fingerprint, ..next_value(op.record, seen, &[], seen.meta.kind) };
-                lane.stage_put(&home.arena, seen, &next, value, false).map_err(|fault| record.explain(fault))?;
+                lane.stage_put(&home.arena, seen, &next, value, false).map_err(|error| record.explain(error))?;
             }
-            match lane.commit(&home.arena).map_err(|fault| home.explain(fault, ops[0].record))? {
+            match lane.commit(&home.arena).map_err(|error| home.explain(error, ops[0].record))? {
                 Published::Won(revision) => return Ok(Outcome::Committed(Revision(revision))),
                 Published::Lost => lane.back_off(&home.arena, ops[0].record),
             }

@@ -106,7 +106,7 @@ impl Attachment {
     /// Enters an error about `record` into the table of distinct errors.
     #[cold]
     pub(crate) fn note_error(&self, error: &Error, record: u32) {
-        // In a child or a removed segment nothing is ours to write, and a cancelled wait is no fault of anybody's.
+        // In a child or a removed segment nothing is ours to write, and a cancelled wait is no error of anybody's.
         if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Forked | ErrorKind::Retired) {
             return;
         }

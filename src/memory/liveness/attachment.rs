@@ -21,7 +21,7 @@ use crate::memory::record::publish::LaneHandle;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::AtomicU32;
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::memory::sync::error::Fault;
+use crate::memory::sync::error::ProtocolError;
 use crate::memory::wait::change::ShortRounds;
 use crate::mutant::planted;
 
@@ -258,13 +258,13 @@ impl Attachment {
                     LaneHandle::inherit(&self.arena, index).and_then(|mut lane| lane.stock(&self.arena).map(|()| lane));
                 match taken {
                     Ok(lane) => return Ok(lane),
-                    Err(fault) => {
+                    Err(error) => {
                         owner.store(Owner::NOBODY.0, Release);
-                        if !matches!(fault, Fault::Corrupt { .. }) {
-                            return Err(self.explain(fault, 0));
+                        if !matches!(error, ProtocolError::Corrupt { .. }) {
+                            return Err(self.explain(error, 0));
                         }
                         // One damaged lane is left alone as long as there are others.
-                        damage = Some(fault);
+                        damage = Some(error);
                     }
                 }
             }
@@ -273,7 +273,7 @@ impl Attachment {
             }
         }
         match damage {
-            Some(fault) => Err(self.explain(fault, 0)),
+            Some(error) => Err(self.explain(error, 0)),
             None => Err(Error::Full { what: Resource::Lanes, limit: lanes.into(), holders: self.lane_users() }),
         }
     }
@@ -321,25 +321,25 @@ impl Attachment {
         recovered
     }
 
-    /// Puts words to a fault of the protocol and counts it.
+    /// Puts words to a error of the protocol and counts it.
     #[cold]
-    pub(crate) fn explain(&self, fault: Fault, record: u32) -> Error {
-        match fault {
-            Fault::Corrupt { what, place, found } => {
+    pub(crate) fn explain(&self, error: ProtocolError, record: u32) -> Error {
+        match error {
+            ProtocolError::Corrupt { what, place, found } => {
                 self.arena.counters().corrupt.fetch_add(1, Relaxed);
                 Error::Corrupt { what, place, found }
             }
-            Fault::Outrun { rounds } => Error::Outrun { what: format!("record {record}"), rounds },
-            Fault::NoBlock { length: usize::MAX } => Error::Full {
+            ProtocolError::Outrun { rounds } => Error::Outrun { what: format!("record {record}"), rounds },
+            ProtocolError::NoBlock { length: usize::MAX } => Error::Full {
                 what: Resource::Revisions,
                 limit: crate::memory::record::publish::LAST_REVISION,
                 holders: Vec::new(),
             },
-            Fault::NoNode => {
+            ProtocolError::NoNode => {
                 let limit = self.arena.geometry.nodes.blocks.into();
                 Error::Full { what: Resource::Directory, limit, holders: Vec::new() }
             }
-            Fault::NoBlock { length } => {
+            ProtocolError::NoBlock { length } => {
                 let limit = self.max_payload();
                 let Some(class) = self.arena.class_for(length) else {
                     return Error::TooLarge { length, limit };

@@ -13,7 +13,7 @@ use crate::memory::layout::sections::{Lane, SPARES, UPDATE_SPARES};
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head, JournalWord, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
-use crate::memory::sync::error::Fault;
+use crate::memory::sync::error::ProtocolError;
 use crate::mutant::{edge, planted};
 
 /// Revisions end here; beyond, the clock would soon run into the words that are not revisions.
@@ -50,7 +50,7 @@ impl LaneHandle {
     /// Takes over what the lane's last owner left: settles its journal and reads its spares.
     ///
     /// The caller owns the lane by its owner word, or holds the lock of the dead row that does.
-    pub(crate) fn inherit(arena: &Arena, index: u32) -> Result<Self, Fault> {
+    pub(crate) fn inherit(arena: &Arena, index: u32) -> Result<Self, ProtocolError> {
         arena.settle(index)?;
         let lane = arena.lane(index).expect("a lane this process took");
         let mut handle = Self {
@@ -82,7 +82,7 @@ impl LaneHandle {
     }
 
     /// Makes sure that the lane keeps one block of the smallest class.
-    pub(crate) fn stock(&mut self, arena: &Arena) -> Result<(), Fault> {
+    pub(crate) fn stock(&mut self, arena: &Arena) -> Result<(), ProtocolError> {
         self.spare_for(arena, 0).map(|_| ())
     }
 
@@ -97,7 +97,7 @@ impl LaneHandle {
         seen: &Observed,
         next: &Next<'_>,
         value: &[u8],
-    ) -> Result<Published, Fault> {
+    ) -> Result<Published, ProtocolError> {
         self.check_the_clock(seen)?;
         self.give_way(arena);
         let spare = match seen.head.block() {
@@ -152,10 +152,10 @@ impl LaneHandle {
 
     /// Refuses to go past the end of the clock.
     #[inline(always)]
-    pub(crate) fn check_the_clock(&self, seen: &Observed) -> Result<(), Fault> {
+    pub(crate) fn check_the_clock(&self, seen: &Observed) -> Result<(), ProtocolError> {
         // A version ends where revisions do: there are no more changes than revisions.
         if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION && !planted("count for ever") {
-            return Err(Fault::NoBlock { length: usize::MAX });
+            return Err(ProtocolError::NoBlock { length: usize::MAX });
         }
         Ok(())
     }
@@ -186,7 +186,7 @@ impl LaneHandle {
         next: &Next<'_>,
         block: Block<'_>,
         owned: BlockState,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, ProtocolError> {
         let bits = if next.modified != 0 || planted("mark after the number") { 0 } else { arena.mark(next.record) };
         let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
         let state = &block.head.state;
@@ -198,7 +198,7 @@ impl LaneHandle {
             Err(_) => {
                 let told = if planted("the author asks the fate") { state } else { &lane.number };
                 let number = told.load(edge("number.word", Acquire));
-                BlockState(number).revision().ok_or(Fault::Corrupt {
+                BlockState(number).revision().ok_or(ProtocolError::Corrupt {
                     what: "a change that was numbered with something else",
                     place: next.record.into(),
                     found: number,
@@ -252,8 +252,8 @@ impl LaneHandle {
 
     /// A spare with a block that holds `length` bytes; takes one from the pool if there is none.
     #[inline(always)]
-    fn spare_for(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
-        let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
+    fn spare_for(&mut self, arena: &Arena, length: usize) -> Result<usize, ProtocolError> {
+        let wanted = arena.class_for(length).ok_or(ProtocolError::NoBlock { length })?;
         if self.spares[0] != 0 && usize::from(self.classes[0]) == wanted {
             return Ok(0);
         }
@@ -261,7 +261,7 @@ impl LaneHandle {
     }
 
     #[cold]
-    fn another_spare_for(&mut self, arena: &Arena, length: usize, wanted: usize) -> Result<usize, Fault> {
+    fn another_spare_for(&mut self, arena: &Arena, length: usize, wanted: usize) -> Result<usize, ProtocolError> {
         if let Some(spare) = self.kept(wanted) {
             return Ok(spare);
         }
@@ -274,17 +274,17 @@ impl LaneHandle {
                 return Ok(empty);
             }
         }
-        Err(Fault::NoBlock { length })
+        Err(ProtocolError::NoBlock { length })
     }
 
     /// A spare with a block from the pool for a record that has none: the lane's spare stays, or the lane could not
     /// change anything once the pool is empty.
     #[cold]
-    fn spare_for_new(&mut self, arena: &Arena, length: usize) -> Result<usize, Fault> {
-        let wanted = arena.class_for(length).ok_or(Fault::NoBlock { length })?;
+    fn spare_for_new(&mut self, arena: &Arena, length: usize) -> Result<usize, ProtocolError> {
+        let wanted = arena.class_for(length).ok_or(ProtocolError::NoBlock { length })?;
         let empty = self.empty_spare();
         let taken = (wanted..arena.classes()).any(|class| self.take(arena, empty, class));
-        taken.then_some(empty).ok_or(Fault::NoBlock { length })
+        taken.then_some(empty).ok_or(ProtocolError::NoBlock { length })
     }
 
     fn take(&mut self, arena: &Arena, spare: usize, class: usize) -> bool {
@@ -322,7 +322,7 @@ impl Arena {
     ///
     /// Every step may be repeated: a recoverer that is killed here is followed by another that starts over. Blocks in
     /// spares stay there and are inherited with the lane. The caller holds the right to the lane, alone.
-    pub(crate) fn settle(&self, index: u32) -> Result<bool, Fault> {
+    pub(crate) fn settle(&self, index: u32) -> Result<bool, ProtocolError> {
         let lane = self.lane(index).expect("a lane the caller has the right to");
         let journal = JournalWord(lane.journal.load(Acquire));
         let mut finished = self.settle_commit(index)?.unwrap_or(false);
@@ -347,10 +347,10 @@ impl Arena {
     }
 
     /// Finds out whether the journalled swap took place and completes it if so; answers whether it did.
-    fn settle_update(&self, index: u32, lane: &Lane, journal: JournalWord) -> Result<bool, Fault> {
+    fn settle_update(&self, index: u32, lane: &Lane, journal: JournalWord) -> Result<bool, ProtocolError> {
         let (record, spare) = (journal.record(), journal.spare());
         let expected = Head(lane.expected.load(Relaxed));
-        let damaged = |found| Fault::Corrupt { what: "a lane's journal", place: index.into(), found };
+        let damaged = |found| ProtocolError::Corrupt { what: "a lane's journal", place: index.into(), found };
         if record >= self.records() || spare >= UPDATE_SPARES || expected.is_reference() {
             return Err(damaged(journal.0));
         }

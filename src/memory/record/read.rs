@@ -8,7 +8,7 @@ use crate::memory::block::meta::Meta;
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, loom_fence, pause};
-use crate::memory::sync::error::{Fault, Patience};
+use crate::memory::sync::error::{ProtocolError, RetryBudget};
 use crate::mutant::{edge, planted};
 
 /// What one read of a record found: a whole value, current at some moment of the read.
@@ -55,7 +55,7 @@ const COURTESY: u32 = if cfg!(loom) { 0 } else { 24 };
 
 /// Why a read has not ended yet.
 struct Trouble {
-    patience: Patience,
+    budget: RetryBudget,
     /// The unnumbered head whose author is being waited for, and for how many turns already.
     waiting_on: Head,
     turns: u32,
@@ -65,7 +65,7 @@ impl Arena {
     /// Reads a record: its header, and its payload where `payload` asks for it.
     ///
     /// Stores nothing shared unless it meets a change whose author has not finished it for about a microsecond.
-    pub(crate) fn read(&self, record: u32, payload: Option<&mut Vec<u8>>) -> Result<Observed, Fault> {
+    pub(crate) fn read(&self, record: u32, payload: Option<&mut Vec<u8>>) -> Result<Observed, ProtocolError> {
         let mut seen = Observed::NOTHING;
         self.read_into(record, payload, &mut seen)?;
         Ok(seen)
@@ -78,7 +78,7 @@ impl Arena {
         record: u32,
         mut payload: Option<&mut Vec<u8>>,
         seen: &mut Observed,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ProtocolError> {
         let meta = &mut seen.meta;
         let (head, revision) = self.read_with(record, |block| {
             block.read_meta(meta);
@@ -105,9 +105,9 @@ impl Arena {
         &self,
         record: u32,
         mut visit: impl FnMut(Block<'_>) -> (u32, u32),
-    ) -> Result<(Head, u64), Fault> {
+    ) -> Result<(Head, u64), ProtocolError> {
         let slot = self.record(record);
-        let mut trouble = Trouble { patience: Patience::new(), waiting_on: Head::default(), turns: 0 };
+        let mut trouble = Trouble { budget: RetryBudget::new(), waiting_on: Head::default(), turns: 0 };
         loop {
             let head = Head(slot.head.load(edge("publish.acquire", Acquire)));
             if head.is_absent() {
@@ -119,7 +119,7 @@ impl Arena {
             }
             let Some(block) = self.block(head.block()) else {
                 assert!(!planted("trust the head"), "planted");
-                trouble.patience.again("a head that names no block", record, head.0, head.0)?;
+                trouble.budget.again("a head that names no block", record, head.0, head.0)?;
                 continue;
             };
             let state = BlockState(block.head.state.load(edge("number.acquire", Acquire)));
@@ -138,15 +138,21 @@ impl Arena {
                 return Ok((head, revision));
             }
             let what = "a block of another record, or longer than its class";
-            trouble.patience.again(what, record, head.0, state.0)?;
+            trouble.budget.again(what, record, head.0, state.0)?;
         }
     }
 
     /// A read that met a block without a number: waits a moment for the author, then finishes for it.
     #[cold]
-    fn unnumbered(&self, record: u32, head: Head, state: BlockState, trouble: &mut Trouble) -> Result<(), Fault> {
+    fn unnumbered(
+        &self,
+        record: u32,
+        head: Head,
+        state: BlockState,
+        trouble: &mut Trouble,
+    ) -> Result<(), ProtocolError> {
         if state.kind() == BlockStateKind::Free {
-            return trouble.patience.again("a head that names a free block", record, head.0, state.0);
+            return trouble.budget.again("a head that names a free block", record, head.0, state.0);
         }
         if trouble.waiting_on != head {
             (trouble.waiting_on, trouble.turns) = (head, 0);
@@ -157,12 +163,12 @@ impl Arena {
             return Ok(());
         }
         self.finish_for(record, head, state)?;
-        trouble.patience.again("a change that cannot be numbered", record, head.0, state.0)
+        trouble.budget.again("a change that cannot be numbered", record, head.0, state.0)
     }
 
     /// A read that met a commit in flight: waits a moment for its author, then finishes it.
     #[cold]
-    fn in_flight(&self, record: u32, head: Head, trouble: &mut Trouble) -> Result<(), Fault> {
+    fn in_flight(&self, record: u32, head: Head, trouble: &mut Trouble) -> Result<(), ProtocolError> {
         if trouble.waiting_on != head {
             (trouble.waiting_on, trouble.turns) = (head, 0);
         }
@@ -172,12 +178,12 @@ impl Arena {
             return Ok(());
         }
         self.help(record, head)?;
-        trouble.patience.again("a reference to a commit that is not there", record, head.0, head.0)
+        trouble.budget.again("a reference to a commit that is not there", record, head.0, head.0)
     }
 
     /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.
     #[cold]
-    pub(crate) fn finish_for(&self, record: u32, head: Head, owned: BlockState) -> Result<(), Fault> {
+    pub(crate) fn finish_for(&self, record: u32, head: Head, owned: BlockState) -> Result<(), ProtocolError> {
         let BlockStateKind::Owned { lane } = owned.kind() else {
             return Ok(());
         };
@@ -188,7 +194,7 @@ impl Arena {
         if !planted("finish without the head") && self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
             return Ok(());
         }
-        let lane = self.lane(lane).ok_or(Fault::Corrupt {
+        let lane = self.lane(lane).ok_or(ProtocolError::Corrupt {
             what: "a change by a lane that is not there",
             place: record.into(),
             found: owned.0,

@@ -4,7 +4,7 @@ use crate::mutant::planted;
 
 /// Why a step of the protocol could not be taken. Nothing has been changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fault {
+pub(crate) enum ProtocolError {
     /// The segment holds something that no program of ours wrote: `what` stands at `place` as `found`.
     Corrupt { what: &'static str, place: u64, found: u64 },
     /// No free block holds `length` bytes.
@@ -19,13 +19,13 @@ pub(crate) enum Fault {
 ///
 /// A head that stays the same while its block makes no sense is damage: every honest change of the block changes the
 /// head first, and who acquires the change sees the other head. A head that changes every time is somebody's progress.
-pub(crate) struct Patience {
+pub(crate) struct RetryBudget {
     last: u64,
     same: u32,
     rounds: u64,
 }
 
-impl Patience {
+impl RetryBudget {
     /// Looks at one unchanged head before it counts as damaged.
     const SAME: u32 = if cfg!(loom) { 8 } else { 1 << 16 };
     /// Rounds in all before the operation gives up.
@@ -38,7 +38,13 @@ impl Patience {
 
     /// One more look that made no sense, at `head`.
     #[cold]
-    pub(crate) fn again(&mut self, what: &'static str, record: u32, head: u64, found: u64) -> Result<(), Fault> {
+    pub(crate) fn again(
+        &mut self,
+        what: &'static str,
+        record: u32,
+        head: u64,
+        found: u64,
+    ) -> Result<(), ProtocolError> {
         if planted("look for ever") {
             return Ok(());
         }
@@ -46,10 +52,10 @@ impl Patience {
         self.same = if self.rounds > 1 && head == self.last { self.same + 1 } else { 0 };
         self.last = head;
         if self.same > Self::SAME {
-            return Err(Fault::Corrupt { what, place: record.into(), found });
+            return Err(ProtocolError::Corrupt { what, place: record.into(), found });
         }
         if self.rounds > Self::ROUNDS {
-            return Err(Fault::Outrun { rounds: self.rounds });
+            return Err(ProtocolError::Outrun { rounds: self.rounds });
         }
         super::atomics::pause();
         Ok(())

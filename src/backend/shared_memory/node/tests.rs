@@ -565,12 +565,12 @@ fn an_audit_sees_each_kind_of_damage() {
         ("an inner node that begins above its range", &[(1, 1), (first_name, b'b'), (first_name - PLACE - 2, b'a')]),
     ];
     assert!(Node::parse(&valid).unwrap().is_checked());
-    for (fault, bytes) in faults {
+    for (error, bytes) in faults {
         let mut broken = valid.clone();
         for &(at, value) in bytes {
             broken[at] = value;
         }
-        assert!(!Node::parse(&broken).unwrap().is_checked(), "{fault}");
+        assert!(!Node::parse(&broken).unwrap().is_checked(), "{error}");
     }
     let mut longer = valid.clone();
     longer.push(0);
