@@ -7,14 +7,14 @@ use loom::thread;
 
 use crate::explore::{explore, explore_accesses};
 use crate::memory::block::meta::ClaimWords;
-use crate::memory::layout::word::Owner;
+use crate::memory::layout::word::OwnerWord;
 use crate::memory::os::futex;
 use crate::memory::record::publish::LaneHandle;
 use crate::memory::record::read::Observed;
 use crate::stage::Stage;
 
 fn claim(row: u32) -> ClaimWords {
-    ClaimWords { owner: Owner::new(row, 1), token: 0, until: 0, since: 0 }
+    ClaimWords { owner: OwnerWord::new(row, 1), token: 0, until: 0, since: 0 }
 }
 
 /// The holder believes its claim is still good; another finds it expired, replaces it and commits under its own. The

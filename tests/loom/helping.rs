@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use loom::thread;
 
 use crate::explore::{Explorer, Killed, explore};
-use crate::memory::layout::word::{Control, Head, Phase};
+use crate::memory::layout::word::{CommitPhase, Control, Head};
 use crate::memory::record::publish::LaneHandle;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::Acquire;
@@ -200,7 +200,7 @@ fn who_finds_a_commit_by_its_descriptor_sees_what_is_in_it() {
         let helper = thread::spawn(move || {
             let lane = beside.arena.lane(0).expect("lane 0");
             let control = Control(lane.descriptor.control.load(Acquire));
-            if control.phase() == Phase::Undecided {
+            if control.phase() == CommitPhase::Undecided {
                 let reference = Head::reference(0, control.sequence());
                 beside.arena.drive_to_end(None, reference).expect("a commit that can be finished");
             }

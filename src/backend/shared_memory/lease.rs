@@ -27,10 +27,10 @@ use super::{ROUNDS, SharedMemory};
 use crate::backend::{Backend, Limits};
 use crate::clock::Lease;
 use crate::error::{Error, Result};
-use crate::memory::block::meta::{Meta, Next};
+use crate::memory::block::meta::{BlockMeta, Next};
 use crate::memory::fnv1a64;
 use crate::memory::handle::record::{next_value, same_value};
-use crate::memory::layout::word::{Head, Owner};
+use crate::memory::layout::word::{Head, OwnerWord};
 use crate::memory::liveness::attachment::Attachment;
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
@@ -50,7 +50,7 @@ struct Terms {
     state: u64,
     time_to_live: u64,
     until: u64,
-    owner: Owner,
+    owner: OwnerWord,
 }
 
 impl Terms {
@@ -58,7 +58,7 @@ impl Terms {
         let (words, rest) = bytes.as_chunks::<8>();
         let &[state, time_to_live, until, owner] = words else { return None };
         let [state, time_to_live, until, owner] = [state, time_to_live, until, owner].map(u64::from_le_bytes);
-        rest.is_empty().then_some(Self { state, time_to_live, until, owner: Owner(owner) })
+        rest.is_empty().then_some(Self { state, time_to_live, until, owner: OwnerWord(owner) })
     }
 
     fn bytes(&self) -> [u8; 32] {
@@ -78,7 +78,7 @@ pub(super) enum Probe {
     /// Its deadline has not passed.
     Clock,
     /// And its owner lives.
-    Owner,
+    OwnerWord,
 }
 
 /// What became of a lease.
@@ -129,7 +129,7 @@ impl SharedMemory {
             let home = self.home();
             let over = terms.state != ALIVE
                 || terms.until <= home.host.now()
-                || probe == Probe::Owner && !home.is_alive(terms.owner);
+                || probe == Probe::OwnerWord && !home.is_alive(terms.owner);
             if !over || planted("a lease never ends") {
                 return Ok(LeaseStatus::Alive(seen.head));
             }
@@ -216,7 +216,7 @@ impl SharedMemory {
             let until = home.host.now().saturating_add(time_to_live);
             let bytes = Terms { state: ALIVE, time_to_live, until, owner: home.me }.bytes();
             lane.begin_commit();
-            let seen = Observed { head, meta: Meta { record, ..Meta::ABSENT }, ..Observed::NOTHING };
+            let seen = Observed { head, meta: BlockMeta { record, ..BlockMeta::ABSENT }, ..Observed::NOTHING };
             let next = Next { fingerprint: fnv1a64(&bytes), ..next_value(record, &seen, &[], LEASE) };
             let staged = lane.stage_put(arena, &seen, &next, &bytes, false);
             if let Err(error) = staged {
@@ -313,7 +313,7 @@ impl SharedMemory {
             Ok(())
         })?;
         let mut failed = None;
-        over.retain(|lease| match self.lease_status(lane, *lease, Probe::Owner) {
+        over.retain(|lease| match self.lease_status(lane, *lease, Probe::OwnerWord) {
             Ok(status) => !matches!(status, LeaseStatus::Alive(_)),
             Err(error) => {
                 failed = Some(error);

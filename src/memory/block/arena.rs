@@ -325,7 +325,7 @@ mod heap {
                 let descriptor = &mut lane.descriptor;
                 (descriptor.control, descriptor.revision) = (AtomicU64::new(0), AtomicU64::new(0));
                 if entries {
-                    descriptor.entries = std::array::from_fn(|_| Entry {
+                    descriptor.entries = std::array::from_fn(|_| CommitEntry {
                         plan: AtomicU64::new(0),
                         expected: AtomicU64::new(0),
                         owned: AtomicU64::new(0),

@@ -4,14 +4,14 @@
 //! torn read is harmless: the reader finds out from the state word and throws the copy away.
 
 use super::arena::Block;
-use crate::memory::layout::word::Owner;
+use crate::memory::layout::word::OwnerWord;
 use crate::memory::sync::atomics::Ordering::Relaxed;
 use crate::mutant::planted;
 
 /// Who may change the record, and until when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ClaimWords {
-    pub(crate) owner: Owner,
+    pub(crate) owner: OwnerWord,
     /// The revision that created the claim; 0 in the very block that creates it.
     pub(crate) token: u64,
     /// Nanoseconds of the host's monotonic clock.
@@ -20,11 +20,11 @@ pub(crate) struct ClaimWords {
 }
 
 impl ClaimWords {
-    pub(crate) const NONE: Self = Self { owner: Owner::NOBODY, token: 0, until: 0, since: 0 };
+    pub(crate) const NONE: Self = Self { owner: OwnerWord::NOBODY, token: 0, until: 0, since: 0 };
 
     #[inline]
     pub(crate) fn is_some(&self) -> bool {
-        self.owner != Owner::NOBODY
+        self.owner != OwnerWord::NOBODY
     }
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct IntentWords {
 
 /// A block's header but for its state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Meta {
+pub(crate) struct BlockMeta {
     pub(crate) record: u32,
     pub(crate) length: u32,
     pub(crate) incarnation: u64,
@@ -63,7 +63,7 @@ impl IntentWords {
     }
 }
 
-impl Meta {
+impl BlockMeta {
     /// What an absent record looks like.
     pub(crate) const ABSENT: Self = Self {
         record: 0,
@@ -154,7 +154,7 @@ impl Block<'_> {
     /// Written in place, word by word: a struct of this size moved about would be read back in larger pieces than it was
     /// stored in, which stalls.
     #[inline(always)]
-    pub(crate) fn read_meta(&self, meta: &mut Meta) {
+    pub(crate) fn read_meta(&self, meta: &mut BlockMeta) {
         let head = self.head;
         (meta.record, meta.length) = self.place();
         meta.incarnation = head.incarnation.load(Relaxed);
@@ -164,7 +164,7 @@ impl Block<'_> {
         meta.lease = head.lease.load(Relaxed);
         meta.fingerprint = head.fingerprint.load(Relaxed);
         meta.kind = head.kind.load(Relaxed);
-        meta.claim.owner = Owner(head.claim_owner.load(Relaxed));
+        meta.claim.owner = OwnerWord(head.claim_owner.load(Relaxed));
         if meta.claim.is_some() {
             meta.claim.token = head.claim_token.load(Relaxed);
             meta.claim.until = head.claim_until.load(Relaxed);

@@ -7,11 +7,11 @@
 
 use std::ops::Range;
 
-use super::descriptor::Entry;
+use super::descriptor::EntryWords;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::Next;
 use crate::memory::layout::sections::{ENTRIES, MAX_CLASSES, NODE_CLASS, SPARES, UPDATE_SPARES};
-use crate::memory::layout::word::{BlockState, Control, Drawn, Head, Phase, Plan, Spare};
+use crate::memory::layout::word::{BlockState, CommitPhase, Control, Head, Plan, RevisionWord, Spare};
 use crate::memory::record::publish::{LaneHandle, Published};
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
@@ -26,7 +26,7 @@ const LEFT_IN_POOL: u32 = 64;
 
 /// The author's side of a commit. What it keeps is mirrored here: what the segment says of *our* spares is never trusted.
 pub(crate) struct Staged {
-    entries: Box<[Entry; ENTRIES]>,
+    entries: Box<[EntryWords; ENTRIES]>,
     count: usize,
     /// A record was staged twice: the commit cannot take place as it is.
     doubled: bool,
@@ -45,7 +45,7 @@ impl Staged {
     pub(crate) fn new(arena: &Arena) -> Self {
         let allowance = std::array::from_fn(|class| if class < arena.classes() { arena.allowance(class) } else { 0 });
         Self {
-            entries: Box::new([Entry::default(); ENTRIES]),
+            entries: Box::new([EntryWords::default(); ENTRIES]),
             count: 0,
             doubled: false,
             blocks: [0; PLACES],
@@ -57,7 +57,7 @@ impl Staged {
     }
 
     #[inline]
-    fn enter(&mut self, entry: Entry) {
+    fn enter(&mut self, entry: EntryWords) {
         let record = entry.plan.record();
         let mut at = self.count;
         // Mostly they come in order.
@@ -101,7 +101,7 @@ impl LaneHandle {
 
     /// The commit depends on the record being as it was seen.
     pub(crate) fn stage_check(&mut self, record: u32, expected: Head) {
-        self.staged.enter(Entry { plan: Plan::same(record), expected, owned: 0 });
+        self.staged.enter(EntryWords { plan: Plan::same(record), expected, owned: 0 });
     }
 
     /// The record becomes absent.
@@ -111,7 +111,7 @@ impl LaneHandle {
             self.give_back_place(arena, at);
         }
         let plan = Plan::change(record, UPDATE_SPARES + at, 0);
-        self.staged.enter(Entry { plan, expected, owned: 0 });
+        self.staged.enter(EntryWords { plan, expected, owned: 0 });
     }
 
     /// The record gets this block instead of what was seen. `node`: it is a node of the directory.
@@ -138,7 +138,7 @@ impl LaneHandle {
         block.begin_life(owned);
         block.fill(next, value);
         let plan = Plan::change(next.record, UPDATE_SPARES + at, index);
-        self.staged.enter(Entry { plan, expected: seen.head, owned: owned.0 });
+        self.staged.enter(EntryWords { plan, expected: seen.head, owned: owned.0 });
         Ok(())
     }
 
@@ -155,11 +155,11 @@ impl LaneHandle {
         let descriptor = &lane.descriptor;
         let sequence = Control(descriptor.control.load(Relaxed)).sequence().wrapping_add(1);
         // Edge `descriptor`: a helper of the last commit that reads any word written below sees the control changed.
-        descriptor.control.store(Control::new(sequence, Phase::Free).0, Relaxed);
+        descriptor.control.store(Control::new(sequence, CommitPhase::Free).0, Relaxed);
         if !planted("descriptor.release") {
             fence(Release);
         }
-        descriptor.revision.store(Drawn::pending(sequence).0, Relaxed);
+        descriptor.revision.store(RevisionWord::pending(sequence).0, Relaxed);
         descriptor.count.store(self.staged.count as u64, Relaxed);
         for (words, entry) in descriptor.entries.iter().zip(&self.staged.entries[..self.staged.count]) {
             words.plan.store(entry.plan.0, Relaxed);
@@ -167,26 +167,26 @@ impl LaneHandle {
             words.owned.store(entry.owned, Relaxed);
         }
         // Release: edge `descriptor`, who sees this sequence undecided sees its entries.
-        descriptor.control.store(Control::new(sequence, Phase::Undecided).0, edge("undecided.release", Release));
+        descriptor.control.store(Control::new(sequence, CommitPhase::Undecided).0, edge("undecided.release", Release));
         let reference = Head::reference(self.index, sequence);
         let driven = arena.drive_to_end(None, reference);
         let control = Control(descriptor.control.load(Acquire));
         driven?;
         let committed = match control.phase() {
-            Phase::Committed => true,
-            Phase::Failed => false,
+            CommitPhase::Committed => true,
+            CommitPhase::Failed => false,
             _ => {
                 let what = "a commit that its helpers left undecided";
                 return Err(ProtocolError::Corrupt { what, place: self.index.into(), found: control.0 });
             }
         };
-        let revision = Drawn(descriptor.revision.load(Acquire)).revision();
+        let revision = RevisionWord(descriptor.revision.load(Acquire)).revision();
         if planted("free the descriptor before the cells") {
-            descriptor.control.store(Control::new(sequence, Phase::Free).0, Release);
+            descriptor.control.store(Control::new(sequence, CommitPhase::Free).0, Release);
         }
         if committed {
             for i in 0..self.staged.count {
-                let Entry { plan, expected, .. } = self.staged.entries[i];
+                let EntryWords { plan, expected, .. } = self.staged.entries[i];
                 if plan.is_change() {
                     let displaced = expected.block();
                     lane.spares[plan.spare()].store(Spare::keeping(displaced).0, Relaxed);
@@ -197,7 +197,7 @@ impl LaneHandle {
             }
         }
         // Release: the spares are written before any of these blocks may be used again.
-        descriptor.control.store(Control::new(sequence, Phase::Free).0, Release);
+        descriptor.control.store(Control::new(sequence, CommitPhase::Free).0, Release);
         self.begin_commit();
         if !committed {
             return Ok(Published::Lost);

@@ -46,7 +46,7 @@
 
 use crate::memory::block::arena::Arena;
 use crate::memory::layout::sections::{Descriptor, ENTRIES, SPARES, UPDATE_SPARES};
-use crate::memory::layout::word::{Control, Drawn, Head, Phase, Plan, Spare};
+use crate::memory::layout::word::{CommitPhase, Control, Head, Plan, RevisionWord, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
@@ -54,7 +54,7 @@ use crate::mutant::{edge, planted};
 
 /// One record of a commit, as its author wrote it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Entry {
+pub(crate) struct EntryWords {
     pub(crate) plan: Plan,
     pub(crate) expected: Head,
     /// The new block's owned word.
@@ -122,7 +122,7 @@ impl Arena {
             let gone = !Control(descriptor.control.load(Acquire)).is_of(sequence);
             return if gone { Ok(Drive::Gone) } else { damaged("a commit's number of entries", count as u64) };
         }
-        if control.phase() == Phase::Undecided
+        if control.phase() == CommitPhase::Undecided
             && let Some(stop) = self.install(descriptor, reference, count)?
         {
             return Ok(stop);
@@ -132,7 +132,7 @@ impl Arena {
             return Ok(Drive::Gone);
         }
         match decided.phase() {
-            Phase::Committed => self.complete(descriptor, reference, count),
+            CommitPhase::Committed => self.complete(descriptor, reference, count),
             _ => self.put_back(descriptor, reference, count),
         }
     }
@@ -140,7 +140,7 @@ impl Arena {
     /// Steps 2 and 3; `None` once the commit is decided.
     fn install(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Option<Drive>, ProtocolError> {
         let sequence = reference.sequence();
-        let undecided = Control::new(sequence, Phase::Undecided).0;
+        let undecided = Control::new(sequence, CommitPhase::Undecided).0;
         let decide = |phase| {
             let decided = Control::new(sequence, phase).0;
             let _ = descriptor.control.compare_exchange(undecided, decided, AcqRel, Relaxed);
@@ -169,12 +169,12 @@ impl Arena {
                 }
                 Err(_) if planted("install over a change") => {}
                 Err(_) => {
-                    decide(Phase::Failed);
+                    decide(CommitPhase::Failed);
                     return Ok(None);
                 }
             }
         }
-        decide(Phase::Committed);
+        decide(CommitPhase::Committed);
         Ok(None)
     }
 
@@ -182,7 +182,7 @@ impl Arena {
     fn complete(&self, descriptor: &Descriptor, reference: Head, count: usize) -> Result<Drive, ProtocolError> {
         let sequence = reference.sequence();
         let mut bits = 0;
-        let mut drawn = Drawn(descriptor.revision.load(Acquire));
+        let mut drawn = RevisionWord(descriptor.revision.load(Acquire));
         if drawn.revision().is_none() {
             for i in 0..count {
                 let Some(entry) = self.entry(descriptor, sequence, i)? else {
@@ -195,9 +195,9 @@ impl Arena {
             let number = self.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
             // AcqRel and Acquire: all agree on the first number, and who sees it sees the clock at it (edge `number`).
             drawn = match descriptor.revision.compare_exchange(drawn.0, number, AcqRel, Acquire) {
-                _ if planted("helpers of a commit draw apart") => Drawn(number),
-                Ok(_) => Drawn(number),
-                Err(found) => Drawn(found),
+                _ if planted("helpers of a commit draw apart") => RevisionWord(number),
+                Ok(_) => RevisionWord(number),
+                Err(found) => RevisionWord(found),
             };
         }
         if !self.is_still(descriptor, sequence) {
@@ -272,9 +272,9 @@ impl Arena {
 
     /// One entry, if the descriptor is still that commit's after it was read; its record is one there is.
     #[inline]
-    fn entry(&self, descriptor: &Descriptor, sequence: u64, i: usize) -> Result<Option<Entry>, ProtocolError> {
+    fn entry(&self, descriptor: &Descriptor, sequence: u64, i: usize) -> Result<Option<EntryWords>, ProtocolError> {
         let words = &descriptor.entries[i];
-        let entry = Entry {
+        let entry = EntryWords {
             plan: Plan(words.plan.load(Relaxed)),
             expected: Head(words.expected.load(Relaxed)),
             owned: words.owned.load(Relaxed),
@@ -305,13 +305,13 @@ impl Arena {
         let lane = self.lane(index).expect("a lane the caller has the right to");
         let descriptor = &lane.descriptor;
         let control = Control(descriptor.control.load(Acquire));
-        if control.phase() == Phase::Free || planted("recovery forgets the descriptor") {
+        if control.phase() == CommitPhase::Free || planted("recovery forgets the descriptor") {
             return Ok(None);
         }
         let sequence = control.sequence();
         self.drive_to_end(None, Head::reference(index, sequence))?;
-        let committed = Control(descriptor.control.load(Acquire)).phase() == Phase::Committed;
-        let free = Control::new(sequence, Phase::Free).0;
+        let committed = Control(descriptor.control.load(Acquire)).phase() == CommitPhase::Committed;
+        let free = Control::new(sequence, CommitPhase::Free).0;
         if planted("free the descriptor before the cells") {
             descriptor.control.store(free, Release);
         }

@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use super::segment::Segment;
 use crate::error::Result;
 use crate::memory::layout::sections::UPDATE_SPARES;
-use crate::memory::layout::word::{BlockState, BlockStateKind, Control, Head, JournalWord, Owner, Phase, Spare};
+use crate::memory::layout::word::{
+    BlockState, BlockStateKind, CommitPhase, Control, Head, JournalWord, OwnerWord, Spare,
+};
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 
@@ -92,8 +94,8 @@ impl Segment {
         let arena = &home.arena;
         let mut lanes = vec![0; arena.rows() as usize];
         for lane in (0..arena.lanes()).filter_map(|index| arena.lane(index)) {
-            let owner = Owner(lane.owner.load(Relaxed));
-            if let Some(count) = lanes.get_mut(owner.row() as usize).filter(|_| owner != Owner::NOBODY) {
+            let owner = OwnerWord(lane.owner.load(Relaxed));
+            if let Some(count) = lanes.get_mut(owner.row() as usize).filter(|_| owner != OwnerWord::NOBODY) {
                 *count += 1;
             }
         }
@@ -104,7 +106,7 @@ impl Segment {
             if !row_word.is_attached() {
                 return None;
             }
-            let owner = Owner::new(index, row_word.epoch());
+            let owner = OwnerWord::new(index, row_word.epoch());
             let pid = row.pid.load(Relaxed) as u32;
             let alive = home.is_alive(owner);
             let stopped = alive && row.pid_namespace.load(Relaxed) == ours && host::is_stopped(pid);
@@ -162,7 +164,7 @@ impl Segment {
             place(Head(arena.record(record).head.load(Acquire)).block(), &mut audit.under_heads);
         }
         for lane in (0..arena.lanes()).filter_map(|index| arena.lane(index)) {
-            let committing = Control(lane.descriptor.control.load(Acquire)).phase() != Phase::Free;
+            let committing = Control(lane.descriptor.control.load(Acquire)).phase() != CommitPhase::Free;
             for (at, spare) in lane.spares.iter().enumerate() {
                 // A commit under way has its author's spares full of what is under heads already, or soon.
                 if !(committing && at >= UPDATE_SPARES) {
@@ -170,7 +172,7 @@ impl Segment {
                 }
             }
             audit.pending += u32::from(committing);
-            audit.lanes_taken += u32::from(lane.owner.load(Relaxed) != Owner::NOBODY.0);
+            audit.lanes_taken += u32::from(lane.owner.load(Relaxed) != OwnerWord::NOBODY.0);
             audit.pending += u32::from(JournalWord(lane.journal.load(Relaxed)).is_set());
         }
         for block in 1..=arena.blocks() {

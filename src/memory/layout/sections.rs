@@ -90,7 +90,7 @@ pub(crate) struct BlockHead {
     pub(crate) fingerprint: AtomicU64,
     /// Which type wrote the value; 0: bytes.
     pub(crate) kind: AtomicU64,
-    /// [`Owner`](super::word::Owner) of the claim; 0: none.
+    /// [`OwnerWord`](super::word::OwnerWord) of the claim; 0: none.
     pub(crate) claim_owner: AtomicU64,
     /// The revision that created the claim; 0: this block's own.
     pub(crate) claim_token: AtomicU64,
@@ -109,7 +109,7 @@ pub(crate) struct BlockHead {
 /// One thread's journal: what it is about to publish and which blocks it keeps meanwhile.
 #[repr(C, align(128))]
 pub(crate) struct Lane {
-    /// [`Owner`](super::word::Owner) that has taken the lane; 0: free, blocks and all.
+    /// [`OwnerWord`](super::word::OwnerWord) that has taken the lane; 0: free, blocks and all.
     pub(crate) owner: AtomicU64,
     /// [`JournalWord`](super::word::JournalWord): the update being published.
     pub(crate) journal: AtomicU64,
@@ -131,16 +131,16 @@ pub(crate) struct Lane {
 pub(crate) struct Descriptor {
     /// [`Control`](super::word::Control): which commit this is, and how far.
     pub(crate) control: AtomicU64,
-    /// [`Drawn`](super::word::Drawn): the commit's revision.
+    /// [`RevisionWord`](super::word::RevisionWord): the commit's revision.
     pub(crate) revision: AtomicU64,
     /// How many entries, strictly ascending by record.
     pub(crate) count: AtomicU64,
-    pub(crate) entries: [Entry; ENTRIES],
+    pub(crate) entries: [CommitEntry; ENTRIES],
 }
 
 /// One record of a commit.
 #[repr(C)]
-pub(crate) struct Entry {
+pub(crate) struct CommitEntry {
     /// [`Plan`](super::word::Plan): which record, and what is to become of it.
     pub(crate) plan: AtomicU64,
     /// The [`Head`](super::word::Head) the commit expects.
@@ -164,7 +164,7 @@ impl Default for Lane {
                 control: AtomicU64::default(),
                 revision: AtomicU64::default(),
                 count: AtomicU64::default(),
-                entries: std::array::from_fn(|_| Entry {
+                entries: std::array::from_fn(|_| CommitEntry {
                     plan: AtomicU64::default(),
                     expected: AtomicU64::default(),
                     owned: AtomicU64::default(),
@@ -194,7 +194,7 @@ pub(crate) struct Row {
 /// A line with one word that everybody writes.
 #[repr(C, align(128))]
 #[derive(Default)]
-pub(crate) struct Line {
+pub(crate) struct PaddedWord {
     pub(crate) word: AtomicU64,
 }
 
@@ -246,9 +246,9 @@ mod geometry {
         /// Stored before the file gets a name; read once, checked, then only the private copy is used.
         pub(crate) identity: [AtomicU64; IDENTITY],
         /// 1 once the segment has been removed.
-        pub(crate) retired: Line,
+        pub(crate) retired: PaddedWord,
         /// The clock: one fetch-add a numbered change.
-        pub(crate) clock: Line,
+        pub(crate) clock: PaddedWord,
         pub(crate) announced: Announced,
         pub(crate) watch: [AtomicU32; WATCH_WORDS],
         pub(crate) counters: Counters,
@@ -287,7 +287,7 @@ mod geometry {
     const _: () = assert!(size_of::<Row>() == 128 && size_of::<ErrorRow>() == 64);
     const _: () = assert!(std::mem::offset_of!(Lane, spares) == 128, "the journal is one pair of lines");
     const _: () = assert!(SPARES >= UPDATE_SPARES + 2 * MAX_OPS, "a commit's checks of leases need no spare");
-    const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<Entry>() == 24);
+    const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<CommitEntry>() == 24);
     const _: () = assert!(IDENTITY * 8 == 256 && std::mem::offset_of!(Header, retired) == 256);
 
     /// What a segment was made with.

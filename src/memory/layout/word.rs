@@ -235,7 +235,7 @@ pub(crate) struct Control(pub(crate) u64);
 
 /// What a descriptor is in the middle of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
+pub(crate) enum CommitPhase {
     /// Nothing: the words beside belong to the lane's owner alone.
     Free,
     Undecided,
@@ -244,7 +244,7 @@ pub(crate) enum Phase {
 }
 
 impl Control {
-    pub(crate) fn new(sequence: u64, phase: Phase) -> Self {
+    pub(crate) fn new(sequence: u64, phase: CommitPhase) -> Self {
         Self((sequence & SEQUENCE_MASK) << 2 | phase as u64)
     }
 
@@ -252,26 +252,26 @@ impl Control {
         self.0 >> 2 & SEQUENCE_MASK
     }
 
-    pub(crate) fn phase(self) -> Phase {
+    pub(crate) fn phase(self) -> CommitPhase {
         match self.0 & 0b11 {
-            0 => Phase::Free,
-            1 => Phase::Undecided,
-            2 => Phase::Committed,
-            _ => Phase::Failed,
+            0 => CommitPhase::Free,
+            1 => CommitPhase::Undecided,
+            2 => CommitPhase::Committed,
+            _ => CommitPhase::Failed,
         }
     }
 
     /// Whether this still is the commit with that sequence, and its descriptor means something.
     pub(crate) fn is_of(self, sequence: u64) -> bool {
-        self.sequence() == sequence && self.phase() != Phase::Free
+        self.sequence() == sequence && self.phase() != CommitPhase::Free
     }
 }
 
 /// `pending:1 | sequence:48`, then the commit's revision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Drawn(pub(crate) u64);
+pub(crate) struct RevisionWord(pub(crate) u64);
 
-impl Drawn {
+impl RevisionWord {
     pub(crate) fn pending(sequence: u64) -> Self {
         Self(1 << 63 | sequence & SEQUENCE_MASK)
     }
@@ -319,9 +319,9 @@ impl Plan {
 
 /// `row:16 | epoch:48`: one attachment, for ever; epochs of a row begin at 1, so 0 is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub(crate) struct Owner(pub(crate) u64);
+pub(crate) struct OwnerWord(pub(crate) u64);
 
-impl Owner {
+impl OwnerWord {
     pub(crate) const NOBODY: Self = Self(0);
 
     pub(crate) fn new(row: u32, epoch: u64) -> Self {
@@ -379,13 +379,13 @@ mod tests {
         let reference = Head::reference(MAX_LANES - 1, SEQUENCE_MASK + 5);
         assert!(reference.is_reference() && !reference.is_absent());
         assert_eq!((reference.descriptor(), reference.sequence()), (MAX_LANES - 1, 4));
-        for phase in [Phase::Free, Phase::Undecided, Phase::Committed, Phase::Failed] {
+        for phase in [CommitPhase::Free, CommitPhase::Undecided, CommitPhase::Committed, CommitPhase::Failed] {
             let control = Control::new(SEQUENCE_MASK, phase);
             assert_eq!((control.sequence(), control.phase()), (SEQUENCE_MASK, phase));
-            assert_eq!(control.is_of(SEQUENCE_MASK), phase != Phase::Free);
+            assert_eq!(control.is_of(SEQUENCE_MASK), phase != CommitPhase::Free);
             assert!(!control.is_of(0));
         }
-        assert_eq!((Drawn::pending(SEQUENCE_MASK).revision(), Drawn(9).revision()), (None, Some(9)));
+        assert_eq!((RevisionWord::pending(SEQUENCE_MASK).revision(), RevisionWord(9).revision()), (None, Some(9)));
         let plan = Plan::change(u32::MAX, 0xff, MAX_BLOCKS);
         assert_eq!((plan.record(), plan.spare(), plan.block()), (u32::MAX, 0xff, MAX_BLOCKS));
         assert!(plan.is_change() && !Plan::same(3).is_change());
@@ -420,11 +420,11 @@ mod tests {
     fn an_owner_is_a_row_and_an_epoch_and_never_nobody() {
         let row_word = RowWord(0).attach();
         assert!(row_word.is_attached() && row_word.epoch() == 1);
-        assert_ne!(Owner::new(0, row_word.epoch()), Owner::NOBODY);
+        assert_ne!(OwnerWord::new(0, row_word.epoch()), OwnerWord::NOBODY);
         assert_eq!(row_word.detach().attach().epoch(), 2);
         let last = RowWord(((1u64 << EPOCH_BITS) - 1) << 1);
         assert_eq!(last.attach().epoch(), 1, "the epoch after the last is 1, not 0");
-        assert_eq!((Owner::new(1023, 5).row(), Owner::new(1023, 5).epoch()), (1023, 5));
+        assert_eq!((OwnerWord::new(1023, 5).row(), OwnerWord::new(1023, 5).epoch()), (1023, 5));
     }
 
     #[test]

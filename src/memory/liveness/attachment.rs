@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, Weak};
 use super::locks::{Locks, Recovered};
 use crate::error::{Error, Resource, Result, Usage};
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::word::{Owner, RowWord};
+use crate::memory::layout::word::{OwnerWord, RowWord};
 use crate::memory::os::fork;
 use crate::memory::os::host::{self, HostClock};
 use crate::memory::record::publish::LaneHandle;
@@ -37,7 +37,7 @@ pub(crate) struct Attachment {
     pub(crate) arena: Arena,
     pub(crate) file: File,
     pub(crate) path: Option<PathBuf>,
-    pub(crate) me: Owner,
+    pub(crate) me: OwnerWord,
     pub(crate) locks: Locks,
     pub(crate) host: HostClock,
     /// Turns to spin before sleeping; adapts to how soon changes come.
@@ -135,7 +135,7 @@ impl Attachment {
                 arena,
                 file,
                 path,
-                me: Owner::new(row, now.epoch()),
+                me: OwnerWord::new(row, now.epoch()),
                 locks,
                 host,
                 spin: AtomicU32::new(128),
@@ -162,7 +162,7 @@ impl Attachment {
     }
 
     /// Whether `owner` may still act; see [`Arena::is_alive`].
-    pub(crate) fn is_alive(&self, owner: Owner) -> bool {
+    pub(crate) fn is_alive(&self, owner: OwnerWord) -> bool {
         self.arena.is_alive(owner, self.me, &self.locks)
     }
 
@@ -250,7 +250,7 @@ impl Attachment {
                 let owner = &self.arena.lane(index).expect("a lane of the table").owner;
                 if owner.load(Relaxed) != 0
                     // Acquire: edge `lane`, what the last owner left is seen whole.
-                    || owner.compare_exchange(Owner::NOBODY.0, self.me.0, AcqRel, Relaxed).is_err()
+                    || owner.compare_exchange(OwnerWord::NOBODY.0, self.me.0, AcqRel, Relaxed).is_err()
                 {
                     continue;
                 }
@@ -259,7 +259,7 @@ impl Attachment {
                 match taken {
                     Ok(lane) => return Ok(lane),
                     Err(error) => {
-                        owner.store(Owner::NOBODY.0, Release);
+                        owner.store(OwnerWord::NOBODY.0, Release);
                         if !matches!(error, ProtocolError::Corrupt { .. }) {
                             return Err(self.explain(error, 0));
                         }
@@ -282,7 +282,7 @@ impl Attachment {
         // A child's copy of the parent's lane is not the child's to give.
         if fork::generation() == self.generation {
             // Release: edge `lane`.
-            self.arena.lane(index).expect("a lane of the table").owner.store(Owner::NOBODY.0, Release);
+            self.arena.lane(index).expect("a lane of the table").owner.store(OwnerWord::NOBODY.0, Release);
         }
     }
 
@@ -361,8 +361,8 @@ impl Attachment {
     fn lane_users(&self) -> Vec<Usage> {
         let mut counts = vec![0u64; self.arena.rows() as usize];
         for index in 0..self.arena.lanes() {
-            let owner = Owner(self.arena.lane(index).expect("a lane of the table").owner.load(Relaxed));
-            if let Some(count) = counts.get_mut(owner.row() as usize).filter(|_| owner != Owner::NOBODY) {
+            let owner = OwnerWord(self.arena.lane(index).expect("a lane of the table").owner.load(Relaxed));
+            if let Some(count) = counts.get_mut(owner.row() as usize).filter(|_| owner != OwnerWord::NOBODY) {
                 *count += 1;
             }
         }

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::word::{Owner, RowWord};
+use crate::memory::layout::word::{OwnerWord, RowWord};
 use crate::memory::os::fork::LockDescriptor;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::mutant::planted;
@@ -127,7 +127,7 @@ pub(crate) struct Recovered {
 
 impl Arena {
     /// Whether `owner` may still store into the segment, as `me`, which holds `locks`, can tell.
-    pub(crate) fn is_alive(&self, owner: Owner, me: Owner, locks: &Locks) -> bool {
+    pub(crate) fn is_alive(&self, owner: OwnerWord, me: OwnerWord, locks: &Locks) -> bool {
         if owner == me || planted("nobody ever dies") {
             return true;
         }
@@ -158,15 +158,15 @@ impl Arena {
         }
         for index in 0..self.lanes() {
             let lane = self.lane(index).expect("a lane of the table");
-            let owner = Owner(lane.owner.load(Acquire));
-            if owner == Owner::NOBODY || owner.row() != row {
+            let owner = OwnerWord(lane.owner.load(Acquire));
+            if owner == OwnerWord::NOBODY || owner.row() != row {
                 continue;
             }
             if !planted("recovery frees lanes as they are") {
                 recovered.finished += u32::from(self.settle(index).unwrap_or(false));
             }
             // Release: edge `lane`, to whoever takes it next.
-            lane.owner.store(Owner::NOBODY.0, Release);
+            lane.owner.store(OwnerWord::NOBODY.0, Release);
             recovered.lanes += 1;
         }
         word.store(RowWord(word.load(Relaxed)).detach().0, Release);

@@ -11,13 +11,13 @@ use std::sync::{Once, OnceLock};
 use crate::mutant::planted;
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
-static FIRST: AtomicPtr<Node> = AtomicPtr::new(std::ptr::null_mut());
+static FIRST: AtomicPtr<DescriptorSlot> = AtomicPtr::new(std::ptr::null_mut());
 static OPENING: AtomicBool = AtomicBool::new(false);
 
 /// A place in the list of descriptors to close in a child; places are reused, never freed.
-struct Node {
+struct DescriptorSlot {
     descriptor: AtomicI32,
-    next: *const Node,
+    next: *const DescriptorSlot,
 }
 
 const NONE: RawFd = -1;
@@ -31,21 +31,21 @@ pub(crate) fn generation() -> u32 {
 /// A descriptor that holds locks for this process and is closed in every forked child.
 #[derive(Debug)]
 pub(crate) struct LockDescriptor {
-    node: &'static Node,
+    slot: &'static DescriptorSlot,
     generation: u32,
 }
 
-// A node is reached by shared reference only; its `next` never changes once the node is in the list.
-impl std::fmt::Debug for Node {
+// A slot is reached by shared reference only; its `next` never changes once the slot is in the list.
+impl std::fmt::Debug for DescriptorSlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("descriptor", &self.descriptor).finish_non_exhaustive()
+        f.debug_struct("DescriptorSlot").field("descriptor", &self.descriptor).finish_non_exhaustive()
     }
 }
-// SAFETY: `descriptor` is an atomic, and `next` is written before the node is published and never again; it points to a
-// node that is never freed.
-unsafe impl Sync for Node {}
-// SAFETY: as for `Sync`; a node has no ties to the thread that made it.
-unsafe impl Send for Node {}
+// SAFETY: `descriptor` is an atomic, and `next` is written before the slot is published and never again; it points to a
+// slot that is never freed.
+unsafe impl Sync for DescriptorSlot {}
+// SAFETY: as for `Sync`; a slot has no ties to the thread that made it.
+unsafe impl Send for DescriptorSlot {}
 
 impl LockDescriptor {
     /// Opens the descriptor and puts it on the list, with no fork in between.
@@ -56,19 +56,19 @@ impl LockDescriptor {
         if planted("fork while attaching") {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        let node = nodes()
-            .find(|node| {
-                node.descriptor.compare_exchange(NONE, descriptor, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let slot = slots()
+            .find(|slot| {
+                slot.descriptor.compare_exchange(NONE, descriptor, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             })
             .unwrap_or_else(|| push(descriptor));
-        Ok(Self { node, generation: generation() })
+        Ok(Self { slot, generation: generation() })
     }
 }
 
 impl AsRawFd for LockDescriptor {
     /// The descriptor, or -1 in a forked child.
     fn as_raw_fd(&self) -> RawFd {
-        self.node.descriptor.load(Ordering::Acquire)
+        self.slot.descriptor.load(Ordering::Acquire)
     }
 }
 
@@ -76,7 +76,7 @@ impl Drop for LockDescriptor {
     fn drop(&mut self) {
         // In a child the handler has closed it, and the number may be somebody else's by now.
         if self.generation == generation() {
-            let descriptor = self.node.descriptor.swap(NONE, Ordering::AcqRel);
+            let descriptor = self.slot.descriptor.swap(NONE, Ordering::AcqRel);
             if descriptor != NONE {
                 // SAFETY: the descriptor is open and owned by this value alone, which is going away.
                 unsafe { libc::close(descriptor) };
@@ -103,24 +103,26 @@ impl Drop for Opening {
     }
 }
 
-fn nodes() -> impl Iterator<Item = &'static Node> {
-    let mut at: *const Node = FIRST.load(Ordering::Acquire);
+fn slots() -> impl Iterator<Item = &'static DescriptorSlot> {
+    let mut at: *const DescriptorSlot = FIRST.load(Ordering::Acquire);
     std::iter::from_fn(move || {
         // SAFETY: `at` is null or came from `push`, which leaks a `Box`: aligned, initialised, never freed, never written
         // through but for its atomic.
-        let node = unsafe { at.as_ref() }?;
-        at = node.next;
-        Some(node)
+        let slot = unsafe { at.as_ref() }?;
+        at = slot.next;
+        Some(slot)
     })
 }
 
-fn push(descriptor: RawFd) -> &'static Node {
+fn push(descriptor: RawFd) -> &'static DescriptorSlot {
     // Pushes are serialised by `Opening`.
-    let node =
-        Box::leak(Box::new(Node { descriptor: AtomicI32::new(descriptor), next: FIRST.load(Ordering::Acquire) }));
-    let node: &'static Node = node;
-    FIRST.store(std::ptr::from_ref(node).cast_mut(), Ordering::Release);
-    node
+    let slot = Box::leak(Box::new(DescriptorSlot {
+        descriptor: AtomicI32::new(descriptor),
+        next: FIRST.load(Ordering::Acquire),
+    }));
+    let slot: &'static DescriptorSlot = slot;
+    FIRST.store(std::ptr::from_ref(slot).cast_mut(), Ordering::Release);
+    slot
 }
 
 /// Installs the handlers, once a process image; forked children inherit them.
@@ -148,8 +150,8 @@ extern "C" fn after() {
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     if !planted("child keeps the lock") {
-        for node in nodes() {
-            let descriptor = node.descriptor.swap(NONE, Ordering::AcqRel);
+        for slot in slots() {
+            let descriptor = slot.descriptor.swap(NONE, Ordering::AcqRel);
             if descriptor != NONE {
                 // SAFETY: the child's copy of a descriptor that the list owns; nothing else in the child uses it, since
                 // every handle of the parent's generation refuses to work.

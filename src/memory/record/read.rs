@@ -4,7 +4,7 @@
 //! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
 
 use crate::memory::block::arena::{Arena, Block};
-use crate::memory::block::meta::Meta;
+use crate::memory::block::meta::BlockMeta;
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, loom_fence, pause};
@@ -17,12 +17,12 @@ pub(crate) struct Observed {
     pub(crate) head: Head,
     /// The block's own revision: of the value's change, or of the claim that put the block there. 0: absent.
     pub(crate) revision: u64,
-    pub(crate) meta: Meta,
+    pub(crate) meta: BlockMeta,
 }
 
 impl Observed {
     /// A place for [`Arena::read`] to write to.
-    pub(crate) const NOTHING: Self = Self { head: Head(0), revision: 0, meta: Meta::ABSENT };
+    pub(crate) const NOTHING: Self = Self { head: Head(0), revision: 0, meta: BlockMeta::ABSENT };
 
     /// The revision of the last change of the value; 0 if there has been none.
     #[inline]
@@ -89,7 +89,7 @@ impl Arena {
         })?;
         (seen.head, seen.revision) = (head, revision);
         if head.block() == 0 {
-            seen.meta = Meta { record, ..Meta::ABSENT };
+            seen.meta = BlockMeta { record, ..BlockMeta::ABSENT };
             if let Some(payload) = payload {
                 payload.clear();
             }

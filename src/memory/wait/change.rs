@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::handle::record::Record;
 use crate::memory::layout::sections::GROUP;
-use crate::memory::layout::word::{Control, Group, Head, JournalWord, Phase, Spare, WaitWord};
+use crate::memory::layout::word::{CommitPhase, Control, Group, Head, JournalWord, Spare, WaitWord};
 use crate::memory::liveness::attachment::Attachment;
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
@@ -454,7 +454,7 @@ impl Attachment {
         for index in 0..arena.lanes() {
             let lane = arena.lane(index).expect("a lane of the table");
             let control = Control(lane.descriptor.control.load(Acquire));
-            if control.phase() != Phase::Free {
+            if control.phase() != CommitPhase::Free {
                 let journal = (index, JournalWord::NONE.0, control.0);
                 if last.contains(&journal) {
                     // Damage met here is the business of whoever looks at the records.
