@@ -17,9 +17,24 @@
 //! # Old words
 //! Until the last text that uses them is gone:
 //!
-//! | old | now | |
-//! |---|---|---|
-//! | `look` | `read` | |
+//! | old | now |
+//! |---|---|
+//! | look, `Seen` | read, `Observed` |
+//! | fate | block state (`BlockState`) |
+//! | a block's key, an entry's creation stamp | incarnation |
+//! | a head's stamp | count |
+//! | cell | spare (`Spare`) |
+//! | `Op` | `JournalWord` |
+//! | `Event` | `WaitWord` |
+//! | turn | claim wait |
+//! | round | `help_stopped` |
+//! | announce, give way | `ReaderGate`, yield to a reader |
+//! | `word::Life` | `RowWord` |
+//! | `Fault`, `Patience` | `ProtocolError`, `RetryBudget` |
+//! | `Meta` of a block | `BlockMeta` |
+//! | `Drawn` | `RevisionWord` |
+//! | `Owner` of a claim or lane | `OwnerWord` |
+//! | `Phase` of a commit | `CommitPhase` |
 //!
 //! # One change, step by step
 //! A record is one word, its *head*, that names the block holding the value. A change never touches that block:
@@ -63,7 +78,7 @@
 //! | `number` | the store of the state | the load of the state | who sees a revision sees the clock at it or later |
 //! | `number.word` | a helper's number in the journal | the author's, or another helper's, load of it | all agree on the first number |
 //! | `clock` | a draw | a later draw, or a reading | who reads R sees that every change up to R was published and marked |
-//! | `leave` | the owned word of a block's next row_word | the load of the state | who meets that word sees that the block has left its head |
+//! | `leave` | the owned word of a block's next life | the load of the state | who meets that word sees that the block has left its head |
 //! | `recycle` | the fence before a block is rewritten | the fence after it was copied | who copied a new word sees the state changed |
 //! | `sleep` | swap the head, look at the event | set the event's bit, look at the head | one of the two sees the other (`SeqCst` on all four) |
 //! | `mark` | swap the head, look at the group | set the group's bit, look at the heads | likewise |

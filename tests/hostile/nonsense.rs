@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::mem::offset_of;
 use std::time::Duration;
 
-use slotguard::{Deadline, Error, ErrorKind, RowWord, Segment, Version};
+use slotguard::{Deadline, Error, ErrorKind, Life, Segment, Version};
 
 use crate::alone::{alone, folder};
 use crate::battery::{LARGEST, fill, small};
@@ -141,7 +141,7 @@ fn a_claim_with_impossible_times_and_owners_is_held_or_free_and_printable() {
     let holder = other.record(4).unwrap().holder().unwrap().unwrap();
     assert_eq!((holder.pid, holder.held), (u32::MAX, Duration::ZERO));
     let members = other.members().unwrap();
-    assert!(members.iter().all(|member| member.life == RowWord::Alive), "{members:?}");
+    assert!(members.iter().all(|member| member.life == Life::Alive), "{members:?}");
 
     // An owner that cannot be, or has been gone for long, is nobody.
     for owner in [u64::MAX, 1 << 63, 3 << 48 | 99] {

@@ -78,7 +78,7 @@ pub(super) enum Probe {
     /// Its deadline has not passed.
     Clock,
     /// And its owner lives.
-    OwnerWord,
+    Owner,
 }
 
 /// What became of a lease.
@@ -129,7 +129,7 @@ impl SharedMemory {
             let home = self.home();
             let over = terms.state != ALIVE
                 || terms.until <= home.host.now()
-                || probe == Probe::OwnerWord && !home.is_alive(terms.owner);
+                || probe == Probe::Owner && !home.is_alive(terms.owner);
             if !over || planted("a lease never ends") {
                 return Ok(LeaseStatus::Alive(seen.head));
             }
@@ -313,7 +313,7 @@ impl SharedMemory {
             Ok(())
         })?;
         let mut failed = None;
-        over.retain(|lease| match self.lease_status(lane, *lease, Probe::OwnerWord) {
+        over.retain(|lease| match self.lease_status(lane, *lease, Probe::Owner) {
             Ok(status) => !matches!(status, LeaseStatus::Alive(_)),
             Err(error) => {
                 failed = Some(error);

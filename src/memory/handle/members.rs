@@ -6,7 +6,7 @@ use super::segment::Segment;
 use crate::error::Result;
 use crate::memory::layout::sections::UPDATE_SPARES;
 use crate::memory::layout::word::{
-    BlockState, BlockStateKind, CommitPhase, Control, Head, JournalWord, OwnerWord, Spare,
+    BlockState, BlockStateKind, CommitPhase, Control, Head, JournalWord, OwnerWord, RowWord, Spare,
 };
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
@@ -25,7 +25,7 @@ pub struct Member {
     /// When it attached.
     pub since: SystemTime,
     /// Whether it lives.
-    pub row_word: Life,
+    pub life: Life,
     /// How many of its threads have changed records.
     pub lanes: u32,
     /// Whether this is the attachment that asks.
@@ -102,21 +102,21 @@ impl Segment {
         let ours = host::pid_namespace();
         let member = |index: u32| {
             let row = arena.row(index);
-            let row_word = RowWord(row.word.load(Acquire));
-            if !row_word.is_attached() {
+            let word = RowWord(row.word.load(Acquire));
+            if !word.is_attached() {
                 return None;
             }
-            let owner = OwnerWord::new(index, row_word.epoch());
+            let owner = OwnerWord::new(index, word.epoch());
             let pid = row.pid.load(Relaxed) as u32;
             let alive = home.is_alive(owner);
             let stopped = alive && row.pid_namespace.load(Relaxed) == ours && host::is_stopped(pid);
             Some(Member {
                 row: index,
-                epoch: row_word.epoch(),
+                epoch: word.epoch(),
                 pid,
                 command: host::command_name([row.command[0].load(Relaxed), row.command[1].load(Relaxed)]),
                 since: host::moment(row.since.load(Relaxed)),
-                row_word: match (alive, stopped) {
+                life: match (alive, stopped) {
                     (false, _) => Life::Dead,
                     (true, true) => Life::Stopped,
                     (true, false) => Life::Alive,

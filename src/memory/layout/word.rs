@@ -402,7 +402,7 @@ mod tests {
         assert_eq!((owned.tag(), owned.revision()), (TAG_MASK, None));
         assert!(owned.is_owned_by(MAX_LANES - 1) && !owned.is_owned_by(0));
         assert_eq!((BlockState::free(5).kind(), BlockState::free(5).tag()), (BlockStateKind::Free, 5));
-        assert_ne!(BlockState::owned(1, 8), BlockState::owned(1, 9), "another row_word of the block is another word");
+        assert_ne!(BlockState::owned(1, 8), BlockState::owned(1, 9), "another life of the block is another word");
     }
 
     #[test]
@@ -418,10 +418,10 @@ mod tests {
 
     #[test]
     fn an_owner_is_a_row_and_an_epoch_and_never_nobody() {
-        let row_word = RowWord(0).attach();
-        assert!(row_word.is_attached() && row_word.epoch() == 1);
-        assert_ne!(OwnerWord::new(0, row_word.epoch()), OwnerWord::NOBODY);
-        assert_eq!(row_word.detach().attach().epoch(), 2);
+        let word = RowWord(0).attach();
+        assert!(word.is_attached() && word.epoch() == 1);
+        assert_ne!(OwnerWord::new(0, word.epoch()), OwnerWord::NOBODY);
+        assert_eq!(word.detach().attach().epoch(), 2);
         let last = RowWord(((1u64 << EPOCH_BITS) - 1) << 1);
         assert_eq!(last.attach().epoch(), 1, "the epoch after the last is 1, not 0");
         assert_eq!((OwnerWord::new(1023, 5).row(), OwnerWord::new(1023, 5).epoch()), (1023, 5));

@@ -135,7 +135,7 @@ impl Arena {
             return false;
         }
         let word = RowWord(self.row(owner.row()).word.load(Acquire));
-        if !row_word.is_attached() || row_word.epoch() != owner.epoch() {
+        if !word.is_attached() || word.epoch() != owner.epoch() {
             return false;
         }
         if planted("liveness by pid") {

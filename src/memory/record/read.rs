@@ -128,7 +128,7 @@ impl Arena {
                 continue;
             };
             let (of, length) = visit(block);
-            // Edge `recycle`: if any word above is of the block's next row_word, the state is seen changed below.
+            // Edge `recycle`: if any word above is of the block's next life, the state is seen changed below.
             if !planted("recycle.acquire") {
                 fence(Acquire);
             }
@@ -190,7 +190,7 @@ impl Arena {
         let Some(block) = self.block(head.block()) else {
             return Ok(());
         };
-        // Whoever acquired an owned word of the block's *next* row_word also sees that the block has left this head.
+        // Whoever acquired an owned word of the block's *next* life also sees that the block has left this head.
         if !planted("finish without the head") && self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
             return Ok(());
         }
