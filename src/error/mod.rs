@@ -11,6 +11,7 @@ mod parts;
 mod variants;
 
 pub use kind::Kind;
+pub(crate) use kind::next_moves;
 pub use parts::{Holder, LeaseEnd, Mismatch, NameFault, Resource, Usage};
 pub use variants::{Error, ErrorKind};
 

@@ -32,12 +32,53 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::line::check_recipe_name;
-use super::{Error, Result};
+use super::refusal::Damaged;
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};
+use crate::error::{Kind, next_moves};
 use crate::mutant::planted;
 
 const REST: &str = "/counter";
+
+/// The result of a counter's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong with a counter. Nothing has been added then.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// The entry holds no number.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// The sum would be no `i64`.
+    #[error(
+        "counter {name:?} is {value}, and {by} more is past the numbers of an i64; count in larger units, or under another name"
+    )]
+    Overflow {
+        /// The counter.
+        name: String,
+        /// Its value.
+        value: i64,
+        /// What was to be added.
+        by: i64,
+    },
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::Damaged(_) => Kind::Damaged,
+            Self::Overflow { .. } => Kind::Full,
+        }
+    }
+}
+
+next_moves!(Error);
 
 /// A counter of this name, for whoever shares the store.
 pub struct Counter<B: Backend> {
@@ -61,12 +102,12 @@ impl<B: Backend> Counter<B> {
     /// Adds; answers what it is then.
     ///
     /// # Errors
-    /// [`Error::CounterOverflow`] if the sum is no `i64`; [`Error::Damaged`] if the entry holds no number. Nothing has
+    /// [`Error::Overflow`] if the sum is no `i64`; [`Error::Damaged`] if the entry holds no number. Nothing has
     /// changed then. The store's.
     pub fn add(&self, by: i64) -> Result<i64> {
         loop {
             let (value, before) = self.read()?;
-            let overflow = || Error::CounterOverflow { name: self.name.clone(), value, by };
+            let overflow = || Error::Overflow { name: self.name.clone(), value, by };
             let sum = value.checked_add(by).ok_or_else(overflow)?;
             let text = sum.to_string();
             let before = if planted("counter: add without compare") { When::Always } else { before };
@@ -90,8 +131,7 @@ impl<B: Backend> Counter<B> {
         let (meta, _) = self.store.read(&self.key, &mut value)?;
         let Some(meta) = meta else { return Ok((0, When::Absent)) };
         let text = String::from_utf8_lossy(&value);
-        let damaged =
-            |_| Error::Damaged { entry: self.key.as_ref().to_owned(), what: format!("{text:?} is no number") };
+        let damaged = |_| Damaged::new(&self.key, format!("{text:?} is no number"));
         Ok((text.parse().map_err(damaged)?, When::ModifiedAt(meta.modified)))
     }
 }

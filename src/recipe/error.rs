@@ -19,6 +19,15 @@ pub enum Error {
     /// The store's own.
     #[error(transparent)]
     Store(#[from] crate::Error),
+    /// A counter's.
+    #[error(transparent)]
+    Counter(#[from] super::counter::Error),
+    /// A latch's.
+    #[error(transparent)]
+    Latch(#[from] super::latch::Error),
+    /// A rate limiter's.
+    #[error(transparent)]
+    RateLimiter(#[from] super::rate_limiter::Error),
 
     // lock, semaphore, barrier, latch, counter, rate_limiter
     /// Others are ahead of us in the line for a lock or a permit.
@@ -122,46 +131,12 @@ pub enum Error {
         /// One of them.
         of: Box<crate::recipe::Ticket>,
     },
-    /// A latch was not opened before the deadline.
-    #[error("latch {name:?}: {left} are left to count down; wait longer")]
-    NotOpen {
-        /// The latch.
-        name: String,
-        /// How many.
-        left: u64,
-    },
-    /// A latch is not there any more.
-    #[error("latch {name:?} was removed; make a new one with Latch::new if there is more to wait for")]
-    LatchRemoved {
-        /// The latch.
-        name: String,
-    },
     /// Somebody removed the barrier at which we were waiting.
     #[error("{what} {name:?} was removed; come again to meet at the new one of this name, if there is to be one")]
     BarrierRemoved {
         /// `barrier` or `double barrier`.
         what: &'static str,
         /// Its name.
-        name: String,
-    },
-    /// A counter would leave the numbers it has.
-    #[error(
-        "counter {name:?} is {value}, and {by} more is past the numbers of an i64; count in larger units, or under another name"
-    )]
-    CounterOverflow {
-        /// The counter.
-        name: String,
-        /// Its value.
-        value: i64,
-        /// What was to be added.
-        by: i64,
-    },
-    /// A rate limiter's time is of a clock that ours cannot be compared with.
-    #[error(
-        "rate limiter {name:?} counts on the clock of another boot, machine, or time namespace; use Clock::Wall everywhere, or reset it"
-    )]
-    OtherClock {
-        /// The limiter.
         name: String,
     },
 

@@ -35,13 +35,65 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::line::check_recipe_name;
-use super::{Error, Result};
+use super::refusal::{BadCount, Damaged, OtherCount};
 use crate::Outcome;
 use crate::backend::{Backend, Meta, Op};
 use crate::clock::{Deadline, Revision};
+use crate::error::{Kind, next_moves};
 use crate::mutant::planted;
 
 const REST: &str = "/latch";
+
+/// The result of a latch's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong with a latch. Nothing has been counted then.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// The entry holds no count.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// A latch of 0 would be open from the beginning.
+    #[error(transparent)]
+    BadCount(#[from] BadCount),
+    /// The latch was made for another number.
+    #[error(transparent)]
+    OtherCount(#[from] OtherCount),
+    /// The latch was not opened before the deadline.
+    #[error("latch {name:?}: {left} are left to count down; wait longer")]
+    NotOpen {
+        /// The latch.
+        name: String,
+        /// How many.
+        left: u32,
+    },
+    /// The latch is not there any more.
+    #[error("latch {name:?} was removed; make a new one with Latch::new if there is more to wait for")]
+    Removed {
+        /// The latch.
+        name: String,
+    },
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::Damaged(_) => Kind::Damaged,
+            Self::BadCount(_) => Kind::Misuse,
+            Self::OtherCount(_) => Kind::Incompatible,
+            Self::NotOpen { .. } => Kind::TimedOut,
+            Self::Removed { .. } => Kind::Lost,
+        }
+    }
+}
+
+next_moves!(Error);
 
 /// A latch of this name, for whoever shares the store. Once it has been removed, the next of the name is another.
 pub struct Latch<B: Backend> {
@@ -64,7 +116,7 @@ impl<B: Backend> Latch<B> {
         check_recipe_name::<B>(name, REST.len())?;
         if count == 0 {
             let why = "it would be open from the beginning; give it at least 1";
-            return Err(Error::BadCount { what: "latch", name: name.to_owned(), asked: 0, why });
+            return Err(BadCount { what: "latch", name: name.to_owned(), asked: 0, why }.into());
         }
         let key = store.key(&format!("{name}{REST}"))?;
         let full = format!("{count} {count}");
@@ -77,7 +129,7 @@ impl<B: Backend> Latch<B> {
         };
         let latch = Self { store: Arc::clone(store), name: name.to_owned(), count, key, since };
         match latch.read() {
-            Err(Error::LatchRemoved { .. }) | Ok(_) => Ok(latch),
+            Err(Error::Removed { .. }) | Ok(_) => Ok(latch),
             Err(error) => Err(error),
         }
     }
@@ -85,7 +137,7 @@ impl<B: Backend> Latch<B> {
     /// Counts down by one; answers how many are left. Of an open latch nothing is left, and nothing changes.
     ///
     /// # Errors
-    /// [`Error::LatchRemoved`] if somebody did. [`Error::Damaged`], [`Error::OtherCount`]. The store's.
+    /// [`Error::Removed`] if somebody did. [`Error::Damaged`], [`Error::OtherCount`]. The store's.
     pub fn count_down(&self) -> Result<u32> {
         loop {
             let (left, meta, _) = self.read()?;
@@ -121,13 +173,13 @@ impl<B: Backend> Latch<B> {
                 return Ok(());
             }
             if looked_last {
-                return Err(Error::NotOpen { name: self.name.clone(), left: left.into() });
+                return Err(Error::NotOpen { name: self.name.clone(), left });
             }
             looked_last = !self.store.wait(&self.key, seen_at, deadline)?;
         }
     }
 
-    /// Removes it for all: its name is free for a new one. Who waits is told [`Error::LatchRemoved`], and so is whoever
+    /// Removes it for all: its name is free for a new one. Who waits is told [`Error::Removed`], and so is whoever
     /// counts down or waits by a handle of the removed one. If it was removed before, nothing happens.
     ///
     /// # Errors
@@ -139,16 +191,16 @@ impl<B: Backend> Latch<B> {
 
     fn read(&self) -> Result<(u32, Meta, Revision)> {
         let mut value = Vec::new();
-        let damaged = |what| Error::Damaged { entry: self.key.as_ref().to_owned(), what };
         let (meta, seen_at) = self.store.read(&self.key, &mut value)?;
         let meta = meta.filter(|meta| meta.created == self.since || planted("latch: count at any of the name"));
-        let meta = meta.ok_or_else(|| Error::LatchRemoved { name: self.name.clone() })?;
+        let meta = meta.ok_or_else(|| Error::Removed { name: self.name.clone() })?;
         let text = String::from_utf8_lossy(&value);
         let numbers = text.split_once(' ').and_then(|(left, count)| Some((left.parse().ok()?, count.parse().ok()?)));
-        let (left, count): (u32, u32) = numbers.ok_or_else(|| damaged(format!("it holds {text:?}, no count")))?;
+        let (left, count): (u32, u32) =
+            numbers.ok_or_else(|| Damaged::new(&self.key, format!("it holds {text:?}, no count")))?;
         if count != self.count {
             let (asked, found) = (self.count.into(), count.into());
-            return Err(Error::OtherCount { what: "latch", name: self.name.clone(), asked, found });
+            return Err(OtherCount { what: "latch", name: self.name.clone(), asked, found }.into());
         }
         Ok((left, meta, seen_at))
     }

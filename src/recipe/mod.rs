@@ -81,6 +81,7 @@ mod line;
 pub mod lock;
 mod owner;
 pub mod rate_limiter;
+mod refusal;
 pub mod semaphore;
 pub mod state_machine;
 
@@ -97,4 +98,5 @@ pub use line::{InUse, Ticket};
 pub use lock::Lock;
 pub use owner::{Owner, join};
 pub use rate_limiter::RateLimiter;
+pub use refusal::{BadCount, Damaged, OtherCount};
 pub use semaphore::{Permit, Semaphore};

@@ -52,15 +52,57 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::line::{check_recipe_name, sooner};
-use super::{Error, Result};
+use super::refusal::{BadCount, Damaged};
 use crate::backend::{Backend, Op, When};
 use crate::clock::{Deadline, Revision};
+use crate::error::{Kind, next_moves};
 use crate::mutant::planted;
 use crate::{Outcome, fnv1a64};
 
 const REST: &str = "/bucket";
 /// How long a bucket may take to fill, in nanoseconds: a hundred years.
 const LONGEST: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// The result of a rate limiter's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong with a rate limiter. Nothing has been taken then. That there are not enough tokens is an answer,
+/// [`Taken::No`].
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// The entry holds no times and clock.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// No bucket can be like that, or ever hold so many tokens.
+    #[error(transparent)]
+    BadCount(#[from] BadCount),
+    /// The limiter's time is of a clock that ours cannot be compared with.
+    #[error(
+        "rate limiter {name:?} counts on the clock of another boot, machine, or time namespace; use Clock::Wall everywhere, or reset it"
+    )]
+    OtherClock {
+        /// The limiter.
+        name: String,
+    },
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::Damaged(_) => Kind::Damaged,
+            Self::BadCount(_) => Kind::Misuse,
+            Self::OtherClock { .. } => Kind::Incompatible,
+        }
+    }
+}
+
+next_moves!(Error);
 
 /// A rate limiter of this name, for whoever shares the store.
 pub struct RateLimiter<B: Backend> {
@@ -111,8 +153,9 @@ impl<B: Backend> RateLimiter<B> {
     /// or is longer than the store's names less 7 bytes.
     pub fn new(store: &Arc<B>, name: &str, tokens: u32, per: Duration, burst: u32) -> Result<Self> {
         check_recipe_name::<B>(name, REST.len())?;
-        let bad =
-            |asked: u32, why| Error::BadCount { what: "rate limiter", name: name.to_owned(), asked: asked.into(), why };
+        let bad = |asked: u32, why| {
+            Error::from(BadCount { what: "rate limiter", name: name.to_owned(), asked: asked.into(), why })
+        };
         if tokens == 0 || burst == 0 {
             return Err(bad(0, "nothing would ever be given out; give it at least 1"));
         }
@@ -178,7 +221,7 @@ impl<B: Backend> RateLimiter<B> {
     fn step(&self, tokens: u32) -> Result<(Taken, Revision)> {
         if tokens == 0 || tokens > self.burst {
             let why = if tokens == 0 { "take at least 1" } else { "the bucket never holds so many; take fewer" };
-            return Err(Error::BadCount { what: "rate limiter", name: self.name.clone(), asked: tokens.into(), why });
+            return Err(BadCount { what: "rate limiter", name: self.name.clone(), asked: tokens.into(), why }.into());
         }
         let whole = self.each * u64::from(self.burst);
         loop {
@@ -217,7 +260,7 @@ impl<B: Backend> RateLimiter<B> {
         let parts = parts.and_then(|(full, (whole, clock))| Some((full, whole.parse().ok()?, clock)));
         let Some((full, whole, clock)) = parts.filter(|(_, whole, _)| *whole <= LONGEST) else {
             let what = format!("it holds {text:?}, no times and clock");
-            return Err(Error::Damaged { entry: self.key.as_ref().to_owned(), what });
+            return Err(Damaged::new(&self.key, what).into());
         };
         if clock != self.clock.tag() {
             return Err(Error::OtherClock { name: self.name.clone() });

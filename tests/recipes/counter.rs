@@ -6,7 +6,7 @@ use std::thread;
 use slotguard::ErrorKind;
 use slotguard::backend::{Backend, Op};
 use slotguard::conformance::Subject;
-use slotguard::recipe::{Counter, Error};
+use slotguard::recipe::{Counter, counter::Error};
 
 use crate::delivery::frail::Frail;
 use crate::on_every_backend;
@@ -52,7 +52,7 @@ fn a_counter_that_would_overflow_stays_as_it_is(subject: &impl Subject) {
     let counter = Counter::new(&Arc::new(subject.client()), "requests").unwrap();
     counter.add(i64::MAX).unwrap();
     let error = counter.add(1).expect_err("it is full");
-    assert!(matches!(error, Error::CounterOverflow { value: i64::MAX, by: 1, .. }), "{error}");
+    assert!(matches!(error, Error::Overflow { value: i64::MAX, by: 1, .. }), "{error}");
     assert_eq!(counter.get().unwrap(), i64::MAX);
     counter.add(-i64::MAX).unwrap();
     counter.add(i64::MIN).unwrap();

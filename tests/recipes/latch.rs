@@ -5,7 +5,7 @@ use std::thread;
 
 use slotguard::backend::{Backend, Op};
 use slotguard::conformance::Subject;
-use slotguard::recipe::{Error, Latch};
+use slotguard::recipe::{BadCount, Kind, Latch, OtherCount, latch::Error};
 use slotguard::{Deadline, ErrorKind};
 
 use crate::delivery::frail::Frail;
@@ -32,7 +32,8 @@ fn a_latch_opens_with_the_last_count_for_all(subject: &impl Subject) {
         for left in [2, 1] {
             assert_eq!(latch().count_down().unwrap(), left);
             let error = latch().wait(&soon()).expect_err("it is closed");
-            assert!(matches!(error, Error::NotOpen { left: found, .. } if found == u64::from(left)), "{error}");
+            assert!(matches!(error, Error::NotOpen { left: found, .. } if found == left), "{error}");
+            assert_eq!(error.kind(), Kind::TimedOut);
         }
         assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
         assert_eq!(latch().count_down().unwrap(), 0);
@@ -75,7 +76,7 @@ fn a_latch_for_another_number_is_refused(subject: &impl Subject) {
     let latch = latch(subject, 2);
     latch.count_down().unwrap();
     let error = Latch::new(&Arc::new(subject.client()), "migrated", 3).expect_err("it is for two");
-    assert!(matches!(error, Error::OtherCount { what: "latch", asked: 3, found: 2, .. }), "{error}");
+    assert!(matches!(error, Error::OtherCount(OtherCount { what: "latch", asked: 3, found: 2, .. })), "{error}");
     assert_eq!(latch.left().unwrap(), 1);
 }
 
@@ -85,11 +86,12 @@ fn a_handle_of_a_removed_latch_does_not_count_at_the_next(subject: &impl Subject
         let waiter = scope.spawn(|| waits.wait(&Deadline::never()));
         latch(subject, 1).remove().unwrap();
         let error = waiter.join().unwrap().expect_err("it was removed");
-        assert!(matches!(error, Error::LatchRemoved { .. }), "{error}");
+        assert!(matches!(error, Error::Removed { .. }), "{error}");
+        assert!(error.is_lost());
     });
     let next = latch(subject, 1);
-    assert!(matches!(late.count_down(), Err(Error::LatchRemoved { .. })));
-    assert!(matches!(late.wait(&Deadline::never()), Err(Error::LatchRemoved { .. })));
+    assert!(matches!(late.count_down(), Err(Error::Removed { .. })));
+    assert!(matches!(late.wait(&Deadline::never()), Err(Error::Removed { .. })));
     late.remove().expect("it is gone already");
     assert_eq!(next.left().unwrap(), 1);
     next.wait(&soon()).expect_err("nobody counted");
@@ -98,7 +100,7 @@ fn a_handle_of_a_removed_latch_does_not_count_at_the_next(subject: &impl Subject
 fn what_is_no_latch_is_refused<S: Subject>(subject: &S) {
     let store = Arc::new(subject.client());
     let error = Latch::new(&store, "migrated", 0).expect_err("open from the beginning");
-    assert!(matches!(error, Error::BadCount { what: "latch", asked: 0, .. }), "{error}");
+    assert!(matches!(error, Error::BadCount(BadCount { what: "latch", asked: 0, .. })), "{error}");
     for name in ["", "a\0b", &"x".repeat(S::Store::LIMITS.name - 5)] {
         let error = Latch::new(&store, name, 1).expect_err("no name");
         assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::BadName), "{error}");
@@ -109,5 +111,5 @@ fn what_is_no_latch_is_refused<S: Subject>(subject: &S) {
     store.commit(&[Op::put(&key, b"many")]).unwrap();
     assert!(matches!(latch.count_down(), Err(Error::Damaged { .. })));
     store.commit(&[Op::delete(&key)]).unwrap();
-    assert!(matches!(latch.wait(&Deadline::never()), Err(Error::LatchRemoved { .. })));
+    assert!(matches!(latch.wait(&Deadline::never()), Err(Error::Removed { .. })));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Model, Op};
 use slotguard::conformance::Subject;
 use slotguard::recipe::rate_limiter::{Clock, Taken};
-use slotguard::recipe::{Error, RateLimiter};
+use slotguard::recipe::{BadCount, RateLimiter, rate_limiter::Error};
 use slotguard::{Deadline, ErrorKind};
 
 use crate::member::read;
@@ -209,7 +209,7 @@ fn the_time_of_another_clock_is_refused(subject: &impl Subject) {
 fn what_is_no_rate_is_refused<S: Subject>(subject: &S) {
     let store = Arc::new(subject.client());
     let asked = |tokens, per, burst| match RateLimiter::new(&store, "mails", tokens, per, burst).expect_err("no rate") {
-        Error::BadCount { what: "rate limiter", asked, .. } => asked,
+        Error::BadCount(BadCount { what: "rate limiter", asked, .. }) => asked,
         other => panic!("{other}"),
     };
     assert_eq!(asked(0, SECOND, 1), 0);
@@ -226,7 +226,7 @@ fn what_is_no_rate_is_refused<S: Subject>(subject: &S) {
     let mails = limiter(subject, Clock::Boot);
     for tokens in [0, 5, u32::MAX] {
         let error = mails.take(tokens, &Deadline::never()).expect_err("never to be had");
-        assert!(matches!(error, Error::BadCount { asked, .. } if asked == u64::from(tokens)), "{error}");
+        assert!(matches!(error, Error::BadCount(BadCount { asked, .. }) if asked == u64::from(tokens)), "{error}");
     }
     assert!(read(&*store, "mails/bucket").is_none(), "nothing has been taken");
     for damaged in [&b"full"[..], b"7 boot", b"7 x boot", b"7 18446744073709551615 boot"] {

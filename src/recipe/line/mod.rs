@@ -91,9 +91,9 @@ pub(super) struct Line<B: Backend> {
 }
 
 /// Refuses names that are empty, contain a NUL, or leave no room for `rest` bytes more.
-pub(super) fn check_recipe_name<B: Backend>(name: &str, rest: usize) -> Result<()> {
+pub(super) fn check_recipe_name<B: Backend>(name: &str, rest: usize) -> crate::Result<()> {
     let limits = Limits { name: B::LIMITS.name.saturating_sub(rest), ..B::LIMITS };
-    Ok(check_name(name, &limits)?)
+    check_name(name, &limits)
 }
 
 /// The earlier of a deadline and the moment this long from now; cancelled as the deadline is.
