@@ -401,7 +401,7 @@ impl Directory {
         lane.end_commit(arena);
         match done.map_err(|error| self.explain(error, record))? {
             Published::Won(_) => {}
-            Published::Lost => lane.back_off(arena, record),
+            Published::Lost => lane.back_off(arena),
         }
         Ok(())
     }

@@ -187,7 +187,7 @@ impl SharedMemory {
         match lane.publish(arena, seen, &next, &bytes).map_err(|error| self.directory.explain(error, record))? {
             Published::Won(_) => Ok(true),
             Published::Lost => {
-                lane.back_off(arena, record);
+                lane.back_off(arena);
                 Ok(false)
             }
         }
@@ -235,7 +235,7 @@ impl SharedMemory {
                 Published::Won(_) => return Ok(lease),
                 Published::Lost => {
                     self.directory.mark_free(record);
-                    lane.back_off(arena, record);
+                    lane.back_off(arena);
                 }
             }
         }

@@ -99,7 +99,7 @@ impl SharedMemory {
                 Attempt::Again { record, head } => budget
                     .again("an entry that the directory does not mean", record, head.0, head.0)
                     .map_err(|error| self.directory.explain(error, record))?,
-                Attempt::Lost => lane.back_off(self.arena(), 0),
+                Attempt::Lost => lane.back_off(self.arena()),
             }
         }
         Err(Error::Outrun { what: "the directory of names".to_owned(), rounds: ROUNDS })
@@ -429,7 +429,7 @@ impl SharedMemory {
                 }
             }
             lane.end_commit(self.arena());
-            lane.back_off(self.arena(), place.record);
+            lane.back_off(self.arena());
         }
         Err(Error::Outrun { what: format!("record {}", place.record), rounds: ROUNDS })
     }

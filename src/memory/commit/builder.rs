@@ -5,7 +5,7 @@
 //! class when every record has a value and every lane its spare, shared out among the lanes. So what lanes keep never
 //! makes another's change find the segment full.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 use super::descriptor::EntryWords;
 use crate::memory::block::arena::Arena;
@@ -72,7 +72,41 @@ impl Staged {
     }
 }
 
+/// A commit being put together. When it is dropped, committed or not, the lane gives back the blocks it may not keep.
+///
+/// It stands for its lane wherever one is asked for.
+pub(crate) struct CommitBuilder<'a> {
+    arena: &'a Arena,
+    lane: &'a mut LaneHandle,
+}
+
+impl Deref for CommitBuilder<'_> {
+    type Target = LaneHandle;
+
+    fn deref(&self) -> &LaneHandle {
+        self.lane
+    }
+}
+
+impl DerefMut for CommitBuilder<'_> {
+    fn deref_mut(&mut self) -> &mut LaneHandle {
+        self.lane
+    }
+}
+
+impl Drop for CommitBuilder<'_> {
+    fn drop(&mut self) {
+        self.lane.end_commit(self.arena);
+    }
+}
+
 impl LaneHandle {
+    /// Begins to put a commit together: to be staged and committed through the builder, any number of times.
+    pub(crate) fn build_commit<'a>(&'a mut self, arena: &'a Arena) -> CommitBuilder<'a> {
+        self.begin_commit();
+        CommitBuilder { arena, lane: self }
+    }
+
     /// Reads the commit spares of a lane that was just taken, and keeps no more than allowed.
     pub(crate) fn inherit_staged(&mut self, arena: &Arena) {
         let lane = arena.lane(self.index).expect("a lane this process took");

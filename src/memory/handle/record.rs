@@ -282,7 +282,7 @@ impl<'s> Record<'s> {
         match lane.publish(&home.arena, seen, next, value).map_err(|error| self.explain(error))? {
             Published::Won(revision) => Ok(Some(revision)),
             Published::Lost => {
-                lane.back_off(&home.arena, self.index);
+                lane.back_off(&home.arena);
                 Ok(None)
             }
         }

@@ -91,9 +91,7 @@ impl Segment {
             }
             _ => self.with_room(|| {
                 home.with_lane(|lane, copies| {
-                    let done = self.commit_with(lane, &mut copies.seen, ops);
-                    lane.end_commit(&home.arena);
-                    done
+                    self.commit_with(&mut lane.build_commit(&home.arena), &mut copies.seen, ops)
                 })
             }),
         };
@@ -143,7 +141,7 @@ impl Segment {
             }
             match lane.commit(&home.arena).map_err(|error| home.explain(error, ops[0].record))? {
                 Published::Won(revision) => return Ok(Outcome::Committed(Revision(revision))),
-                Published::Lost => lane.back_off(&home.arena, ops[0].record),
+                Published::Lost => lane.back_off(&home.arena),
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::memory::record::publish::LaneHandle;
 impl LaneHandle {
     /// Waits a moment that grows with the races lost in a row.
     #[cold]
-    pub(crate) fn back_off(&mut self, arena: &Arena, _record: u32) {
+    pub(crate) fn back_off(&mut self, arena: &Arena) {
         self.losses += 1;
         let lane = arena.lane(self.index).expect("a lane this process took");
         use super::atomics::Ordering::Relaxed;
