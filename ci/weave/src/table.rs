@@ -58,7 +58,7 @@ impl Table {
         let sites = source::names(&root.join("src"))?;
         let names: BTreeSet<&str> = self.bug.iter().map(|bug| bug.name.as_str()).collect();
         for name in sites.keys().filter(|name| !names.contains(name.as_str())) {
-            faults.push(format!("{name:?} is planted in src and has no row in ci/mutants.toml"));
+            faults.push(format!("{name:?} is an edge of src, or planted in it, and has no row in ci/mutants.toml"));
         }
         for bug in self.bug.iter().filter(|bug| bug.change.is_empty() && !sites.contains_key(&bug.name)) {
             faults.push(format!("{:?} changes nothing, and src has no edge of that name", bug.name));
@@ -108,5 +108,73 @@ impl Table {
             }
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const TABLE: &str = r#"
+        [[bug]]
+        name = "forget the wake"
+        tests = ["waiting a_sleeper"]
+        [[bug.change]]
+        file = "src/lib.rs"
+        text = "wake();"
+        becomes = ""
+        [[bug]]
+        name = "publish"
+        tests = ["loom a_reader"]
+    "#;
+
+    /// What `check` says of this source, table and list of names.
+    fn check(source: &str, table: &str, names: &str) -> Result<()> {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in [("src/lib.rs", source), ("ci/mutants.toml", table), ("ci/mutants.names", names)] {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Table::read(root.path())?.check(root.path())
+    }
+
+    #[test]
+    fn table_and_source_of_this_checkout_agree() {
+        let root = crate::root();
+        Table::read(&root).unwrap().check(&root).unwrap();
+    }
+
+    #[test]
+    fn names_that_differ_in_either_direction_are_faults() {
+        let source = r#"fn f() { x.load(edge("publish", Acquire)); wake(); }"#;
+        check(source, TABLE, "# a comment\npublish\n").unwrap();
+        let lost = check(source, TABLE, "keep the turn\n").unwrap_err();
+        assert!(lost.contains(r#""keep the turn" of ci/mutants.names is lost"#), "{lost}");
+        let unlisted = check(&source.replace("wake();", r#"wake(); edge("sleep", SeqCst);"#), TABLE, "").unwrap_err();
+        assert!(unlisted.contains(r#""sleep" is an edge of src"#), "{unlisted}");
+        let gone =
+            check(&source.replace("publish", "mark"), &TABLE.replace("loom a_reader", "loom b"), "").unwrap_err();
+        assert!(gone.contains(r#""publish" changes nothing, and src has no edge of that name"#), "{gone}");
+    }
+
+    #[test]
+    fn a_text_that_does_not_match_exactly_once_is_a_fault() {
+        let twice = check(r#"fn f() { edge("publish", Acquire); wake(); wake(); }"#, TABLE, "").unwrap_err();
+        assert!(twice.contains("matches 2 times"), "{twice}");
+        let never = check(r#"fn f() { edge("publish", Acquire); }"#, TABLE, "").unwrap_err();
+        assert!(never.contains("matches 0 times"), "{never}");
+    }
+
+    #[test]
+    fn a_row_needs_a_name_of_its_own_and_a_test() {
+        let source = r#"fn f() { edge("publish", Acquire); wake(); }"#;
+        let same = check(source, &TABLE.replace("forget the wake", "publish"), "").unwrap_err();
+        assert!(same.contains("stands twice"), "{same}");
+        let untested = check(source, &TABLE.replace(r#""loom a_reader""#, ""), "").unwrap_err();
+        assert!(untested.contains("has no test"), "{untested}");
+        let vague = check(source, &TABLE.replace("loom a_reader", "loom"), "").unwrap_err();
+        assert!(vague.contains("<test binary> <filter>"), "{vague}");
     }
 }
