@@ -274,7 +274,7 @@ pub enum Error {
     },
 
     /// There is no table at the path.
-    #[error("there is no table at {path}; make one with Device::create, if none has been lost", path = path.display())]
+    #[error("there is no table at {path}; make one with FileTable::create, if none has been lost", path = path.display())]
     NoTable {
         /// The path.
         path: std::path::PathBuf,

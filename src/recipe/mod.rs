@@ -43,7 +43,7 @@
 //! | a hundred join at once? | [`assignment`] | each told of a slot has it | told success and lost, or a slot given twice (S1-1, S1-4, S1-5) | `b4_a_hundred_processes_that_join_at_once_get_a_hundred_slots` |
 //! | is the slot still mine? | [`assignment`] | an evicted owner is told and refused | a stale cache says yes (S1-9) | `d5_an_evicted_owner_is_told_and_refused` |
 //! | the table is damaged? | [`assignment`] | refused, never wiped | one flipped bit, a new table (S1-7) | `d6_a_broken_table_is_refused_and_never_wiped` |
-//! | the power fails? | [`assignment::Device`] | what a call has told of is on the disk | neither file nor folder is synced (S1-14) | `s1_14_a_table_is_synced_before_it_is_renamed_and_its_folder_before_anybody_is_told` |
+//! | the power fails? | [`assignment::FileTable`] | what a call has told of is on the disk | neither file nor folder is synced (S1-14) | `s1_14_a_table_is_synced_before_it_is_renamed_and_its_folder_before_anybody_is_told` |
 //! | two write at once? | [`assignment`] | nobody's change is written over | a check, then a write (S1-3, S1-10) | `s1_3_a_slot_taken_since_it_was_looked_for_is_not_given_again`, `s1_3_what_was_written_before_the_lock_was_had_is_not_written_over` |
 //! | was it wiped and made anew? | [`assignment`] | generations go on | versions begin again at 1 (S1-8) | `d5_a_slot_given_out_again_has_a_larger_generation` |
 //! | I am alive: who is disturbed? | [`assignment`] | nobody | a heartbeat is a new version for all (S1-13) | `being_alive_changes_nothing_that_others_write` |

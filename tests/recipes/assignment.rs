@@ -1,8 +1,8 @@
 //! Slots for names: all of them placeable, none given twice, none kept by who lost it.
 
 mod damage;
-mod device;
 mod durable;
+mod file_table;
 mod liveness;
 mod processes;
 mod races;

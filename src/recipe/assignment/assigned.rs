@@ -33,8 +33,8 @@ impl<B: Backend> Assigned<B> {
         self.place.slot
     }
 
-    /// The fencing token: larger than that of everybody who had this slot before. Hand it to whatever the slot stands for, and
-    /// let that refuse smaller ones.
+    /// The fencing token: larger than that of everybody who had this slot before. Hand it to whatever the slot stands
+    /// for, and let that refuse smaller ones.
     pub fn generation(&self) -> Token {
         self.place.generation
     }
@@ -50,8 +50,8 @@ impl<B: Backend> Assigned<B> {
         Op::check(&self.slot_key, if any { When::Exists } else { self.same_generation() })
     }
 
-    /// Looks whether the slot is the node's still. For acts outside the store, right before them; commits to the store take
-    /// [`condition`](Assigned::condition) instead.
+    /// Looks whether the slot is the node's still. For acts outside the store, right before them; commits to the store
+    /// take [`condition`](Assigned::condition) instead.
     ///
     /// # Errors
     /// [`Error::Evicted`], which tells who has the slot now, and is final.

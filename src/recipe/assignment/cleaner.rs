@@ -16,8 +16,9 @@ pub const STALE_AFTER: Duration = Duration::from_secs(600);
 
 /// Frees the slots of nodes that it has seen stale for long enough.
 ///
-/// The time is the cleaner's own: from a look that found the node stale to a later call, on its monotonic clock. A cleaner that
-/// starts anew begins to count anew. Any number may work at once; each eviction is one commit, and takes place once.
+/// The time is the cleaner's own: from a look that found the node stale to a later call, on its monotonic clock. A
+/// cleaner that starts anew begins to count anew. Any number may work at once; each eviction is one commit, and takes
+/// place once.
 ///
 /// ```
 /// use slotguard::backend::Model;

@@ -35,8 +35,8 @@ pub fn probe(hash: u32, attempt: u32, slots: u16) -> u16 {
     (sum % u32::from(slots)) as u16 + 1
 }
 
-/// All slots in the order in which a name tries them: its probes, then from its first choice upwards and around. A slot may
-/// come twice, none is left out.
+/// All slots in the order in which a name tries them: its probes, then from its first choice upwards and around. A slot
+/// may come twice, none is left out.
 pub(super) fn order(hash: u32, slots: u16) -> impl Iterator<Item = u16> {
     let first = probe(hash, 0, slots);
     let rest = (first + 1..=slots).chain(1..=first);

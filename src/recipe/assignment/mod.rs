@@ -32,28 +32,28 @@
 //! | `name/slot/<slot>` | the node's whole name | until released |
 //! | `name/alive/<slot>` | the [`Owner`] that announced it | as long as a session |
 //!
-//! Values are as long as the node's name, and no others longer than 48 bytes, or the cluster's name and 6. A name of more
-//! than 64 bytes, one with a NUL in it or one that begins with `#` stands in the entry's name as `#` and its SHA-256, and in
-//! full in the slot's value: any name is good as long as the store takes a value of its length. The name of the
-//! assignment can have 71 bytes less than the store's longest.
+//! Values are as long as the node's name, and no others longer than 48 bytes, or the cluster's name and 6. A name of
+//! more than 64 bytes, one with a NUL in it or one that begins with `#` stands in the entry's name as `#` and its
+//! SHA-256, and in full in the slot's value: any name is good as long as the store takes a value of its length. The
+//! name of the assignment can have 71 bytes less than the store's longest.
 //!
 //! # Why it is right
-//! * *One slot a node, one node a slot.* One commit creates the node's entry and the slot's, each only if it is absent, and one
-//!   commit deletes them. They exist together, with the same `created`, at every moment; whoever dies, dies before the
-//!   commit or after it. That revision is the **generation**: a slot given out again has a larger one, so there is no
-//!   mistaking an old owner for the new one.
-//! * *All N placeable, and full only when full.* A join tries the name's first choice at once. If that fails, one `range`
-//!   shows all slots as of one moment: the first one free, in the order of the name's probes and then of all others, is
-//!   tried. If none is free, all N were taken at that moment, which lies within the call: that is the only way to
-//!   [`Error::SlotsFull`]. A failed attempt means that somebody else's join or release took place, so some join always comes
-//!   to an end, and there is no number of attempts after which one gives up.
-//! * *Ownership does not end with a process, liveness does.* `alive` entries are bound to the session's lease. Renewing it
-//!   touches no entry, so heartbeats disturb nobody, however many nodes there are. A node that is not alive is **stale**; it
-//!   keeps its slot until somebody cleans up.
-//! * *Nobody compares clocks of two machines.* [`Cleaner`] measures on its own monotonic clock for how long it has seen a node
-//!   stale without a break, and the commit that evicts it says so: the same generation, not announced anew since, and not
-//!   alive at this moment. Every announcement puts the node's entry, and only it creates the `alive` entry: if neither has
-//!   happened, the node has been stale all the time.
+//! * *One slot a node, one node a slot.* One commit creates the node's entry and the slot's, each only if it is absent,
+//!   and one commit deletes them. They exist together, with the same `created`, at every moment; whoever dies, dies
+//!   before the commit or after it. That revision is the **generation**: a slot given out again has a larger one, so
+//!   there is no mistaking an old owner for the new one.
+//! * *All N placeable, and full only when full.* A join tries the name's first choice at once. If that fails, one
+//!   `range` shows all slots as of one moment: the first one free, in the order of the name's probes and then of all
+//!   others, is tried. If none is free, all N were taken at that moment, which lies within the call: that is the only
+//!   way to [`Error::SlotsFull`]. A failed attempt means that somebody else's join or release took place, so some join
+//!   always comes to an end, and there is no number of attempts after which one gives up.
+//! * *Ownership does not end with a process, liveness does.* `alive` entries are bound to the session's lease. Renewing
+//!   it touches no entry, so heartbeats disturb nobody, however many nodes there are. A node that is not alive is
+//!   **stale**; it keeps its slot until somebody cleans up.
+//! * *Nobody compares clocks of two machines.* [`Cleaner`] measures on its own monotonic clock for how long it has seen
+//!   a node stale without a break, and the commit that evicts it says so: the same generation, not announced anew
+//!   since, and not alive at this moment. Every announcement puts the node's entry, and only it creates the `alive`
+//!   entry: if neither has happened, the node has been stale all the time.
 //!
 //! # When a process dies
 //! Its slot stays its name's: started again under the same name it goes on with the same slot and generation. `alive` goes
@@ -61,9 +61,9 @@
 
 mod assigned;
 mod cleaner;
-#[cfg(feature = "file-table")]
-mod device;
 mod digest;
+#[cfg(feature = "file-table")]
+mod file_table;
 mod hash;
 mod integrity;
 #[cfg(feature = "file-table")]
@@ -90,7 +90,7 @@ use crate::recipe::{Error, Owner, Result};
 pub use self::assigned::Assigned;
 pub use self::cleaner::{Cleaner, STALE_AFTER};
 #[cfg(feature = "file-table")]
-pub use self::device::Device;
+pub use self::file_table::FileTable;
 pub use self::hash::{PROBES, node_hash, probe};
 pub use self::integrity::Finding;
 #[cfg(feature = "file-table")]
@@ -148,12 +148,12 @@ impl<B: Backend> Assignment<B> {
         Self::open_with(store, name, DEFAULT_CLUSTER, DEFAULT_SLOTS)
     }
 
-    /// The same with a cluster's name of one's own, which takes part in each node's first choice, and another number of slots.
-    /// Who opens a name first decides both.
+    /// The same with a cluster's name of one's own, which takes part in each node's first choice, and another number of
+    /// slots. Who opens a name first decides both.
     ///
     /// # Errors
-    /// [`Error::NoSlots`] if `slots` is 0; [`Error::OtherSettings`] if it was made with others; the store's, for a name it does
-    /// not take.
+    /// [`Error::NoSlots`] if `slots` is 0; [`Error::OtherSettings`] if it was made with others; the store's, for a name
+    /// it does not take.
     pub fn open_with(store: &Arc<B>, name: &str, cluster: &str, slots: u16) -> Result<Self> {
         if slots == 0 {
             return Err(Error::NoSlots { asked: slots });
@@ -275,15 +275,16 @@ impl<B: Backend> Assignment<B> {
     /// [`check`](Assigned::check) and refused by its next write.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`] if it has none; [`Error::EmptyNode`]; [`Error::Inconsistent`] and [`Error::Damaged`] if entries
-    /// make no sense; the store's.
+    /// [`Error::UnknownNode`] if it has none; [`Error::EmptyNode`]; [`Error::Inconsistent`] and [`Error::Damaged`] if
+    /// entries make no sense; the store's.
     pub fn release(&self, node: &str) -> Result<Place> {
         let mut refused = None;
         loop {
             let place = self.lookup(node)?.ok_or_else(|| Error::UnknownNode { node: node.to_owned() })?;
             let generation = place.generation;
             if refused == Some(generation) {
-                // Its entry was there all the time, and the slot was not its own: says so, unless that has been mended since.
+                // Its entry was there all the time, and the slot was not its own: says so, unless that has been mended
+                // since.
                 self.snapshot()?.place_of(node, &self.names)?;
             }
             match self.assigned(place)?.release() {

@@ -24,9 +24,10 @@
 //! | first          |   "timestamp":"…","last_seen":"…","cluster_name":"…"}},         |
 //! |                |  "node_usage":{"1":"node"},"last_update":"…"}                   |
 //! ```
-//! Names of entries and slots are sorted as texts, and `<`, `>`, `&`, U+2028 and U+2029 are escaped. Earlier versions of the
-//! source say `slot_id` and `slot_usage`; both are read, and written again as they were read. Zeros after the JSON are
-//! no part of it (the source's reader counts them into the checksum, so that nothing it had written could be read).
+//! Names of entries and slots are sorted as texts, and `<`, `>`, `&`, U+2028 and U+2029 are escaped. Earlier versions
+//! of the source say `slot_id` and `slot_usage`; both are read, and written again as they were read. Zeros after the
+//! JSON are no part of it (the source's reader counts them into the checksum, so that nothing it had written could be
+//! read).
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -48,7 +49,7 @@ pub const MAGIC: [u8; 8] = *b"SBDNMAP1";
 /// Which node has which slot, as the source keeps it.
 ///
 /// It is a value: whoever changes a copy has changed nothing else. [`Assignment`](super::Assignment) takes it in and gives
-/// it out; [`Device`](super::Device) keeps it in a file.
+/// it out; [`FileTable`](super::FileTable) keeps it in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Counts the changes, from 1 on.
@@ -159,13 +160,13 @@ impl Table {
         bytes
     }
 
-    /// The table in these bytes, if it is this cluster's. Whether what it says agrees is for [`integrity`](Table::integrity)
-    /// to tell; who would change or import it is refused if it does not.
+    /// The table in these bytes, if it is this cluster's. Whether what it says agrees is for
+    /// [`integrity`](Table::integrity) to tell; who would change or import it is refused if it does not.
     ///
     /// # Errors
     /// The first of these that applies: [`Error::TableTooShort`], [`Error::TableChecksum`], [`Error::TableMalformed`],
-    /// [`Error::TableMagic`], [`Error::TableVersion`], [`Error::TableCluster`]. Whatever is wrong, it is never taken for an
-    /// empty table.
+    /// [`Error::TableMagic`], [`Error::TableVersion`], [`Error::TableCluster`]. Whatever is wrong, it is never taken
+    /// for an empty table.
     pub fn unmarshal(bytes: &[u8], cluster: &str) -> Result<Self> {
         let Some((sum, json)) = bytes.split_first_chunk::<4>() else {
             return Err(Error::TableTooShort { length: bytes.len() });

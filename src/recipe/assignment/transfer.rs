@@ -5,10 +5,11 @@ use crate::backend::{Backend, Op};
 use crate::recipe::{Error, Result};
 
 impl<B: Backend> Assignment<B> {
-    /// Gives every node of the table the slot it has there, and answers how many were new. Importing again changes nothing.
+    /// Gives every node of the table the slot it has there, and answers how many were new. Importing again changes
+    /// nothing.
     ///
-    /// A table may be larger than a commit: it is imported in the order of names, several nodes a commit, so others may see
-    /// a part of it meanwhile. Whatever they see is a whole number of nodes, each with its slot.
+    /// A table may be larger than a commit: it is imported in the order of names, several nodes a commit, so others may
+    /// see a part of it meanwhile. Whatever they see is a whole number of nodes, each with its slot.
     ///
     /// ```
     /// use slotguard::backend::Model;
@@ -18,7 +19,7 @@ impl<B: Backend> Assignment<B> {
     /// # fn main() -> slotguard::recipe::Result<()> {
     /// # let mut table = Table::new("test-cluster");
     /// # table.assign("node-1")?;
-    /// # let bytes = table.marshal(); // From the device.
+    /// # let bytes = table.marshal(); // From the file.
     /// let table = Table::unmarshal(&bytes, "test-cluster")?;
     /// let slots = Assignment::open_with(&Arc::new(Model::new()), "nodes", "test-cluster", 255)?;
     /// assert_eq!(slots.import(&table)?, 1);
@@ -28,8 +29,8 @@ impl<B: Backend> Assignment<B> {
     /// ```
     ///
     /// # Errors
-    /// * [`Error::TableCluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table cannot
-    ///   be this assignment's. Nothing has changed.
+    /// * [`Error::TableCluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table
+    ///   cannot be this assignment's. Nothing has changed.
     /// * [`Error::ImportConflict`] if a node or a slot of it is taken otherwise; [`Error::Inconsistent`] and
     ///   [`Error::Damaged`] if entries of the assignment make no sense. Nothing has changed, unless somebody else wrote
     ///   during the call: then a part of the table may have been imported.
@@ -100,8 +101,8 @@ impl<B: Backend> Assignment<B> {
         Ok(self.store.commit(&ops)?)
     }
 
-    /// The assignment as a table, as of one moment. Its version is that moment's revision, so a later table has a larger one;
-    /// its times are those of the export.
+    /// The assignment as a table, as of one moment. Its version is that moment's revision, so a later table has a
+    /// larger one; its times are those of the export.
     ///
     /// # Errors
     /// [`Error::SlotBeyondTable`] if a node has a slot that no table has: the source knows none above [`TABLE_SLOTS`];

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{Device, node_hash, probe};
+use slotguard::recipe::assignment::{FileTable, node_hash, probe};
 
 use super::traced::{Act, Stop, Traced};
 use crate::alone::alone;
@@ -30,18 +30,18 @@ fn s1_14_a_table_is_synced_before_it_is_renamed_and_its_folder_before_anybody_is
         let child = Traced::new(|| {
             let mut told = File::create(&told).unwrap();
             let mut tell = || told.write_all(b".").unwrap();
-            let device = Device::create(&path, CLUSTER).unwrap();
+            let file_table = FileTable::create(&path, CLUSTER).unwrap();
             tell();
-            device.join("node-1").unwrap();
+            file_table.join("node-1").unwrap();
             tell();
-            device.release("node-1").unwrap();
+            file_table.release("node-1").unwrap();
             tell();
             // Whoever wrote what these find may have died before the folder was synced.
-            assert!(matches!(device.release("node-1"), Err(Error::UnknownNode { .. })));
+            assert!(matches!(file_table.release("node-1"), Err(Error::UnknownNode { .. })));
             tell();
-            device.join("node-2").unwrap();
+            file_table.join("node-2").unwrap();
             tell();
-            device.join("node-2").unwrap();
+            file_table.join("node-2").unwrap();
             tell();
         });
         let mut done = child.finish();
@@ -62,20 +62,20 @@ fn d7_a_writer_killed_at_any_system_call_leaves_the_old_table_or_the_new_one() {
             let here = folder.join(stops.to_string());
             fs::create_dir(&here).unwrap();
             let path = here.join("nodes");
-            let device = Device::create(&path, CLUSTER).unwrap();
-            device.join("before").unwrap();
-            let mut child = Traced::new(|| assert!(device.join("killed").is_ok()));
+            let file_table = FileTable::create(&path, CLUSTER).unwrap();
+            file_table.join("before").unwrap();
+            let mut child = Traced::new(|| assert!(file_table.join("killed").is_ok()));
             if !(0..stops).all(|_| child.next().is_some()) {
                 break;
             }
             child.kill();
             // Who looks needs no repair, who goes on finds nothing in the way.
-            let there = device.lookup("killed").unwrap_or_else(|error| panic!("after {stops} stops: {error}"));
-            assert!(device.lookup("before").unwrap().is_some());
-            let slot = device.join("killed").unwrap();
+            let there = file_table.lookup("killed").unwrap_or_else(|error| panic!("after {stops} stops: {error}"));
+            assert!(file_table.lookup("before").unwrap().is_some());
+            let slot = file_table.join("killed").unwrap();
             assert!(there.is_none_or(|there| there == slot));
-            device.join("after").unwrap();
-            assert_eq!(device.table().unwrap().entries.len(), 3);
+            file_table.join("after").unwrap();
+            assert_eq!(file_table.table().unwrap().entries.len(), 3);
             assert_eq!(names_in(&here), ["nodes", "nodes.lock"]);
             left.push(there.is_some());
         }
@@ -90,16 +90,16 @@ fn d7_a_writer_killed_at_any_system_call_leaves_the_old_table_or_the_new_one() {
 fn s1_3_what_was_written_before_the_lock_was_had_is_not_written_over() {
     alone(|folder| {
         let path = folder.join("nodes");
-        let device = Device::create(&path, CLUSTER).unwrap();
+        let file_table = FileTable::create(&path, CLUSTER).unwrap();
         let first = |node: &str| probe(node_hash(CLUSTER, node), 0, 255);
         let rival = (0..).map(|n| format!("rival-{n}")).find(|rival| first(rival) == first("node")).unwrap();
-        let mut child = Traced::new(|| assert!(device.join("node").is_ok()));
+        let mut child = Traced::new(|| assert!(file_table.join("node").is_ok()));
         child.before(|act| matches!(act, Act::Lock(_)));
-        assert_eq!(device.join(&rival).unwrap(), first("node"));
+        assert_eq!(file_table.join(&rival).unwrap(), first("node"));
         child.finish();
-        assert_eq!(device.lookup(&rival).unwrap(), Some(first("node")), "who was told of a slot has lost it");
-        assert_eq!(device.lookup("node").unwrap(), Some(probe(node_hash(CLUSTER, "node"), 1, 255)));
-        assert_eq!(device.table().unwrap().version, 3);
+        assert_eq!(file_table.lookup(&rival).unwrap(), Some(first("node")), "who was told of a slot has lost it");
+        assert_eq!(file_table.lookup("node").unwrap(), Some(probe(node_hash(CLUSTER, "node"), 1, 255)));
+        assert_eq!(file_table.table().unwrap().version, 3);
     });
 }
 
@@ -109,8 +109,8 @@ fn s1_4_the_lock_of_a_file_that_was_removed_keeps_nobody_out_and_is_not_taken_fo
     alone(|folder| {
         let folder = folder.canonicalize().unwrap();
         let (path, lock) = (folder.join("nodes"), folder.join("nodes.lock"));
-        let device = Device::create(&path, CLUSTER).unwrap();
-        let mut child = Traced::new(|| assert!(device.join("node").is_ok()));
+        let file_table = FileTable::create(&path, CLUSTER).unwrap();
+        let mut child = Traced::new(|| assert!(file_table.join("node").is_ok()));
         child.before(|act| *act == Act::Lock(lock.clone()));
         fs::remove_file(&lock).unwrap();
         let ours = File::create(&lock).unwrap();
@@ -126,6 +126,6 @@ fn s1_4_the_lock_of_a_file_that_was_removed_keeps_nobody_out_and_is_not_taken_fo
         }
         ours.unlock().unwrap();
         child.finish();
-        assert!(device.lookup("node").unwrap().is_some());
+        assert!(file_table.lookup("node").unwrap().is_some());
     });
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, SharedMemory};
-use slotguard::recipe::assignment::{Assigned, Assignment, Device};
+use slotguard::recipe::assignment::{Assigned, Assignment, FileTable};
 use slotguard::recipe::{Error, Owner, join};
 use slotguard::{MAX_PARTICIPANTS, Outcome, Segment};
 
@@ -126,11 +126,11 @@ fn d5_a_process_whose_slot_another_gave_away_is_told_and_refused() {
 
 /// Answers `join <node> …` by the slots that the table in the file gives them.
 fn serve_file(folder: &Path) {
-    let device = Device::open(folder.join("table"), "nodes").unwrap();
+    let file_table = FileTable::open(folder.join("table"), "nodes").unwrap();
     answer_questions(|words| match words {
         ["ready"] => Owner::me().pid.to_string(),
         ["join", nodes @ ..] => {
-            let slots: Result<Vec<_>, _> = nodes.iter().map(|node| device.join(node)).collect();
+            let slots: Result<Vec<_>, _> = nodes.iter().map(|node| file_table.join(node)).collect();
             slots.map_or_else(|error| format!("failed: {error}"), |slots| format!("{slots:?}"))
         }
         other => panic!("{other:?}"),
@@ -143,7 +143,7 @@ fn serve_file(folder: &Path) {
 fn b4_a_hundred_processes_that_join_a_file_at_once_get_slots_of_their_own() {
     with_peers(serve_file, |folder, stage| {
         const PEERS: usize = 100;
-        let device = Device::create(folder.join("table"), "nodes").unwrap();
+        let file_table = FileTable::create(folder.join("table"), "nodes").unwrap();
         let mut peers: Vec<Peer> = (0..PEERS).map(|_| stage.peer(&[])).collect();
         for peer in &mut peers {
             peer.ask("ready");
@@ -164,7 +164,7 @@ fn b4_a_hundred_processes_that_join_a_file_at_once_get_slots_of_their_own() {
         }
         assert_eq!(told.len(), 2 * PEERS);
         assert_eq!(told.values().collect::<BTreeSet<_>>().len(), 2 * PEERS, "a slot was given twice");
-        let table = device.table().unwrap();
+        let table = file_table.table().unwrap();
         let there: BTreeMap<_, _> = table.entries.into_iter().map(|(node, entry)| (node, entry.slot)).collect();
         assert_eq!(there, told, "a node that was told of success is not there");
         assert_eq!(table.version, 1 + 2 * PEERS as u64);

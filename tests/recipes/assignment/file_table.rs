@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use slotguard::ErrorKind;
 use slotguard::conformance::guarded;
 use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{Device, Table};
+use slotguard::recipe::assignment::{FileTable, Table};
 use tempfile::TempDir;
 
 use crate::alone::{alone, in_namespaces, mount};
@@ -29,14 +29,14 @@ fn folder() -> TempDir {
 fn b4_of_many_who_join_a_file_at_once_none_is_lost() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    Device::create(&path, CLUSTER).unwrap();
+    FileTable::create(&path, CLUSTER).unwrap();
     // In source 1, threads that shared a handle cleared each other's mark that there was something to write: S1-11.
-    let shared = Device::open(&path, CLUSTER).unwrap();
+    let shared = FileTable::open(&path, CLUSTER).unwrap();
     let (threads, each) = (12, 8);
     let told: BTreeMap<String, u16> = thread::scope(|scope| {
         let joins: Vec<_> = (0..threads)
             .map(|thread| {
-                let (own, shared) = (Device::open(&path, CLUSTER).unwrap(), &shared);
+                let (own, shared) = (FileTable::open(&path, CLUSTER).unwrap(), &shared);
                 scope.spawn(move || {
                     let join = |n| {
                         let node = format!("node-{thread}-{n}");
@@ -50,7 +50,7 @@ fn b4_of_many_who_join_a_file_at_once_none_is_lost() {
         joins.into_iter().flat_map(|join| join.join().unwrap()).collect()
     });
     assert_eq!(told.values().collect::<BTreeSet<_>>().len(), threads * each, "a slot was given twice");
-    let table = Device::open(&path, CLUSTER).unwrap().table().unwrap();
+    let table = FileTable::open(&path, CLUSTER).unwrap().table().unwrap();
     let there: BTreeMap<_, _> = table.entries.into_iter().map(|(node, entry)| (node, entry.slot)).collect();
     assert_eq!(there, told, "a node that was told of success is not there");
     assert_eq!(table.version, 1 + (threads * each) as u64);
@@ -66,9 +66,9 @@ fn d6_a_broken_table_is_refused_and_never_wiped() {
 fn refuse_each_broken_table() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    let device = Device::create(&path, CLUSTER).unwrap();
+    let file_table = FileTable::create(&path, CLUSTER).unwrap();
     for node in ["node-1", "node-2", "node-3"] {
-        device.join(node).unwrap();
+        file_table.join(node).unwrap();
     }
     let whole = fs::read(&path).unwrap();
     let broken = (0..whole.len()).map(|at| {
@@ -80,32 +80,34 @@ fn refuse_each_broken_table() {
     for bytes in broken.chain(cut) {
         fs::write(&path, &bytes).unwrap();
         // Again and again: no lock is left behind by the one before.
-        for result in
-            [device.join("node-4").map(drop), device.release("node-1").map(drop), device.lookup("node-1").map(drop)]
-        {
+        for result in [
+            file_table.join("node-4").map(drop),
+            file_table.release("node-1").map(drop),
+            file_table.lookup("node-1").map(drop),
+        ] {
             let error = result.expect_err("a broken table");
             assert!(matches!(error, Error::TableChecksum { .. } | Error::TableTooShort { .. }), "{error}");
         }
-        assert!(Device::open(&path, CLUSTER).is_err());
-        assert!(Device::open_or_create(&path, CLUSTER).is_err());
+        assert!(FileTable::open(&path, CLUSTER).is_err());
+        assert!(FileTable::open_or_create(&path, CLUSTER).is_err());
         assert_eq!(fs::read(&path).unwrap(), bytes, "it was written over");
     }
     fs::write(&path, &whole).unwrap();
-    assert_eq!(device.lookup("node-1").unwrap(), Some(28));
-    assert_eq!(device.table().unwrap().entries.len(), 3);
+    assert_eq!(file_table.lookup("node-1").unwrap(), Some(28));
+    assert_eq!(file_table.table().unwrap().entries.len(), 3);
 }
 
 #[test]
 fn d6_a_table_that_contradicts_itself_is_refused() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    let device = Device::create(&path, CLUSTER).unwrap();
-    device.join("node-1").unwrap();
-    let mut table = device.table().unwrap();
+    let file_table = FileTable::create(&path, CLUSTER).unwrap();
+    file_table.join("node-1").unwrap();
+    let mut table = file_table.table().unwrap();
     table.usage.clear();
     let bytes = table.marshal();
     fs::write(&path, &bytes).unwrap();
-    assert!(matches!(device.join("node-2"), Err(Error::Inconsistent { .. })));
+    assert!(matches!(file_table.join("node-2"), Err(Error::Inconsistent { .. })));
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
@@ -113,23 +115,23 @@ fn d6_a_table_that_contradicts_itself_is_refused() {
 fn s1_7_another_cluster_is_refused_and_so_is_a_table_that_is_gone() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    assert!(matches!(Device::open(&path, CLUSTER), Err(Error::NoTable { .. })));
-    let device = Device::create(&path, CLUSTER).unwrap();
-    device.join("node-1").unwrap();
+    assert!(matches!(FileTable::open(&path, CLUSTER), Err(Error::NoTable { .. })));
+    let file_table = FileTable::create(&path, CLUSTER).unwrap();
+    file_table.join("node-1").unwrap();
     let before = fs::read(&path).unwrap();
-    assert!(matches!(Device::create(&path, CLUSTER), Err(Error::TableExists { .. })));
-    assert!(matches!(Device::open(&path, "another"), Err(Error::TableCluster { .. })));
-    assert!(matches!(Device::open_or_create(&path, "another"), Err(Error::TableCluster { .. })));
+    assert!(matches!(FileTable::create(&path, CLUSTER), Err(Error::TableExists { .. })));
+    assert!(matches!(FileTable::open(&path, "another"), Err(Error::TableCluster { .. })));
+    assert!(matches!(FileTable::open_or_create(&path, "another"), Err(Error::TableCluster { .. })));
     assert_eq!(fs::read(&path).unwrap(), before);
     fs::remove_file(&path).unwrap();
-    assert!(matches!(device.join("node-2"), Err(Error::NoTable { .. })));
+    assert!(matches!(file_table.join("node-2"), Err(Error::NoTable { .. })));
     assert!(!path.exists(), "a table that was lost is not made up");
     // A link that leads nowhere is something at the path, too.
     symlink(folder.path().join("lost"), &path).unwrap();
-    assert!(matches!(Device::create(&path, CLUSTER), Err(Error::TableExists { .. })));
+    assert!(matches!(FileTable::create(&path, CLUSTER), Err(Error::TableExists { .. })));
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
-    assert!(matches!(Device::open_or_create(&path, CLUSTER), Err(Error::NoTable { .. })));
-    let nowhere = Device::create(folder.path().join("no/such/nodes"), CLUSTER).unwrap_err();
+    assert!(matches!(FileTable::open_or_create(&path, CLUSTER), Err(Error::NoTable { .. })));
+    let nowhere = FileTable::create(folder.path().join("no/such/nodes"), CLUSTER).unwrap_err();
     assert!(matches!(&nowhere, Error::Store(error) if error.kind() == ErrorKind::Io), "{nowhere}");
 }
 
@@ -138,17 +140,20 @@ fn s1_7_another_cluster_is_refused_and_so_is_a_table_that_is_gone() {
 fn what_a_call_has_told_of_is_in_the_file() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    let device = Device::create(&path, CLUSTER).unwrap();
+    let file_table = FileTable::create(&path, CLUSTER).unwrap();
     let read = || Table::unmarshal(&fs::read(&path).unwrap(), CLUSTER).unwrap();
-    assert_eq!(device.join("node-1").unwrap(), 28);
+    assert_eq!(file_table.join("node-1").unwrap(), 28);
     assert_eq!(read().usage[&28], "node-1");
-    assert_eq!((device.lookup("node-1").unwrap(), device.node_of(28).unwrap().as_deref()), (Some(28), Some("node-1")));
+    assert_eq!(
+        (file_table.lookup("node-1").unwrap(), file_table.node_of(28).unwrap().as_deref()),
+        (Some(28), Some("node-1"))
+    );
     let before = fs::read(&path).unwrap();
-    assert_eq!(device.join("node-1").unwrap(), 28);
+    assert_eq!(file_table.join("node-1").unwrap(), 28);
     assert_eq!(fs::read(&path).unwrap(), before, "nothing has changed, so nothing is written");
-    assert_eq!(device.release("node-1").unwrap(), 28);
+    assert_eq!(file_table.release("node-1").unwrap(), 28);
     assert!(read().usage.is_empty());
-    assert!(matches!(device.release("node-1"), Err(Error::UnknownNode { .. })));
+    assert!(matches!(file_table.release("node-1"), Err(Error::UnknownNode { .. })));
     let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["nodes", "nodes.lock"]);
@@ -158,24 +163,24 @@ fn what_a_call_has_told_of_is_in_the_file() {
 fn what_a_dead_writer_left_behind_is_no_obstacle() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    let device = Device::create(&path, CLUSTER).unwrap();
+    let file_table = FileTable::create(&path, CLUSTER).unwrap();
     fs::write(folder.path().join("nodes.tmp"), b"half a table").unwrap();
-    device.join("node-1").unwrap();
+    file_table.join("node-1").unwrap();
     // Whoever tidies up lock files is none either.
     fs::remove_file(folder.path().join("nodes.lock")).unwrap();
-    device.join("node-2").unwrap();
-    assert_eq!(device.table().unwrap().entries.len(), 2);
+    file_table.join("node-2").unwrap();
+    assert_eq!(file_table.table().unwrap().entries.len(), 2);
 }
 
 #[test]
 fn every_way_to_the_file_is_one_table_and_keeps_its_mode() {
     let folder = folder();
     let (path, link) = (folder.path().join("nodes"), folder.path().join("link"));
-    let device = Device::create(&path, CLUSTER).unwrap();
+    let file_table = FileTable::create(&path, CLUSTER).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     symlink(&path, &link).unwrap();
-    Device::open(&link, CLUSTER).unwrap().join("node-1").unwrap();
-    assert_eq!(device.lookup("node-1").unwrap(), Some(28));
+    FileTable::open(&link, CLUSTER).unwrap().join("node-1").unwrap();
+    assert_eq!(file_table.lookup("node-1").unwrap(), Some(28));
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "the link was replaced");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
 }
@@ -184,7 +189,8 @@ fn every_way_to_the_file_is_one_table_and_keeps_its_mode() {
 fn a_relative_path_stays_where_it_was() {
     alone(|folder| {
         std::env::set_current_dir(folder).unwrap();
-        let [made, opened] = [Device::create("nodes", CLUSTER), Device::open("nodes", CLUSTER)].map(Result::unwrap);
+        let [made, opened] =
+            [FileTable::create("nodes", CLUSTER), FileTable::open("nodes", CLUSTER)].map(Result::unwrap);
         std::env::set_current_dir("/").unwrap();
         assert_eq!(made.join("node-1").unwrap(), 28);
         assert_eq!(opened.lookup("node-1").unwrap(), Some(28));
@@ -197,17 +203,17 @@ fn what_lies_beside_the_table_is_in_nobodys_way() {
     let folder = folder();
     let (path, next, victim) =
         (folder.path().join("nodes"), folder.path().join("nodes.tmp"), folder.path().join("victim"));
-    let device = Device::create(&path, CLUSTER).unwrap();
+    let file_table = FileTable::create(&path, CLUSTER).unwrap();
     fs::write(&victim, "precious").unwrap();
     symlink(&victim, &next).unwrap();
-    device.join("one").unwrap();
+    file_table.join("one").unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
 
     fs::write(&next, "half a table").unwrap();
     fs::set_permissions(&next, PermissionsExt::from_mode(0o400)).unwrap();
-    device.join("two").unwrap();
-    assert_eq!(device.table().unwrap().entries.len(), 2);
+    file_table.join("two").unwrap();
+    assert_eq!(file_table.table().unwrap().entries.len(), 2);
     assert!(!next.exists());
 }
 
@@ -216,12 +222,12 @@ fn what_lies_beside_the_table_is_in_nobodys_way() {
 fn a_forked_child_holds_no_lock_of_its_parents() {
     alone(|folder| {
         let path = folder.join("nodes");
-        let device = Device::create(&path, CLUSTER).unwrap();
+        let file_table = FileTable::create(&path, CLUSTER).unwrap();
         let table = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
         let child = thread::scope(|scope| {
-            let join = scope.spawn(|| device.join("one").unwrap());
+            let join = scope.spawn(|| file_table.join("one").unwrap());
             // Both ends are open: the thread reads the table, and so has the lock.
             let mut writer = fs::File::options().write(true).open(&path).unwrap();
             let child = fork(|| {
@@ -240,8 +246,8 @@ fn a_forked_child_holds_no_lock_of_its_parents() {
         let lock = fs::File::open(folder.join("nodes.lock")).unwrap();
         lock.try_lock().expect("the child holds the lock");
         lock.unlock().unwrap();
-        device.join("two").unwrap();
-        assert_eq!(device.table().unwrap().entries.len(), 2);
+        file_table.join("two").unwrap();
+        assert_eq!(file_table.table().unwrap().entries.len(), 2);
         child.kill();
     });
 }
@@ -253,9 +259,9 @@ fn a_table_whose_version_is_at_its_end_is_still_changed() {
     let mut table = Table::new(CLUSTER);
     table.version = u64::MAX;
     fs::write(&path, table.marshal()).unwrap();
-    let device = Device::open(&path, CLUSTER).unwrap();
-    let slot = device.join("one").unwrap();
-    assert_eq!(Device::open(&path, CLUSTER).unwrap().lookup("one").unwrap(), Some(slot));
+    let file_table = FileTable::open(&path, CLUSTER).unwrap();
+    let slot = file_table.join("one").unwrap();
+    assert_eq!(FileTable::open(&path, CLUSTER).unwrap().lookup("one").unwrap(), Some(slot));
 }
 
 /// In source 1 a table that was made anew counted from 1 again, and what had been read of the old one passed for it: S1-8.
@@ -263,10 +269,10 @@ fn a_table_whose_version_is_at_its_end_is_still_changed() {
 fn s1_8_a_table_made_anew_is_not_taken_for_the_one_before() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    let before = Device::create(&path, CLUSTER).unwrap();
+    let before = FileTable::create(&path, CLUSTER).unwrap();
     before.join("node-1").unwrap();
     fs::remove_file(&path).unwrap();
-    let anew = Device::create(&path, CLUSTER).unwrap();
+    let anew = FileTable::create(&path, CLUSTER).unwrap();
     anew.join("node-2").unwrap();
     assert_eq!(anew.table().unwrap().version, 2, "the same version, another table");
     before.join("node-3").unwrap();
@@ -280,19 +286,19 @@ fn a_full_disk_leaves_the_table_as_it_was_and_room_to_release() {
         let place = folder.join("small");
         mount("tmpfs", &place, "size=16k", 0);
         let path = place.join("nodes");
-        let device = Device::create(&path, CLUSTER).unwrap();
+        let file_table = FileTable::create(&path, CLUSTER).unwrap();
         let mut before = Vec::new();
         let node = |n| format!("node-{n}-{}", "x".repeat(300));
         let error = (0..255).find_map(|n| {
             before = fs::read(&path).unwrap();
-            device.join(&node(n)).err()
+            file_table.join(&node(n)).err()
         });
         let error = error.expect("a full disk");
         assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::Io), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before);
         assert!(!place.join("nodes.tmp").exists(), "the disk stays full");
-        device.release(&node(0)).unwrap();
-        assert_eq!(device.lookup(&node(0)).unwrap(), None);
-        assert!(device.lookup(&node(1)).unwrap().is_some());
+        file_table.release(&node(0)).unwrap();
+        assert_eq!(file_table.lookup(&node(0)).unwrap(), None);
+        assert!(file_table.lookup(&node(1)).unwrap().is_some());
     });
 }

@@ -1,15 +1,15 @@
 //! The table in a plain file that processes share without a segment.
 //!
 //! ```
-//! use slotguard::recipe::assignment::Device;
+//! use slotguard::recipe::assignment::FileTable;
 //!
 //! # fn main() -> slotguard::recipe::Result<()> {
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("nodes");
 //! // Any number of processes, each with the same path.
-//! let device = Device::open_or_create(&path, "test-cluster")?;
-//! assert_eq!(device.join("node-1")?, 28);
-//! assert_eq!(Device::open(&path, "test-cluster")?.node_of(28)?.as_deref(), Some("node-1"));
+//! let file_table = FileTable::open_or_create(&path, "test-cluster")?;
+//! assert_eq!(file_table.join("node-1")?, 28);
+//! assert_eq!(FileTable::open(&path, "test-cluster")?.node_of(28)?.as_deref(), Some("node-1"));
 //! # Ok(())
 //! # }
 //! ```
@@ -20,20 +20,21 @@
 //!  path.tmp    the next table: made anew, written, synced
 //!  path        renamed over; then the folder is synced
 //! ```
-//! The lock is a file of its own because the table's own file is another one after every change: who had waited for a lock
-//! on it would hold that of a file nobody reads any more, next to whoever locks the new one. Should somebody remove the
-//! lock file, the next one makes a new one and notices; who holds the old one at that moment is then no obstacle, so leave it
-//! where it is. Readers take no lock: a name means a whole table at every moment.
+//! The lock is a file of its own because the table's own file is another one after every change: who had waited for a
+//! lock on it would hold that of a file nobody reads any more, next to whoever locks the new one. Should somebody
+//! remove the lock file, the next one makes a new one and notices; who holds the old one at that moment is then no
+//! obstacle, so leave it where it is. Readers take no lock: a name means a whole table at every moment.
 //!
 //! # Limits
-//! * The processes, or machines, share one file system with working `flock`, renames that are atomic, and one spelling of the
-//!   path once links are resolved. A hard link to the table is another table after the first change.
-//! * Ownership only: no liveness, no generations. Who was released is told by [`Device::lookup`], and refused by nobody.
-//! * A change waits for the lock as long as its holder lives, without a deadline: a holder that is stopped stops all changes.
-//!   When it dies the kernel lets go.
+//! * The processes, or machines, share one file system with working `flock`, renames that are atomic, and one spelling
+//!   of the path once links are resolved. A hard link to the table is another table after the first change.
+//! * Ownership only: no liveness, no generations. Who was released is told by [`FileTable::lookup`], and refused by
+//!   nobody.
+//! * A change waits for the lock as long as its holder lives, without a deadline: a holder that is stopped stops all
+//!   changes. When it dies the kernel lets go.
 //! * Times in the table are the wall clocks of whoever wrote them; nothing is decided by them.
-//! * Every change writes and syncs the whole table, into a new file: it has the permissions of the one before and the owner
-//!   of whoever wrote it. Who changes the table must be able to make files in its folder.
+//! * Every change writes and syncs the whole table, into a new file: it has the permissions of the one before and the
+//!   owner of whoever wrote it. Who changes the table must be able to make files in its folder.
 //!
 //! [`Assignment`](super::Assignment) has none of these limits but the one file.
 //!
@@ -56,25 +57,25 @@ use crate::recipe::{Error, Result};
 
 /// A file with a [`Table`], shared by those who open the same path.
 #[derive(Clone, Debug)]
-pub struct Device {
+pub struct FileTable {
     path: PathBuf,
     cluster: String,
 }
 
-impl Device {
+impl FileTable {
     /// Makes a new, empty table. When this returns, it is on the disk.
     ///
     /// # Errors
-    /// [`Error::TableExists`] if there is anything at the path, were it a link that leads nowhere; the system's, after which
-    /// the table may be there all the same.
+    /// [`Error::TableExists`] if there is anything at the path, were it a link that leads nowhere; the system's, after
+    /// which the table may be there all the same.
     pub fn create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
-        let device = Self::at(path.as_ref(), cluster)?;
-        let _lock = device.lock()?;
-        if device.exists()? {
-            return Err(Error::TableExists { path: device.path });
+        let file_table = Self::at(path.as_ref(), cluster)?;
+        let _lock = file_table.lock()?;
+        if file_table.exists()? {
+            return Err(Error::TableExists { path: file_table.path });
         }
-        device.write(&Table::new(cluster))?;
-        Ok(device)
+        file_table.write(&Table::new(cluster))?;
+        Ok(file_table)
     }
 
     /// Opens a table, and reads it to see that it is one.
@@ -82,15 +83,15 @@ impl Device {
     /// # Errors
     /// [`Error::NoTable`] if there is nothing at the path; those of [`Table::unmarshal`]; the system's.
     pub fn open(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
-        let device = Self::at(path.as_ref(), cluster)?;
-        device.table()?;
-        Ok(device)
+        let file_table = Self::at(path.as_ref(), cluster)?;
+        file_table.table()?;
+        Ok(file_table)
     }
 
     /// Opens the table, or makes it if there is nothing at the path. Of several who do so at once one makes it.
     ///
     /// # Errors
-    /// As [`open`](Device::open).
+    /// As [`open`](FileTable::open).
     pub fn open_or_create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
         match Self::create(path.as_ref(), cluster) {
             Err(Error::TableExists { .. }) => Self::open(path, cluster),
@@ -101,8 +102,8 @@ impl Device {
     /// Gives the node a slot of 1 to 255, or says which it has. When this returns, it is on the disk.
     ///
     /// # Errors
-    /// [`Error::EmptyNode`]; [`Error::SlotsFull`]; as [`table`](Device::table). The system's, after which it may be in the
-    /// table all the same: join again, which answers the same slot and sees to it that it is on the disk.
+    /// [`Error::EmptyNode`]; [`Error::SlotsFull`]; as [`table`](FileTable::table). The system's, after which it may be
+    /// in the table all the same: join again, which answers the same slot and sees to it that it is on the disk.
     pub fn join(&self, node: &str) -> Result<u16> {
         self.change(|table| table.assign(node))
     }
@@ -110,8 +111,8 @@ impl Device {
     /// Takes the node's slot away and answers which it was. When this returns, it is on the disk.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`]; as [`table`](Device::table). The system's, after which it may be out of the table all the
-    /// same: release again, which then answers `UnknownNode` and sees to it that this is on the disk.
+    /// [`Error::UnknownNode`]; as [`table`](FileTable::table). The system's, after which it may be out of the table all
+    /// the same: release again, which then answers `UnknownNode` and sees to it that this is on the disk.
     pub fn release(&self, node: &str) -> Result<u16> {
         self.change(|table| table.remove(node))
     }
@@ -119,7 +120,7 @@ impl Device {
     /// Which slot the node has.
     ///
     /// # Errors
-    /// As [`table`](Device::table).
+    /// As [`table`](FileTable::table).
     pub fn lookup(&self, node: &str) -> Result<Option<u16>> {
         Ok(self.table()?.entries.get(node).map(|entry| entry.slot))
     }
@@ -127,7 +128,7 @@ impl Device {
     /// Which node has the slot.
     ///
     /// # Errors
-    /// As [`table`](Device::table).
+    /// As [`table`](FileTable::table).
     pub fn node_of(&self, slot: u16) -> Result<Option<String>> {
         Ok(self.table()?.usage.get(&slot).cloned())
     }
@@ -135,8 +136,8 @@ impl Device {
     /// The table as it is now.
     ///
     /// # Errors
-    /// [`Error::NoTable`] if somebody removed it, those of [`Table::unmarshal`], [`Error::Inconsistent`], and the system's. A
-    /// table that cannot be read is left as it is, never replaced by an empty one.
+    /// [`Error::NoTable`] if somebody removed it, those of [`Table::unmarshal`], [`Error::Inconsistent`], and the
+    /// system's. A table that cannot be read is left as it is, never replaced by an empty one.
     pub fn table(&self) -> Result<Table> {
         let bytes = fs::read(&self.path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::NoTable { path: self.path.clone() },
