@@ -30,32 +30,35 @@
 //! | `NAME/b-passed` | the last generation that went on, 0 before the first; at most 20 bytes | until [`remove`](Barrier::remove) |
 //!
 //! # How
-//! Whoever comes reads `arrivals`, counts the tickets of its generation, and commits a ticket provided that `arrivals` is
-//! still as it was read, writing it again in the same commit. So comings take place one after the other, each knowing of
-//! all before it. The one that makes the number full begins the next generation and writes `passed` in that same commit,
-//! which is all the others wait for. Exactly the number goes on, of any generation: that commit also checks that each ticket
-//! it counts is still there. Whoever gives up deletes its ticket provided that its generation has not passed, so nobody goes
-//! on counting on somebody who has been told that it failed.
+//! Whoever comes reads `arrivals`, counts the tickets of its generation, and commits a ticket provided that `arrivals`
+//! is still as it was read, writing it again in the same commit. So comings take place one after the other, each
+//! knowing of all before it. The one that makes the number full begins the next generation and writes `passed` in that
+//! same commit, which is all the others wait for. Exactly the number goes on, of any generation: that commit also
+//! checks that each ticket it counts is still there. Whoever gives up deletes its ticket provided that its generation
+//! has not passed, so nobody goes on counting on somebody who has been told that it failed.
 //!
-//! The first to come creates `arrivals` and `passed` in one commit, whose revision tells this barrier from others of its name,
-//! before and after: a ticket of an earlier one is older, and who waited at one that was removed finds another `passed`.
+//! The first to come creates `arrivals` and `passed` in one commit, whose revision tells this barrier from others of
+//! its name, before and after: a ticket of an earlier one is older, and who waited at one that was removed finds
+//! another `passed`.
 //!
 //! # More than a commit can check
 //! The commit that makes the number full has four operations of its own, so it can check four tickets fewer than
-//! [`Limits::ops`](crate::backend::Limits::ops): barriers for up to three fewer than that keep the word above. Of more parties
-//! the last to come only looks at some before. A peer whose lease ends between that look and the commit (or that gives up just
-//! then in a store that is too full to write `arrivals` again) is counted as if it had come and then died.
+//! [`Limits::ops`](crate::backend::Limits::ops): barriers for up to three fewer than that keep the word above. Of more
+//! parties the last to come only looks at some before. A peer whose lease ends between that look and the commit (or
+//! that gives up just then in a store that is too full to write `arrivals` again) is counted as if it had come and then
+//! died.
 //!
 //! # When a process dies
-//! Having come and waiting, it is not counted any more: its ticket goes with the session's lease, and somebody else can come
-//! in its place. The one that makes the number full asks after each of the others before it commits. After that commit
-//! all go on, the dead ones excepted. Who was stopped past its lease and wakes when its generation has passed, perhaps with
-//! another in its place, is told that its session is over.
+//! Having come and waiting, it is not counted any more: its ticket goes with the session's lease, and somebody else can
+//! come in its place. The one that makes the number full asks after each of the others before it commits. After that
+//! commit all go on, the dead ones excepted. Who was stopped past its lease and wakes when its generation has passed,
+//! perhaps with another in its place, is told that its session is over.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::line::{HeldTickets, Line, Seen, over, wait_as};
+use super::queue::{HeldTickets, Queue, QueuedTicket};
+use super::waiting::{session_ended, wait_while_alive};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Deadline, Revision};
@@ -80,8 +83,8 @@ impl<B: Backend> Barrier<B> {
     /// The barrier of this name, for this many.
     ///
     /// # Errors
-    /// [`Error::BadCount`] for none. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty, contains a
-    /// NUL, or is longer than the store's names less 36 bytes.
+    /// [`Error::BadCount`] for none. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty,
+    /// contains a NUL, or is longer than the store's names less 36 bytes.
     pub fn new(session: &Arc<Session<B>>, name: &str, parties: u32) -> Result<Self> {
         Gathering::new(session, "barrier", name, "b", parties).map(Self)
     }
@@ -92,9 +95,10 @@ impl<B: Backend> Barrier<B> {
     /// [`Error::NotAllThere`] once the deadline has passed; [`Error::BarrierRemoved`] if somebody did meanwhile;
     /// [`Error::OtherCount`] if the barrier is used for another number; [`Error::Damaged`]; the store's.
     ///
-    /// We are not counted after any of them, with two exceptions: who is told [`LeaseExpired`](crate::Error::LeaseExpired) or
-    /// `BarrierRemoved` may have been before that happened; and a ticket that the store refuses to delete counts until the
-    /// session's next renewal, which deletes it, at most until its lease ends.
+    /// We are not counted after any of them, with two exceptions: who is told
+    /// [`LeaseExpired`](crate::Error::LeaseExpired) or `BarrierRemoved` may have been before that happened; and a
+    /// ticket that the store refuses to delete counts until the session's next renewal, which deletes it, at most until
+    /// its lease ends.
     pub fn wait(&self, deadline: &Deadline) -> Result<Passed> {
         let met = self.0.meet(deadline)?;
         Ok(Passed { generation: met.round.generation, last: met.last })
@@ -115,7 +119,7 @@ impl<B: Backend> Barrier<B> {
 
 /// A place where a number of tickets come together, generation after generation.
 pub(super) struct Gathering<B: Backend> {
-    pub(super) line: Line<B>,
+    pub(super) queue: Queue<B>,
     what: &'static str,
     parties: u32,
     arrivals: B::Key,
@@ -156,13 +160,13 @@ impl<B: Backend> Gathering<B> {
         word: &str,
         parties: u32,
     ) -> Result<Self> {
-        let line = Line::new(session, what, name, word)?;
+        let queue = Queue::new(session, what, name, word)?;
         if parties == 0 {
             let why = "there would be nobody to wait for; give it at least 1";
             return Err(Error::BadCount { what, name: name.to_owned(), asked: 0, why });
         }
         let key = |rest: &str| session.store().key(&format!("{name}/{word}-{rest}"));
-        Ok(Self { line, what, parties, arrivals: key("arrivals")?, passed: key("passed")? })
+        Ok(Self { queue, what, parties, arrivals: key("arrivals")?, passed: key("passed")? })
     }
 
     /// Comes, and waits until all are there; the ticket stays until it is dropped.
@@ -183,19 +187,19 @@ impl<B: Backend> Gathering<B> {
             return self.pass(met, at);
         }
         waited?;
-        let (what, name) = (self.what, self.line.name().to_owned());
-        let there = round.tickets(self.line.look_alive(usize::MAX)?).len() as u64 + 1;
+        let (what, name) = (self.what, self.queue.name().to_owned());
+        let there = round.tickets(self.queue.look_alive(usize::MAX)?).len() as u64 + 1;
         Err(Error::NotAllThere { what, name, there, parties: self.parties.into() })
     }
 
     pub(super) fn remove(&self) -> Result<()> {
-        self.line.session.store().commit(&[Op::delete(&self.arrivals), Op::delete(&self.passed)])?;
+        self.queue.session.store().commit(&[Op::delete(&self.arrivals), Op::delete(&self.passed)])?;
         Ok(())
     }
 
     /// The tickets of a round.
-    pub(super) fn there(&self, round: Round) -> Result<Vec<Seen<B::Key>>> {
-        Ok(round.tickets(self.line.look()?.0))
+    pub(super) fn there(&self, round: Round) -> Result<Vec<QueuedTicket<B::Key>>> {
+        Ok(round.tickets(self.queue.look()?.0))
     }
 
     /// Draws a ticket for the present generation; if it makes the number full, that one passes.
@@ -205,7 +209,7 @@ impl<B: Backend> Gathering<B> {
             let to = Revision(u64::MAX);
             let (mut round, before) = match &arrivals {
                 Some(now) if now.parties != self.parties => {
-                    let (what, name, asked) = (self.what, self.line.name().to_owned(), self.parties.into());
+                    let (what, name, asked) = (self.what, self.queue.name().to_owned(), self.parties.into());
                     return Err(Error::OtherCount { what, name, asked, found: now.parties.into() });
                 }
                 Some(now) => (Round { generation: now.generation, from: now.since, to }, now.unchanged()),
@@ -214,7 +218,7 @@ impl<B: Backend> Gathering<B> {
             };
             let there = self.there(round)?;
             let last = there.len() + 1 >= self.parties as usize;
-            if last && !planted("barrier: the dead are counted") && self.line.any_gone(&there)? {
+            if last && !planted("barrier: the dead are counted") && self.queue.any_gone(&there)? {
                 continue;
             }
             let now = round.generation.to_string();
@@ -230,7 +234,7 @@ impl<B: Backend> Gathering<B> {
             } else if arrivals.is_none() {
                 besides.push(Op::put(&self.passed, b"0"));
             }
-            let Some(held) = HeldTickets::from(&[(&self.line, &now)], &besides)? else { continue };
+            let Some(held) = HeldTickets::from(&[(&self.queue, &now)], &besides)? else { continue };
             let at = Revision(held.token().0);
             round.from = round.from.min(at);
             round.to = if last { at } else { to };
@@ -248,7 +252,7 @@ impl<B: Backend> Gathering<B> {
     fn pass(&self, met: Met<B>, by: Revision) -> Result<Met<B>> {
         match met.held.check() {
             Err(Error::NotHolder { .. }) if !planted("barrier: who was replaced goes on") => {
-                Err(over(&self.line.session))
+                Err(session_ended(&self.queue.session))
             }
             Err(error) if !matches!(error, Error::NotHolder { .. }) => Err(error),
             _ => Ok(Met { round: Round { to: by, ..met.round }, ..met }),
@@ -264,7 +268,8 @@ impl<B: Backend> Gathering<B> {
             if now.generation > round.generation {
                 return Ok(Some(now.changed));
             }
-            // Who counts us checks our ticket. Who has no room for that is told by another `arrivals`, if there is room for it.
+            // Who counts us checks our ticket. Who has no room for that is told by another `arrivals`, if there is room
+            // for it.
             let told = format!("{} {}", now.generation, self.parties);
             let told = Op::put(&self.arrivals, told.as_bytes()).when(now.unchanged());
             let not_passed = Op::check(&self.arrivals, now.unchanged());
@@ -288,13 +293,13 @@ impl<B: Backend> Gathering<B> {
     }
 
     fn removed(&self) -> Error {
-        Error::BarrierRemoved { what: self.what, name: self.line.name().to_owned() }
+        Error::BarrierRemoved { what: self.what, name: self.queue.name().to_owned() }
     }
 
     /// What `arrivals` says; `None` if nobody has come yet.
     fn arrivals(&self) -> Result<Option<Arrivals>> {
         let mut value = Vec::new();
-        let (meta, _) = self.line.session.store().read(&self.arrivals, &mut value)?;
+        let (meta, _) = self.queue.session.store().read(&self.arrivals, &mut value)?;
         let Some(meta) = meta else { return Ok(None) };
         let text = std::str::from_utf8(&value).unwrap_or_default();
         let numbers = text.split_once(' ').and_then(|(now, parties)| Some((now.parse().ok()?, parties.parse().ok()?)));
@@ -307,7 +312,7 @@ impl<B: Backend> Gathering<B> {
 
     /// Waits until a generation has passed; by when it had.
     fn wait_passed(&self, round: Round, deadline: &Deadline) -> Result<Option<Revision>> {
-        let session = &self.line.session;
+        let session = &self.queue.session;
         let mut value = Vec::new();
         loop {
             let (meta, seen_at) = session.store().read(&self.passed, &mut value)?;
@@ -323,7 +328,7 @@ impl<B: Backend> Gathering<B> {
             if round.generation <= passed {
                 return Ok(Some(meta.modified));
             }
-            if !wait_as(session, &self.passed, seen_at, deadline)? {
+            if !wait_while_alive(session, &self.passed, seen_at, deadline)? {
                 return Ok(None);
             }
         }
@@ -338,20 +343,20 @@ impl Arrivals {
 }
 
 impl Round {
-    /// Those of its tickets that are in a line.
-    fn tickets<K>(self, mut line: Vec<Seen<K>>) -> Vec<Seen<K>> {
+    /// Those of its tickets that are in a queue.
+    fn tickets<K>(self, mut queue: Vec<QueuedTicket<K>>) -> Vec<QueuedTicket<K>> {
         let generation = self.generation.to_string();
         let from = if planted("barrier: the tickets of a removed one count") { Revision(0) } else { self.from };
         let created = from.0..=self.to.0;
-        line.retain(|seen| seen.ticket.kind == generation && created.contains(&seen.ticket.token.0));
-        line
+        queue.retain(|seen| seen.ticket.kind == generation && created.contains(&seen.ticket.token.0));
+        queue
     }
 }
 
 impl<B: Backend> fmt::Debug for Gathering<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, parties, .. } = self;
-        f.debug_struct(self.what).field("name", &line.name()).field("parties", parties).finish_non_exhaustive()
+        let Self { queue, parties, .. } = self;
+        f.debug_struct(self.what).field("name", &queue.name()).field("parties", parties).finish_non_exhaustive()
     }
 }
 

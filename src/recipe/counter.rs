@@ -31,7 +31,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::line::check_recipe_name;
+use super::name::check_recipe_name;
 use super::refusal::Damaged;
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};

@@ -109,10 +109,10 @@ impl<B: Backend> Inside<'_, B> {
                 return Ok(());
             };
             if looked_last {
-                let (name, of) = (self.gathering.line.name().to_owned(), Box::new(one.ticket.clone()));
+                let (name, of) = (self.gathering.queue.name().to_owned(), Box::new(one.ticket.clone()));
                 return Err(Error::NotAllGone { name, inside: inside.len() as u64, of });
             }
-            looked_last = !self.gathering.line.wait_for(one, deadline)?;
+            looked_last = !self.gathering.queue.wait_for(one, deadline)?;
         }
     }
 }

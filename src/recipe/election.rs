@@ -32,10 +32,10 @@
 //! | `NAME/leader` | `TERM PID SINCE COMMAND`, NUL, and what the leader proclaims; or `resigned TERM` | by the leader's lease; having resigned, for ever |
 //!
 //! # How
-//! Candidates stand in line, and the first one leads: its ticket's revision is the term. Tickets are ordered by the store,
-//! so of any number of candidates at once everybody finds the same one first, and a newcomer is always behind a leader. The
-//! leader then says who it is in `NAME/leader`, by a commit that checks its ticket: so terms there only grow, and what
-//! an ex-leader says is refused.
+//! Candidates wait in the queue, and the first one leads: its ticket's revision is the term. Tickets are ordered by the
+//! store, so of any number of candidates at once everybody finds the same one first, and a newcomer is always behind a
+//! leader. The leader then says who it is in `NAME/leader`, by a commit that checks its ticket: so terms there only
+//! grow, and what an ex-leader says is refused.
 //!
 //! # Phases
 //! ```text
@@ -46,15 +46,15 @@
 //! [`Observer`] tells them, [`Election::candidates`] lists who stands where.
 //!
 //! # When a process dies
-//! A candidate leaves the line. The leader's ticket and entry go, at once where the store can prove the death, else when the
-//! lease ends, and the next in line is elected with a larger term.
+//! A candidate leaves the queue. The leader's ticket and entry go, at once where the store can prove the death, else
+//! when the lease ends, and the next in the queue is elected with a larger term.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::line::Ticket;
 use super::lock::{Guard, Lock};
+use super::queue::Ticket;
 use super::{Error, Owner, Result};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session};
@@ -258,7 +258,7 @@ impl<B: Backend> Lead<B> {
         self.guard.wait_lost(deadline)
     }
 
-    /// Resigns; when this returns, the next in line leads.
+    /// Resigns; when this returns, the next in the queue leads.
     ///
     /// # Errors
     /// [`Error::NotHolder`] if we did not lead any more. Those of [`Backend::commit`]: the lead is then given up without a

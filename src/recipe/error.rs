@@ -30,7 +30,7 @@ pub enum Error {
     RateLimiter(#[from] super::rate_limiter::Error),
 
     // lock, semaphore, barrier, latch, counter, rate_limiter
-    /// Others are ahead of us in the line for a lock or a permit.
+    /// Others are ahead of us in the queue for a lock or a permit.
     #[error("{0}; {way}", way = .0.way_out())]
     InUse(Box<crate::recipe::InUse>),
     /// What was acquired is not ours any more: its lease ended, or somebody took it away.
@@ -45,7 +45,7 @@ pub enum Error {
         name: String,
         /// The token with which we had it.
         token: Token,
-        /// Who is first in line now.
+        /// Who is first in the queue now.
         holder: Option<Box<crate::recipe::Ticket>>,
     },
     /// The last holder of a lock ended without releasing it, and the delay after that is not over.
@@ -505,7 +505,8 @@ pub enum Error {
         /// What the rollback said, if it failed.
         rollback: Option<Failure>,
     },
-    /// The store refused the commit that ends a transition, after the action. The state is unchanged, and the rollback has run.
+    /// The store refused the commit that ends a transition, after the action. The state is unchanged, and the rollback
+    /// has run.
     #[error(
         "machine {machine:?}: the action from {from} to {to} ran, and the store refused its end: {source}; the state is unchanged{}; mend the store, then try again",
         and_undone(rollback)
@@ -522,8 +523,8 @@ pub enum Error {
         /// What the rollback said, if it failed.
         rollback: Option<Failure>,
     },
-    /// The store refused to free a machine after a transition that did not take place. Where it refused even to tell whether
-    /// the machine is ours, the rollback has not run: whoever comes next runs it.
+    /// The store refused to free a machine after a transition that did not take place. Where it refused even to tell
+    /// whether the machine is ours, the rollback has not run: whoever comes next runs it.
     #[error(
         "machine {machine:?} is occupied still by the transition from {from} to {to}, since the store refused to free it: {source}{}; call this machine again or drop it, or end its session",
         why.as_ref().map_or_else(String::new, |why| format!("; before that: {why}"))

@@ -55,7 +55,7 @@
 //! |---|---|---|
 //! | `NAME` | 32 bytes (version, token of the last commit, token and fingerprint of an intent; each 8 bytes, little-endian), then what was last committed | for ever |
 //! | `NAME/i/TOKEN` | an intent that a later one was announced over: its fingerprint (8 bytes); the token in 16 hexadecimal digits | until the next commit |
-//! | `NAME/t/…` | the line: see [`lock`](super::lock) | by the session's lease |
+//! | `NAME/t/…` | the queue: see [`lock`](super::lock) | by the session's lease |
 //!
 //! # Why it holds
 //! ```text
@@ -64,13 +64,13 @@
 //!    │                           │            └─ dies here: the row carries its token: it happened
 //!    └─ dies here: nothing       └─ dies here: the row does not: it did not happen
 //! ```
-//! Only the first in line writes `NAME`, by commits that check its ticket; so a late holder changes nothing. `commit` puts
-//! the new value and gives the turn back in one commit: there is no moment at which the next one is in and the change is
-//! not. The intent lies in `NAME`, which outlives its author.
+//! Only the first in the queue writes `NAME`, by commits that check its ticket; so a late holder changes nothing.
+//! `commit` puts the new value and gives the turn back in one commit: there is no moment at which the next one is in
+//! and the change is not. The intent lies in `NAME`, which outlives its author.
 //!
-//! An intent over one that nobody has settled moves that one to `NAME/i/…`, in the same commit. Whoever announces over the
-//! dead and dies as well takes nothing with it: the next one is told of both ([`Turn::unsettled`]), of [`MOST_EARLIER`] and
-//! the newest at most, and then of none new before these are settled ([`Error::TooManyIntents`]).
+//! An intent over one that nobody has settled moves that one to `NAME/i/…`, in the same commit. Whoever announces over
+//! the dead and dies as well takes nothing with it: the next one is told of both ([`Turn::unsettled`]), of
+//! [`MOST_EARLIER`] and the newest at most, and then of none new before these are settled ([`Error::TooManyIntents`]).
 //!
 //! # When a process dies
 //! The next one has its turn at once where the store can prove the death, else when the lease ends, and finds the intent.
@@ -147,7 +147,7 @@ impl<B: Backend> Guarded<B> {
         Ok(Self { lock, session: Arc::clone(session), key })
     }
 
-    /// The line of those who wait for their turn: who has it, asking for it back, taking it away.
+    /// The queue of those who wait for their turn: who has it, asking for it back, taking it away.
     pub fn lock(&self) -> &Lock<B> {
         &self.lock
     }
@@ -160,7 +160,7 @@ impl<B: Backend> Guarded<B> {
         State::read(&**self.session.store(), &self.key)
     }
 
-    /// Waits in line for a turn, and then has it until it commits or ends otherwise.
+    /// Waits in the queue for a turn, and then has it until it commits or ends otherwise.
     ///
     /// # Errors
     /// Those of [`Lock::acquire`], which name who has the turn, and of [`read`](Guarded::read).

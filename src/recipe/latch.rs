@@ -34,7 +34,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::line::check_recipe_name;
+use super::name::check_recipe_name;
 use super::refusal::{BadCount, Damaged, OtherCount};
 use crate::Outcome;
 use crate::backend::{Backend, Meta, Op};

@@ -74,8 +74,8 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Opens a session under a name that nobody else has, `sessions/…`, with [`Owner::me`] as its value: what recipes that hold
-/// something ask for. One a process is enough for any number of recipes.
+/// Opens a session under a name that nobody else has, `sessions/…`, with [`Owner::me`] as its value: what recipes that
+/// hold something ask for. One a process is enough for any number of recipes.
 ///
 /// ```
 /// use slotguard::backend::Model;

@@ -22,17 +22,18 @@
 //! | `NAME/bucket` | `FULL WHOLE CLOCK`: the nanosecond of that clock at which the bucket is full, and how many nanoseconds a whole one takes whoever wrote this; at most 57 bytes; absent: it is full | until [`reset`](RateLimiter::reset) |
 //!
 //! # How
-//! One number says it all: when the bucket will be full again if nobody takes anything. To take a token is to put that off
-//! by the time one token needs, which is allowed while it is no further off than a whole bucket. (The generic cell rate
-//! algorithm, ITU-T I.371.) It is changed by compare-and-swap: whatever is given out has been taken from what all see. Rate
-//! and burst are each caller's own, so a new configuration may come in process by process: while two are in use, no more is
-//! given out at once than the larger burst, and who has the smaller bucket waits for what the larger one owes.
+//! One number says it all: when the bucket will be full again if nobody takes anything. To take a token is to put that
+//! off by the time one token needs, which is allowed while it is no further off than a whole bucket. (The generic cell
+//! rate algorithm, ITU-T I.371.) It is changed by compare-and-swap: whatever is given out has been taken from what all
+//! see. Rate and burst are each caller's own, so a new configuration may come in process by process: while two are in
+//! use, no more is given out at once than the larger burst, and who has the smaller bucket waits for what the larger
+//! one owes.
 //!
 //! # Which clock
-//! The time of day may be set, and times since a process began mean nothing to another process. [`Clock::Boot`] counts from
-//! the machine's start, also while it sleeps, the same for all processes of one time namespace; what it says of another
-//! boot, machine or namespace is refused ([`Error::OtherClock`]). [`Clock::Wall`] is for stores shared by those. On any
-//! clock, however it jumps:
+//! The time of day may be set, and times since a process began mean nothing to another process. [`Clock::Boot`] counts
+//! from the machine's start, also while it sleeps, the same for all processes of one time namespace; what it says of
+//! another boot, machine or namespace is refused ([`Error::OtherClock`]). [`Clock::Wall`] is for stores shared by
+//! those. On any clock, however it jumps:
 //!
 //! * A clock that goes forward fills the bucket, and never past its brim: no more than the burst is given out at once.
 //! * A clock that goes back finds the bucket to be full later than a bucket can be, ours or that of whoever wrote it. That
@@ -51,8 +52,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::line::{check_recipe_name, sooner};
+use super::name::check_recipe_name;
 use super::refusal::{BadCount, Damaged};
+use super::waiting::sooner;
 use crate::backend::{Backend, Op, When};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Kind, next_moves};
@@ -148,9 +150,9 @@ impl<B: Backend> RateLimiter<B> {
     /// The time one token needs is rounded up to whole nanoseconds.
     ///
     /// # Errors
-    /// [`Error::BadCount`] for no tokens, no time, no burst, more than one token a nanosecond, or a bucket that takes over a
-    /// hundred years to fill. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL,
-    /// or is longer than the store's names less 7 bytes.
+    /// [`Error::BadCount`] for no tokens, no time, no burst, more than one token a nanosecond, or a bucket that takes
+    /// over a hundred years to fill. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty,
+    /// contains a NUL, or is longer than the store's names less 7 bytes.
     pub fn new(store: &Arc<B>, name: &str, tokens: u32, per: Duration, burst: u32) -> Result<Self> {
         check_recipe_name::<B>(name, REST.len())?;
         let bad = |asked: u32, why| {
@@ -249,8 +251,8 @@ impl<B: Backend> RateLimiter<B> {
         }
     }
 
-    /// When the bucket is full, how long a whole one takes whoever wrote that, what holds as long as it does, and a revision
-    /// at which it did.
+    /// When the bucket is full, how long a whole one takes whoever wrote that, what holds as long as it does, and a
+    /// revision at which it did.
     fn read(&self) -> Result<(u64, u64, When, Revision)> {
         let mut value = Vec::new();
         let (meta, seen_at) = self.store.read(&self.key, &mut value)?;

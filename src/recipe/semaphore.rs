@@ -30,22 +30,24 @@
 //! permits, so many as there are. Who is among them stays among them, because those ahead can only go: served in the order
 //! of asking, and never more at once than there are permits.
 //!
-//! Any of the holders may be the next to go, so who waits watches the whole line, and a release has each of them look once.
-//! A lock wakes one instead, because there all depend on the one before them anyway. Here nobody does: to be woken by the
-//! one before would be to wait, with permits free, for whoever was stopped before it could pass the word on.
+//! Any of the holders may be the next to go, so who waits watches the whole queue, and a release has each of them look
+//! once. A lock wakes one instead, because there all depend on the one before them anyway. Here nobody does: to be
+//! woken by the one before would be to wait, with permits free, for whoever was stopped before it could pass the word
+//! on.
 //!
-//! The number of permits is in every ticket. Whoever finds the first in line to believe in another number is refused, and
-//! nobody has a permit behind one who does: of any two who have one, the later has seen the earlier's number. So two programs
-//! that disagree are told instead of sharing wrongly.
+//! The number of permits is in every ticket. Whoever finds the first in the queue to believe in another number is
+//! refused, and nobody has a permit behind one who does: of any two who have one, the later has seen the earlier's
+//! number. So two programs that disagree are told instead of sharing wrongly.
 //!
 //! # When a process dies
-//! Its permit, or its place in line, goes with the session's lease: permits expire.
+//! Its permit, or its place in the queue, goes with the session's lease: permits expire.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::line::{HeldTickets, Line, Seen, over, sooner};
+use super::queue::{HeldTickets, Queue, QueuedTicket};
+use super::waiting::{session_ended, sooner};
 use super::{Error, Result};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch};
@@ -54,12 +56,12 @@ use crate::mutant::planted;
 
 /// A semaphore of this name, for whoever shares the store.
 pub struct Semaphore<B: Backend> {
-    line: Line<B>,
+    queue: Queue<B>,
     permits: u32,
 }
 
-/// A permit. Dropped, it is released; should that fail, the session's next renewal tries it again, and the end of its lease
-/// does it.
+/// A permit. Dropped, it is released; should that fail, the session's next renewal tries it again, and the end of its
+/// lease does it.
 pub struct Permit<B: Backend> {
     held: HeldTickets<B>,
 }
@@ -75,21 +77,21 @@ impl<B: Backend> Semaphore<B> {
             let why = "nobody could ever have a permit; give it at least 1";
             return Err(Error::BadCount { what: "semaphore", name: name.to_owned(), asked: 0, why });
         }
-        Ok(Self { line: Line::new(session, "semaphore", name, "s")?, permits })
+        Ok(Self { queue: Queue::new(session, "semaphore", name, "s")?, permits })
     }
 
-    /// Waits in line for a permit. A deadline that has passed is [`try_acquire`](Semaphore::try_acquire).
+    /// Waits in the queue for a permit. A deadline that has passed is [`try_acquire`](Semaphore::try_acquire).
     ///
     /// # Errors
     /// [`Error::InUse`] once the deadline has passed, naming the holders; [`Error::OtherCount`] if others have it for
-    /// another number of permits; [`Error::NotHolder`] if our place was taken away; the store's. We are not in line any
-    /// more after any of them.
+    /// another number of permits; [`Error::NotHolder`] if our place was taken away; the store's. We are not in the
+    /// queue any more after any of them.
     pub fn acquire(&self, deadline: &Deadline) -> Result<Permit<B>> {
         if deadline.has_passed() {
             self.wait_turn(None, deadline)?;
         }
-        let held = HeldTickets::from(&[(&self.line, &self.permits.to_string())], &[])?;
-        let held = held.ok_or_else(|| over(&self.line.session))?;
+        let held = HeldTickets::from(&[(&self.queue, &self.permits.to_string())], &[])?;
+        let held = held.ok_or_else(|| session_ended(&self.queue.session))?;
         self.wait_turn(Some(&held), deadline)?;
         Ok(Permit { held })
     }
@@ -107,55 +109,55 @@ impl<B: Backend> Semaphore<B> {
     /// # Errors
     /// Those of [`Backend::range`] and [`Backend::wait`].
     pub fn free(&self) -> Result<u32> {
-        let line = self.line.look_alive(self.permits as usize)?;
-        Ok(self.permits.saturating_sub(u32::try_from(line.len()).unwrap_or(u32::MAX)))
+        let queue = self.queue.look_alive(self.permits as usize)?;
+        Ok(self.permits.saturating_sub(u32::try_from(queue.len()).unwrap_or(u32::MAX)))
     }
 
     /// Waits until fewer are ahead of our ticket than there are permits; without one, of anybody who asks now.
     fn wait_turn(&self, ticket: Option<&HeldTickets<B>>, deadline: &Deadline) -> Result<()> {
-        let session = &self.line.session;
+        let session = &self.queue.session;
         let permits = self.permits as usize + usize::from(planted("semaphore: one permit too many"));
         let began = Instant::now();
         let mut changes: Option<B::Watch<'_>> = None;
         loop {
-            let (mut line, at) = self.line.look()?;
-            self.check_number(line.first())?;
+            let (mut queue, at) = self.queue.look()?;
+            self.check_number(queue.first())?;
             if let Some(held) = ticket {
-                let place = line.iter().position(|seen| seen.key == *held.key(0));
-                line.truncate(place.ok_or_else(|| held.taken(0))?);
+                let place = queue.iter().position(|seen| seen.key == *held.key(0));
+                queue.truncate(place.ok_or_else(|| held.taken(0))?);
             }
             // One who believes in another number and is not first has not looked yet, and goes, or will be the first.
-            let agreed = line.iter().all(|seen| self.agrees(seen)) || planted("semaphore: overlook who disagrees");
-            if line.len() < permits && agreed {
+            let agreed = queue.iter().all(|seen| self.agrees(seen)) || planted("semaphore: overlook who disagrees");
+            if queue.len() < permits && agreed {
                 return Ok(());
             }
             if deadline.has_passed() {
-                if self.line.any_gone(&line[..line.len().min(permits)])? {
+                if self.queue.any_gone(&queue[..queue.len().min(permits)])? {
                     continue;
                 }
-                return Err(self.line.in_use(&line, permits, began.elapsed()));
+                return Err(self.queue.in_use(&queue, permits, began.elapsed()));
             }
             if changes.is_none() {
-                changes = Some(session.store().watch(self.line.prefix(), Revision(at.0 + 1))?);
+                changes = Some(session.store().watch(self.queue.prefix(), Revision(at.0 + 1))?);
             }
             if let Some(changes) = &mut changes {
-                let until = session.alive_until().ok_or_else(|| over(session))?;
+                let until = session.alive_until().ok_or_else(|| session_ended(session))?;
                 let left = until.saturating_duration_since(session.store().now());
-                // Whatever has changed, or nothing: the line says what it means.
+                // Whatever has changed, or nothing: the queue says what it means.
                 changes.next(&sooner(deadline, left), &mut |_| {})?;
             }
         }
     }
 
-    fn agrees(&self, seen: &Seen<B::Key>) -> bool {
+    fn agrees(&self, seen: &QueuedTicket<B::Key>) -> bool {
         seen.ticket.kind.parse().is_ok_and(|found: u32| found == self.permits)
     }
 
-    fn check_number(&self, first: Option<&Seen<B::Key>>) -> Result<()> {
+    fn check_number(&self, first: Option<&QueuedTicket<B::Key>>) -> Result<()> {
         match first.map(|first| first.ticket.kind.parse::<u32>()) {
             Some(Ok(found)) if found != self.permits => Err(Error::OtherCount {
                 what: "semaphore",
-                name: self.line.name().to_owned(),
+                name: self.queue.name().to_owned(),
                 asked: self.permits.into(),
                 found: found.into(),
             }),
@@ -224,8 +226,8 @@ impl<B: Backend> Permit<B> {
 
 impl<B: Backend> fmt::Debug for Semaphore<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, permits } = self;
-        f.debug_struct("Semaphore").field("name", &line.name()).field("permits", permits).finish_non_exhaustive()
+        let Self { queue, permits } = self;
+        f.debug_struct("Semaphore").field("name", &queue.name()).field("permits", permits).finish_non_exhaustive()
     }
 }
 

@@ -35,10 +35,10 @@
 //! * **Dependencies** are known when an operation is submitted, so there can be no circle but inside one [`Batch`], where
 //!   it is refused with the way round named. A batch is taken whole or not at all.
 //! * **Timeout.** It counts from the moment the operation runs. At that moment whoever waits is told
-//!   [`Error::OperationTimedOut`], dependants fail, and the operation is told to stop through the [`Cancel`](crate::Cancel) it was given.
-//!   No thread can be ended by force: one that ignores this goes on, next to what runs after it, and a thread is started in
-//!   its place so that nobody waits for it ([`Builder::spare`] of them at most; with all of these stuck as well, the queue
-//!   waits until one returns). Its result is dropped.
+//!   [`Error::OperationTimedOut`], dependants fail, and the operation is told to stop through the
+//!   [`Cancel`](crate::Cancel) it was given. No thread can be ended by force: one that ignores this goes on, next to
+//!   what runs after it, and a thread is started in its place so that nobody waits for it ([`Builder::spare`] of them
+//!   at most; with all of these stuck as well, the queue waits until one returns). Its result is dropped.
 //! * **Rollback.** Once, by the pool: after a failure or a panic before the waiter is told, so that both are told
 //!   together; after a timeout or cancellation at once, or if [`Operation::grace`] was given, when the operation has
 //!   returned, at the latest after that time. Without it a rollback may run beside an operation that has not stopped yet.
@@ -55,8 +55,8 @@
 //!
 //! # In a forked child
 //! The threads are the parent's. [`submit`](Executor::submit), [`cancel`](Executor::cancel) and
-//! [`shut_down`](Executor::shut_down) answer [`Error::ForkedExecutor`], as does waiting for what had not ended; dropping an
-//! executor does nothing. Ask it for nothing else, since its lock may be held for ever.
+//! [`shut_down`](Executor::shut_down) answer [`Error::ForkedExecutor`], as does waiting for what had not ended;
+//! dropping an executor does nothing. Ask it for nothing else, since its lock may be held for ever.
 
 mod admit;
 mod handle;
@@ -144,8 +144,8 @@ impl Executor {
         Batch { executor: self, tasks: Vec::new() }
     }
 
-    /// Cancels an operation: one that waits will not run, one that runs is told to stop and rolled back as after a timeout.
-    /// `false` if it has ended before.
+    /// Cancels an operation: one that waits will not run, one that runs is told to stop and rolled back as after a
+    /// timeout. `false` if it has ended before.
     ///
     /// # Errors
     /// [`Error::UnknownId`], [`Error::ForkedExecutor`].
@@ -174,8 +174,8 @@ impl Executor {
     /// An operation or rollback that waits for another thread's call of this waits for itself.
     ///
     /// # Errors
-    /// [`Error::ShutDownInside`], whatever the deadline, from inside one of its operations or rollbacks, or from the drop of
-    /// what these leave; dropping the executor is allowed there. Nothing is shut down then.
+    /// [`Error::ShutDownInside`], whatever the deadline, from inside one of its operations or rollbacks, or from the
+    /// drop of what these leave; dropping the executor is allowed there. Nothing is shut down then.
     /// [`Cancelled`](crate::Error::Cancelled) if the deadline's switch was thrown; nothing is cancelled then.
     /// [`Error::ForkedExecutor`].
     pub fn shut_down(&self, deadline: &Deadline) -> Result<bool> {

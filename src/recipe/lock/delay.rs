@@ -1,7 +1,7 @@
 //! A pause after a holder that ended without a word: what it had under way elsewhere may still arrive.
 //!
 //! The entry `NAME/held` is put by the holder in a commit that checks its ticket, and deleted by the commit that releases.
-//! Whoever is first in line and finds it knows that a holder has gone otherwise, waits, and replaces it.
+//! Whoever is first in the queue and finds it knows that a holder has gone otherwise, waits, and replaces it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
 use crate::mutant::planted;
 use crate::recipe::Result;
-use crate::recipe::line::{HeldTickets, sooner, wait_as};
+use crate::recipe::queue::HeldTickets;
+use crate::recipe::waiting::{sooner, wait_while_alive};
 
 pub(super) struct Delay<B: Backend> {
     key: B::Key,
@@ -38,7 +39,7 @@ impl<B: Backend> Delay<B> {
         &self.key
     }
 
-    /// Lets who is first in line pass once the delay is over; an error if its ticket is not there any more. Without a
+    /// Lets who is first in the queue pass once the delay is over; an error if its ticket is not there any more. Without a
     /// ticket, only looks.
     pub(super) fn pass(
         &self,
@@ -54,7 +55,7 @@ impl<B: Backend> Delay<B> {
             if let Some(meta) = meta {
                 let left = self.left(meta.modified, store.now());
                 if !left.is_zero() && !planted("lock: the delay is forgotten") {
-                    if wait_as(session, &self.key, meta.modified, &sooner(deadline, left))? {
+                    if wait_while_alive(session, &self.key, meta.modified, &sooner(deadline, left))? {
                         continue;
                     }
                     // Who waits for a clock that only a test moves may be early.

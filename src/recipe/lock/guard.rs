@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{Lock, Mode};
 use crate::backend::{Backend, Op};
 use crate::clock::{Deadline, Token};
-use crate::recipe::line::HeldTickets;
+use crate::recipe::queue::HeldTickets;
 use crate::recipe::{Error, Result};
 use crate::{Error as StoreError, Outcome};
 
@@ -86,10 +86,12 @@ impl<B: Backend> Guard<B> {
         self.grant.held.wait_lost(deadline)
     }
 
-    /// Releases the lock and, in the same commit, does what `ops` says; they name no condition. Once it is released, nothing.
+    /// Releases the lock and, in the same commit, does what `ops` says; they name no condition. Once it is released,
+    /// nothing.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it was not ours any more; nothing has been done then. After any other error it is held still.
+    /// [`Error::NotHolder`] if it was not ours any more; nothing has been done then. After any other error it is held
+    /// still.
     pub(in crate::recipe) fn finish(&mut self, ops: &[Op<'_, B::Key>]) -> Result<()> {
         // The handles that use this are not re-entrant: there is one guard.
         Arc::get_mut(&mut self.grant).map_or(Ok(()), |last| last.give_back(ops))

@@ -34,16 +34,16 @@
 //! To ask is to draw a ticket, in one commit. The ticket with the smallest token has the lock; readers have it while no
 //! writer's ticket is smaller than theirs. Who has it has it as long as the ticket is there. Each waiter waits for one
 //! ticket only, the last that is in its way, so a release wakes one waiter (or the readers behind one writer) and whoever
-//! gives up in the midst of the line moves the next one up to wait for the one before.
+//! gives up in the midst of the queue moves the next one up to wait for the one before.
 //!
 //! A ticket's revision is the fencing token: tokens grow from holder to holder, because holders follow each other in the
 //! order of their tickets.
 //!
 //! # Several at once
 //! [`all`] draws the tickets of all its locks in one commit: they share one revision, which puts any two calls in the same
-//! order in every line where they meet. So of two that have locks in common one is ahead in all of them, whatever order
+//! order in every queue where they meet. So of two that have locks in common one is ahead in all of them, whatever order
 //! each named them in, and nobody waits in a circle. It costs one round trip and gives one token, where locks taken one by
-//! one in the order of their names cost a round trip each and a later place in every line but the first.
+//! one in the order of their names cost a round trip each and a later place in every queue but the first.
 //! Who *holds* a lock while asking for another leaves that order: ask for all at once, or with a deadline.
 //!
 //! # When a process dies
@@ -63,7 +63,8 @@ use std::time::{Duration, Instant};
 
 use self::delay::{Delay, Passed};
 use self::guard::Grant;
-use super::line::{HeldTickets, Line, Seen, Ticket, asked_value, over};
+use super::queue::{HeldTickets, Queue, QueuedTicket, Ticket};
+use super::waiting::session_ended;
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
@@ -76,7 +77,7 @@ pub use guard::Guard;
 ///
 /// Clones are the same handle.
 pub struct Lock<B: Backend> {
-    line: Line<B>,
+    queue: Queue<B>,
     threads: Option<Arc<Threads<B>>>,
     delay: Option<Delay<B>>,
 }
@@ -116,45 +117,47 @@ impl<B: Backend> Lock<B> {
 
     /// What another recipe is made of, which errors call by that one's word.
     pub(super) fn of(session: &Arc<Session<B>>, what: &'static str, name: &str) -> Result<Self> {
-        Ok(Self { line: Line::new(session, what, name, "t")?, threads: None, delay: None })
+        Ok(Self { queue: Queue::new(session, what, name, "t")?, threads: None, delay: None })
     }
 
     /// The same, re-entrant: a thread that holds the lock by this handle (or a clone of it) and asks again has it at
     /// once, with the same token; it is released with the last of these guards.
     ///
-    /// Who holds it alone may ask in either mode. Who reads may ask to read again, also past a writer that waits; asking to
-    /// have it alone is [`Error::Upgrade`], because two such would wait for each other for ever. What counts is the thread
-    /// that acquired, wherever its guards have gone meanwhile. Other handles of the name, and [`all`], know nothing of it.
+    /// Who holds it alone may ask in either mode. Who reads may ask to read again, also past a writer that waits;
+    /// asking to have it alone is [`Error::Upgrade`], because two such would wait for each other for ever. What counts
+    /// is the thread that acquired, wherever its guards have gone meanwhile. Other handles of the name, and [`all`],
+    /// know nothing of it.
     #[must_use]
     pub fn reentrant(self) -> Self {
         Self { threads: Some(Arc::new(Threads(Mutex::default()))), ..self }
     }
 
-    /// The same with a delay: after a holder (in [`Mode::Exclusive`]) that ended without releasing, nobody has the lock for
-    /// this long, as Chubby's lock-delay: for resources that cannot compare tokens.
+    /// The same with a delay: after a holder (in [`Mode::Exclusive`]) that ended without releasing, nobody has the lock
+    /// for this long, as Chubby's lock-delay: for resources that cannot compare tokens.
     ///
     /// The time is measured by who waits, on its own monotonic clock, from when its handle noticed, so it is never
-    /// shorter; it begins anew with each handle that begins to ask, so keep the handle to ask again. Everybody who uses the lock must ask for a delay: a
-    /// handle without one leaves no trace of its death and waits for none. It costs one more commit per grant.
+    /// shorter; it begins anew with each handle that begins to ask, so keep the handle to ask again. Everybody who uses
+    /// the lock must ask for a delay: a handle without one leaves no trace of its death and waits for none. It costs
+    /// one more commit per grant.
     ///
     /// # Errors
     /// Those of [`Backend::key`].
     pub fn delay(self, time: Duration) -> Result<Self> {
-        let key = self.line.session.store().key(&format!("{}/held", self.line.name()))?;
+        let key = self.queue.session.store().key(&format!("{}/held", self.queue.name()))?;
         Ok(Self { delay: Some(Delay::new(key, time)), ..self })
     }
 
     /// The lock's name.
     pub fn name(&self) -> &str {
-        self.line.name()
+        self.queue.name()
     }
 
-    /// Waits in line to have it alone. A deadline that has passed is [`try_acquire`](Lock::try_acquire).
+    /// Waits in the queue to have it alone. A deadline that has passed is [`try_acquire`](Lock::try_acquire).
     ///
     /// # Errors
-    /// [`Error::InUse`] or [`Error::Delayed`] once the deadline has passed, [`Error::NotHolder`] if our place in line was
-    /// taken away by force, and the store's: [`LeaseExpired`](crate::Error::LeaseExpired) if the session has ended,
-    /// [`Cancelled`](crate::Error::Cancelled). We are not in line any more after any of them.
+    /// [`Error::InUse`] or [`Error::Delayed`] once the deadline has passed, [`Error::NotHolder`] if our place in the
+    /// queue was taken away by force, and the store's: [`LeaseExpired`](crate::Error::LeaseExpired) if the session has
+    /// ended, [`Cancelled`](crate::Error::Cancelled). We are not in the queue any more after any of them.
     pub fn acquire(&self, deadline: &Deadline) -> Result<Guard<B>> {
         self.enter(Mode::Exclusive, deadline)
     }
@@ -167,7 +170,7 @@ impl<B: Backend> Lock<B> {
         self.acquire(&Deadline::now())
     }
 
-    /// Waits in line to have it together with other readers, behind every writer that asked before.
+    /// Waits in the queue to have it together with other readers, behind every writer that asked before.
     ///
     /// # Errors
     /// As [`acquire`](Lock::acquire).
@@ -188,9 +191,9 @@ impl<B: Backend> Lock<B> {
     /// # Errors
     /// Those of [`Backend::range`] and [`Backend::wait`].
     pub fn status(&self) -> Result<Status> {
-        let line = self.line.look_alive(usize::MAX)?;
-        let first = holders(&line);
-        let mut holders: Vec<_> = line.into_iter().map(|seen| seen.ticket).collect();
+        let queue = self.queue.look_alive(usize::MAX)?;
+        let first = holders(&queue);
+        let mut holders: Vec<_> = queue.into_iter().map(|seen| seen.ticket).collect();
         let waiting = holders.split_off(first);
         Ok(Status { holders, waiting })
     }
@@ -201,13 +204,13 @@ impl<B: Backend> Lock<B> {
     /// # Errors
     /// Those of [`Backend::range`], [`Backend::wait`] and [`Backend::commit`].
     pub fn ask_to_release(&self) -> Result<Vec<Ticket>> {
-        let line = self.line.look_alive(usize::MAX)?;
+        let queue = self.queue.look_alive(usize::MAX)?;
         let mut asked = Vec::new();
-        for seen in &line[..holders(&line)] {
-            let value = asked_value(&seen.ticket);
+        for seen in &queue[..holders(&queue)] {
+            let value = seen.ticket.asked_value();
             let put =
                 seen.ticket.lease.map_or(Op::put(&seen.key, &value), |lease| Op::put_leased(&seen.key, &value, lease));
-            match self.line.session.store().commit(&[put.if_modified_at(seen.modified)]) {
+            match self.queue.session.store().commit(&[put.if_modified_at(seen.modified)]) {
                 // Gone; or somebody else has just asked, which is as good.
                 Ok(Outcome::Conflict) | Err(StoreError::LeaseExpired { .. } | StoreError::UnknownLease { .. }) => {}
                 Ok(Outcome::Committed(_)) => asked.push(seen.ticket.clone()),
@@ -217,12 +220,12 @@ impl<B: Backend> Lock<B> {
         Ok(asked)
     }
 
-    /// The token of whoever is first in line.
+    /// The token of whoever is first in the queue.
     pub(super) fn first(&self) -> Result<Option<Token>> {
-        Ok(self.line.look_alive(1)?.first().map(|first| first.ticket.token))
+        Ok(self.queue.look_alive(1)?.first().map(|first| first.ticket.token))
     }
 
-    /// Takes the lock, or the place in line, from whoever has this token; the next one has it at once, or after the
+    /// Takes the lock, or the place in the queue, from whoever has this token; the next one has it at once, or after the
     /// [`delay`](Lock::delay). The victim's writes by [`Guard::commit`] are refused from then on. What it does elsewhere
     /// goes on.
     ///
@@ -234,14 +237,14 @@ impl<B: Backend> Lock<B> {
 
     /// The same, and in the same commit what `besides` says.
     pub(in crate::recipe) fn take_from(&self, token: Token, besides: &[Op<'_, B::Key>]) -> Result<()> {
-        let (line, _) = self.line.look()?;
-        let victim = line.iter().find(|seen| seen.ticket.token == token);
-        let victim = victim.ok_or_else(|| self.line.not_holder(token))?;
+        let (queue, _) = self.queue.look()?;
+        let victim = queue.iter().find(|seen| seen.ticket.token == token);
+        let victim = victim.ok_or_else(|| self.queue.not_holder(token))?;
         let gone = Op::delete(&victim.key).if_created_at(Revision(token.0));
         let ops: Vec<_> = [gone].into_iter().chain(besides.iter().copied()).collect();
-        match self.line.session.store().commit(&ops)? {
+        match self.queue.session.store().commit(&ops)? {
             Outcome::Committed(_) => Ok(()),
-            Outcome::Conflict => Err(self.line.not_holder(token)),
+            Outcome::Conflict => Err(self.queue.not_holder(token)),
         }
     }
 
@@ -266,19 +269,19 @@ impl<B: Backend> Lock<B> {
         let began = Instant::now();
         let mut looked_last = false;
         loop {
-            let (mut line, _) = self.line.look()?;
+            let (mut queue, _) = self.queue.look()?;
             if let Some((held, at)) = ticket {
-                let place = line.iter().position(|seen| seen.key == *held.key(at));
-                line.truncate(place.ok_or_else(|| held.taken(at))?);
+                let place = queue.iter().position(|seen| seen.key == *held.key(at));
+                queue.truncate(place.ok_or_else(|| held.taken(at))?);
             }
-            let Some(in_the_way) = last_in_the_way(&line, mode) else { break };
+            let Some(in_the_way) = last_in_the_way(&queue, mode) else { break };
             if looked_last {
-                return Err(self.line.in_use(&line, holders(&line), began.elapsed()));
+                return Err(self.queue.in_use(&queue, holders(&queue), began.elapsed()));
             }
-            looked_last = !self.line.wait_for(in_the_way, deadline)?;
+            looked_last = !self.queue.wait_for(in_the_way, deadline)?;
         }
         let Some(delay) = &self.delay else { return Ok(()) };
-        match delay.pass(&self.line.session, ticket, mode, deadline)? {
+        match delay.pass(&self.queue.session, ticket, mode, deadline)? {
             Passed::Yes => Ok(()),
             Passed::Later(token, left) => Err(Error::Delayed { name: self.name().to_owned(), token, left }),
         }
@@ -303,8 +306,8 @@ impl<B: Backend> Lock<B> {
 /// [`Error::OtherSession`], [`Error::LockNamedTwice`]. Of the store, [`TooManyOps`](crate::Error::TooManyOps): one less
 /// than the store's commits have operations is the most, and half as many where they have a [`delay`](Lock::delay).
 pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Result<Guard<B>> {
-    let session = &wanted.first().ok_or(Error::NoLocks)?.0.line.session;
-    if let Some((other, _)) = wanted.iter().find(|(lock, _)| !Arc::ptr_eq(&lock.line.session, session)) {
+    let session = &wanted.first().ok_or(Error::NoLocks)?.0.queue.session;
+    if let Some((other, _)) = wanted.iter().find(|(lock, _)| !Arc::ptr_eq(&lock.queue.session, session)) {
         return Err(Error::OtherSession { name: other.name().to_owned() });
     }
     let ops = wanted.len() + wanted.iter().filter(|(lock, _)| lock.delay.is_some()).count();
@@ -312,7 +315,7 @@ pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Resu
         return Err(StoreError::TooManyOps { ops, limit: B::LIMITS.ops }.into());
     }
     for (at, (lock, _)) in wanted.iter().enumerate() {
-        if wanted[..at].iter().any(|(earlier, _)| earlier.line.prefix() == lock.line.prefix()) {
+        if wanted[..at].iter().any(|(earlier, _)| earlier.queue.prefix() == lock.queue.prefix()) {
             return Err(Error::LockNamedTwice { name: lock.name().to_owned() });
         }
     }
@@ -321,8 +324,8 @@ pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Resu
             lock.wait_turn(None, *mode, deadline)?;
         }
     }
-    let lines: Vec<_> = wanted.iter().map(|(lock, mode)| (&lock.line, mode.letter())).collect();
-    let held = HeldTickets::from(&lines, &[])?.ok_or_else(|| over(session))?;
+    let queues: Vec<_> = wanted.iter().map(|(lock, mode)| (&lock.queue, mode.letter())).collect();
+    let held = HeldTickets::from(&queues, &[])?.ok_or_else(|| session_ended(session))?;
     let waited_for = if planted("lock: only the first of several is waited for") { 1 } else { wanted.len() };
     for (at, (lock, mode)) in wanted.iter().enumerate().take(waited_for) {
         if let Err(error) = lock.wait_turn(Some((&held, at)), *mode, deadline) {
@@ -342,24 +345,24 @@ fn granted<B: Backend>(wanted: &[(&Lock<B>, Mode)]) -> Vec<(Lock<B>, Mode)> {
     wanted.iter().map(|(lock, mode)| ((*lock).clone(), *mode)).collect()
 }
 
-/// Who is the last that somebody at the end of this line, who asks in this mode, has to wait for.
-fn last_in_the_way<K>(line: &[Seen<K>], mode: Mode) -> Option<&Seen<K>> {
+/// Who is the last that somebody at the end of this queue, who asks in this mode, has to wait for.
+fn last_in_the_way<K>(queue: &[QueuedTicket<K>], mode: Mode) -> Option<&QueuedTicket<K>> {
     match mode {
         _ if planted("lock: nobody is in the way") => None,
-        Mode::Exclusive if planted("lock: everybody waits for the holder") => line.first(),
-        Mode::Exclusive if planted("lock: a writer overlooks the readers") => line.iter().rfind(|seen| !seen.reads()),
-        Mode::Exclusive => line.last(),
-        Mode::Shared if planted("lock: readers pass a waiting writer") => line.first().filter(|seen| !seen.reads()),
-        Mode::Shared => line.iter().rfind(|seen| !seen.reads()),
+        Mode::Exclusive if planted("lock: everybody waits for the holder") => queue.first(),
+        Mode::Exclusive if planted("lock: a writer overlooks the readers") => queue.iter().rfind(|seen| !seen.reads()),
+        Mode::Exclusive => queue.last(),
+        Mode::Shared if planted("lock: readers pass a waiting writer") => queue.first().filter(|seen| !seen.reads()),
+        Mode::Shared => queue.iter().rfind(|seen| !seen.reads()),
     }
 }
 
-/// How many at the beginning of the line have the lock.
-fn holders<K>(line: &[Seen<K>]) -> usize {
-    line.iter().take_while(|seen| seen.reads()).count().max(line.len().min(1))
+/// How many at the beginning of the queue have the lock.
+fn holders<K>(queue: &[QueuedTicket<K>]) -> usize {
+    queue.iter().take_while(|seen| seen.reads()).count().max(queue.len().min(1))
 }
 
-impl<K> Seen<K> {
+impl<K> QueuedTicket<K> {
     fn reads(&self) -> bool {
         self.ticket.kind == Mode::Shared.letter()
     }
@@ -396,7 +399,7 @@ impl<B: Backend> Threads<B> {
 
 impl<B: Backend> Clone for Lock<B> {
     fn clone(&self) -> Self {
-        Self { line: self.line.clone(), threads: self.threads.clone(), delay: self.delay.clone() }
+        Self { queue: self.queue.clone(), threads: self.threads.clone(), delay: self.delay.clone() }
     }
 }
 

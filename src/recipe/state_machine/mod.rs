@@ -68,11 +68,12 @@
 //! # Why it is right
 //! * **One winner.** Every change is one commit on the condition that `state` is as it was read, with the change's record
 //!   in the same commit: changes are numbered 1, 2, 3 … without a gap.
-//! * **The action runs at most once, by the winner.** A transition with an action first commits `acting` and `begun` (there
-//!   is neither). Only then the action runs, and then a second commit deletes both, on the condition that they are those of
-//!   the first and `state` is as it was. Without an action it is one commit.
-//! * **The rollback runs once**, as long as nobody dies or is stopped. It belongs to whoever has `acting`, and who is about
-//!   to run it looks whether that is so still. Then `acting` and `begun` are deleted. What was undone is no change.
+//! * **The action runs at most once, by the winner.** A transition with an action first commits `acting` and `begun`
+//!   (there is neither). Only then the action runs, and then a second commit deletes both, on the condition that they
+//!   are those of the first and `state` is as it was. Without an action it is one commit.
+//! * **The rollback runs once**, as long as nobody dies or is stopped. It belongs to whoever has `acting`, and who is
+//!   about to run it looks whether that is so still. Then `acting` and `begun` are deleted. What was undone is no
+//!   change.
 //! * **Death and expiry.** `acting` goes with the session and `begun` stays. Whoever comes next takes `acting`, runs *its
 //!   own* rollback of that transition ([`Step::abandoned`]), and goes on from the state before. Should it die too, or be
 //!   stopped for longer than its lease, the next does: see [`Rule::rollback`] for what that asks of a rollback. A process
@@ -80,10 +81,11 @@
 //! * **Force.** [`force`](Machine::force) and [`reset`](Machine::reset) change the state whatever is begun. The action
 //!   that runs meanwhile cannot end its transition; its rollback runs, and its caller is told ([`Error::Overruled`]).
 //!
-//! * **A full store.** `begun` is as long as the change's record, so what is too large for the store is refused before the
-//!   action runs. Should the store refuse the commit that ends the transition, the rollback runs and the caller is told of
-//!   both ([`Error::EndRefused`]). Freeing the machine deletes and puts nothing, so it needs no room. Should it fail all the
-//!   same ([`Error::NotFreed`]), the next call of that [`Machine`] does it, or its drop, or at last the session's end.
+//! * **A full store.** `begun` is as long as the change's record, so what is too large for the store is refused before
+//!   the action runs. Should the store refuse the commit that ends the transition, the rollback runs and the caller is
+//!   told of both ([`Error::EndRefused`]). Freeing the machine deletes and puts nothing, so it needs no room. Should it
+//!   fail all the same ([`Error::NotFreed`]), the next call of that [`Machine`] does it, or its drop, or at last the
+//!   session's end.
 //!
 //! An action that waits for its own machine waits for itself.
 //!
@@ -107,7 +109,7 @@ use crate::backend::{Backend, Op, Session};
 use crate::clock::Deadline;
 use crate::error::Error as StoreError;
 use crate::mutant::planted;
-use crate::recipe::line::check_recipe_name;
+use crate::recipe::name::check_recipe_name;
 use crate::recipe::{Error, Owner, Result};
 use crate::{Outcome, Revision};
 
@@ -180,8 +182,8 @@ impl<B: Backend, S: State> Machine<B, S> {
     /// The machine of this name. Nothing is stored before the first change.
     ///
     /// # Errors
-    /// [`Error::RuleTwice`] if two rules lead from one state to the same; [`BadName`](crate::Error::BadName) if the name is
-    /// empty, has a NUL, or leaves less than 51 bytes of the store's longest.
+    /// [`Error::RuleTwice`] if two rules lead from one state to the same; [`BadName`](crate::Error::BadName) if the
+    /// name is empty, has a NUL, or leaves less than 51 bytes of the store's longest.
     pub fn new(session: &Arc<Session<B>>, name: &str, rules: Rules<S>) -> Result<Self> {
         rules.check()?;
         check_recipe_name::<B>(name, LONGEST_REST)?;

@@ -114,8 +114,8 @@ pub struct Step<'a, S> {
     pub to: S,
     /// Of whoever asked for the transition.
     pub reason: &'a str,
-    /// Larger than that of every transition begun and every rollback taken over earlier: let what is changed outside refuse
-    /// smaller ones. The rollback of a transition of one's own has its action's.
+    /// Larger than that of every transition begun and every rollback taken over earlier: let what is changed outside
+    /// refuse smaller ones. The rollback of a transition of one's own has its action's.
     pub token: Token,
     /// In a rollback: the process that began the transition is gone. Its action may have run in part, in whole, or not.
     pub abandoned: bool,
@@ -154,10 +154,10 @@ impl<S: State> Rule<S> {
 
     /// What undoes an action that failed, or that somebody left in the middle.
     ///
-    /// **It must be idempotent.** It runs once as long as nobody dies or is stopped: after an action of one's own, or by the
-    /// next process of a dead one's. But whoever dies in it, or is stopped in it for longer than its lease, is followed by
-    /// another process that runs it from the beginning; one that was only stopped then goes on beside that, or after it,
-    /// even while a later transition runs. No store can call back what it does outside. So let it write
+    /// **It must be idempotent.** It runs once as long as nobody dies or is stopped: after an action of one's own, or
+    /// by the next process of a dead one's. But whoever dies in it, or is stopped in it for longer than its lease, is
+    /// followed by another process that runs it from the beginning; one that was only stopped then goes on beside that,
+    /// or after it, even while a later transition runs. No store can call back what it does outside. So let it write
     /// [`Step::token`] to what it changes, and change nothing that has a larger one.
     #[must_use]
     pub fn rollback(self, rollback: impl Fn(&Step<'_, S>) -> Result<(), Failure> + Send + Sync + 'static) -> Self {

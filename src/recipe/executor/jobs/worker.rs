@@ -11,7 +11,7 @@ use crate::backend::{Backend, Op, Session, Watch, When};
 use crate::clock::{Deadline, Revision};
 use crate::mutant::planted;
 use crate::recipe::error::said;
-use crate::recipe::line::while_alive;
+use crate::recipe::waiting::until_session_ends;
 use crate::recipe::{Failure, Owner, Result};
 
 /// Old results that one commit deletes at most. More than one, so that they are caught up with.
@@ -60,7 +60,7 @@ impl<B: Backend> Worker<B> {
                 Some(watch) => watch,
                 none => none.insert(self.jobs.store.watch(&format!("{}/", self.jobs.name), Revision(seen.0 + 1))?),
             };
-            if while_alive(&self.session, deadline, |until| Ok(watch.next(until, &mut |_| {})?))?.is_none() {
+            if until_session_ends(&self.session, deadline, |until| Ok(watch.next(until, &mut |_| {})?))?.is_none() {
                 return Ok(None);
             }
         }

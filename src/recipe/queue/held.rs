@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use super::{Line, new_value, over, read_value, wait_any};
+use super::order::Queue;
+use super::ticket::{new_value, read_value};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Deadline, Revision, Token};
 use crate::mutant::planted;
+use crate::recipe::waiting::{session_ended, wait_any};
 use crate::recipe::{Error, Owner, Result};
 use crate::{Error as StoreError, Outcome};
 
 /// Tickets drawn by one commit, which share its revision. Dropped, they are deleted.
 pub(crate) struct HeldTickets<B: Backend> {
-    places: Vec<(Line<B>, B::Key)>,
+    places: Vec<(Queue<B>, B::Key)>,
     token: Token,
     given_back: bool,
     /// We were told that one is gone. Relaxed: it publishes nothing but itself.
@@ -21,18 +23,18 @@ pub(crate) struct HeldTickets<B: Backend> {
 }
 
 impl<B: Backend> HeldTickets<B> {
-    /// Draws a ticket in each of the lines (at least one, all of one session) in one commit, if what `besides` asks for
+    /// Draws a ticket in each of the queues (at least one, all of one session) in one commit, if what `besides` asks for
     /// holds too; `None` if that does not.
-    pub(crate) fn from(lines: &[(&Line<B>, &str)], besides: &[Op<'_, B::Key>]) -> Result<Option<Self>> {
+    pub(crate) fn from(queues: &[(&Queue<B>, &str)], besides: &[Op<'_, B::Key>]) -> Result<Option<Self>> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let session = Arc::clone(&lines[0].0.session);
+        let session = Arc::clone(&queues[0].0.session);
         let ticket = format!("{:x}-{:x}", session.token().0, NEXT.fetch_add(1, Relaxed));
-        let mut places = Vec::with_capacity(lines.len());
-        for (line, _) in lines {
-            places.push(((*line).clone(), session.store().key(&format!("{}{ticket}", line.prefix))?));
+        let mut places = Vec::with_capacity(queues.len());
+        for (queue, _) in queues {
+            places.push(((*queue).clone(), session.store().key(&format!("{}{ticket}", queue.prefix()))?));
         }
         let me = Owner::me();
-        let values: Vec<Vec<u8>> = lines.iter().map(|(_, kind)| new_value(kind, &me)).collect();
+        let values: Vec<Vec<u8>> = queues.iter().map(|(_, kind)| new_value(kind, &me)).collect();
         // From here on a ticket that may exist is deleted whatever happens.
         let mut held = Self { places, token: Token(0), given_back: false, lost: AtomicBool::new(false) };
         let tickets = held.places.iter().zip(&values);
@@ -43,7 +45,7 @@ impl<B: Backend> HeldTickets<B> {
             Outcome::Conflict => {
                 held.given_back = true;
                 // No name is used twice, so it is the session, or what else was asked for.
-                return if lives(&session)? { Ok(None) } else { Err(over(&session)) };
+                return if lives(&session)? { Ok(None) } else { Err(session_ended(&session)) };
             }
         }
         Ok(Some(held))
@@ -74,7 +76,7 @@ impl<B: Backend> HeldTickets<B> {
     /// Looks whether the tickets are all still there.
     pub(crate) fn check(&self) -> Result<()> {
         match self.gone()? {
-            Some(line) if !planted("lock: renew whoever holds it") => Err(self.lose(line)),
+            Some(queue) if !planted("lock: renew whoever holds it") => Err(self.lose(queue)),
             _ => Ok(()),
         }
     }
@@ -104,8 +106,8 @@ impl<B: Backend> HeldTickets<B> {
         Ok(outcome)
     }
 
-    /// Deletes the tickets, each with what goes with it (of as many as `with` has), together with `besides`. If not all were
-    /// there that is an error, and `besides` has not been done; the others are deleted.
+    /// Deletes the tickets, each with what goes with it (of as many as `with` has), together with `besides`. If not all
+    /// were there that is an error, and `besides` has not been done; the others are deleted.
     pub(crate) fn give_back(&mut self, with: &[Option<Op<'_, B::Key>>], besides: &[Op<'_, B::Key>]) -> Result<()> {
         if self.given_back {
             return Ok(());
@@ -122,7 +124,7 @@ impl<B: Backend> HeldTickets<B> {
                 store.commit(&[*one].into_iter().chain(with).collect::<Vec<_>>())?;
             }
         }
-        let lost = lost.map(|line| self.lose(line));
+        let lost = lost.map(|queue| self.lose(queue));
         self.given_back = true;
         lost.filter(|_| !planted("lock: release whoever holds it")).map_or(Ok(()), Err)
     }
@@ -137,14 +139,14 @@ impl<B: Backend> HeldTickets<B> {
 
     /// That the tickets are not ours any more, of which we heard elsewhere.
     pub(crate) fn lost(&self) -> Error {
-        let line = self.gone().ok().flatten();
-        self.lose(line.unwrap_or(&self.places[0].0))
+        let queue = self.gone().ok().flatten();
+        self.lose(queue.unwrap_or(&self.places[0].0))
     }
 
     /// Why our ticket was not there any more while we waited: the session has ended, or somebody took it away.
     pub(crate) fn taken(&self, at: usize) -> Error {
         match lives(self.session()) {
-            Ok(false) if !planted("lock: who outlived its session was robbed") => over(self.session()),
+            Ok(false) if !planted("lock: who outlived its session was robbed") => session_ended(self.session()),
             _ => self.lose(&self.places[at].0),
         }
     }
@@ -153,9 +155,9 @@ impl<B: Backend> HeldTickets<B> {
     pub(crate) fn look(&self) -> Result<(Option<String>, Vec<Revision>)> {
         let (mut asker, mut value) = (None, Vec::new());
         let mut put = Vec::with_capacity(self.places.len());
-        for (line, key) in &self.places {
+        for (queue, key) in &self.places {
             let (meta, _) = self.session().store().read(key, &mut value)?;
-            let meta = meta.filter(|meta| self.condition().holds(Some(meta))).ok_or_else(|| self.lose(line))?;
+            let meta = meta.filter(|meta| self.condition().holds(Some(meta))).ok_or_else(|| self.lose(queue))?;
             put.push(meta.modified);
             asker = asker.or_else(|| read_value(&value).2);
         }
@@ -187,20 +189,20 @@ impl<B: Backend> HeldTickets<B> {
         }
     }
 
-    /// In which line our ticket is not there any more, the first if there are several.
-    fn gone(&self) -> Result<Option<&Line<B>>> {
-        for (line, key) in &self.places {
+    /// In which queue our ticket is not there any more, the first if there are several.
+    fn gone(&self) -> Result<Option<&Queue<B>>> {
+        for (queue, key) in &self.places {
             let (meta, _) = self.session().store().read(key, &mut Vec::new())?;
             if !self.condition().holds(meta.as_ref()) {
-                return Ok(Some(line));
+                return Ok(Some(queue));
             }
         }
         Ok(None)
     }
 
-    fn lose(&self, line: &Line<B>) -> Error {
+    fn lose(&self, queue: &Queue<B>) -> Error {
         self.lost.store(true, Relaxed);
-        line.not_holder(self.token)
+        queue.not_holder(self.token)
     }
 }
 
