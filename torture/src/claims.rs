@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use slotguard::{Claim, Deadline, Error, Stamp};
 
-use crate::hand::Hand;
+use crate::client::Client;
 use crate::history::{Entry, Kind, Outcome};
 use crate::system;
 use crate::value::Evidence;
@@ -12,7 +12,7 @@ use crate::value::Evidence;
 /// How long a claimer is willing to wait; the run is long over before somebody waits that long in vain.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-impl Hand<'_> {
+impl Client<'_> {
     /// One whole turn: claim, hold for a while, and end it in one of the ways there are.
     pub fn claim_turn(&mut self, index: u32, lease: Duration) -> Result<(), Error> {
         let lease_ns = lease.as_nanos() as u64;

@@ -1,7 +1,7 @@
 //! Kills, stops and counts: shows that slotguard loses nothing, beside controls that do.
 //!
 //! A run is drawn from a seed, which is printed before anything else. [`plan`] turns it into phases; [`stage`] starts
-//! worker processes, this same program again, whose threads do what [`hand`], [`claims`] and [`workloads`] say and write
+//! worker processes, this same program again, whose threads do what [`client`], [`claims`] and [`workloads`] say and write
 //! every operation into a [`history`] that a kill cannot take back; [`fault`] kills and stops them meanwhile, as
 //! [`torment`] has drawn it. When all have left, [`check`] compares the history with what is in the segment, promise by
 //! promise, and [`report`] says what was found.
@@ -13,10 +13,10 @@
 
 mod check;
 mod claims;
+mod client;
 mod control;
 mod examine;
 mod fault;
-mod hand;
 mod history;
 mod options;
 mod plan;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use slotguard::{Error, Segment, recipe};
 
+use crate::client::{AHEAD, Client};
 use crate::control;
-use crate::hand::{AHEAD, Hand};
 use crate::history::{History, Kind, Layout, Outcome};
 use crate::plan::{Records, Role};
 use crate::random::Random;
@@ -127,33 +127,33 @@ fn work(job: &Job) -> Result<(), Unable> {
         }
         Work::Updates { updates } => {
             let segment = Segment::open(&job.target)?;
-            all_threads(job, &segment, &history, |mut hand| {
+            all_threads(job, &segment, &history, |mut client| {
                 for _ in 0..*updates {
                     // No room: the entries went to values that were broken.
-                    if hand.log.room() > 0 {
-                        hand.update(0, true)?;
+                    if client.log.room() > 0 {
+                        client.update(0, true)?;
                     }
                 }
                 Ok(())
             })?;
         }
         Work::Sustained { roles, records } => {
-            together(job, &history, roles.len(), |hand, number| Ok(act(hand, roles[number], records)?))?;
+            together(job, &history, roles.len(), |client, number| Ok(act(client, roles[number], records)?))?;
         }
-        Work::Scenario(cast) => together(job, &history, cast.len(), |hand, number| cast.act(hand, number))?,
+        Work::Scenario(cast) => together(job, &history, cast.len(), |client, number| cast.act(client, number))?,
         Work::Closing => {
             let segment = Segment::open(&job.target)?;
-            close(&mut hand(job, &segment, &history, first))?;
+            close(&mut client(job, &segment, &history, first))?;
         }
     }
     Ok(())
 }
 
-fn hand<'a>(job: &'a Job, segment: &'a Segment, history: &'a History, writer: u32) -> Hand<'a> {
+fn client<'a>(job: &'a Job, segment: &'a Segment, history: &'a History, writer: u32) -> Client<'a> {
     let parts = [u64::from(writer), u64::from(job.life)];
     let random = Random::of(job.seed, &parts);
     let log = history.log(writer, job.life);
-    Hand::new(segment, history, log, random, job.payload, &job.errors)
+    Client::new(segment, history, log, random, job.payload, &job.errors)
 }
 
 /// Tells the parent that this process is ready, and waits for the word to go: the end of the standard input.
@@ -169,24 +169,24 @@ fn all_threads(
     job: &Job,
     segment: &Segment,
     history: &History,
-    body: impl Fn(Hand<'_>) -> Result<(), Error> + Sync,
+    body: impl Fn(Client<'_>) -> Result<(), Error> + Sync,
 ) -> Result<(), Unable> {
     let count = job.layout.threads[job.slot as usize];
     let first = job.layout.first_writer(job.slot);
     if count == 1 {
-        let hand = hand(job, segment, history, first);
+        let client = client(job, segment, history, first);
         ready_and_go()?;
-        return Ok(body(hand)?);
+        return Ok(body(client)?);
     }
     let gate = Barrier::new(count as usize + 1);
     std::thread::scope(|scope| {
         for writer in first..first + count {
             let (gate, body) = (&gate, &body);
             let run = move || {
-                let hand = hand(job, segment, history, writer);
+                let client = client(job, segment, history, writer);
                 gate.wait();
                 gate.wait();
-                if let Err(error) = body(hand) {
+                if let Err(error) = body(client) {
                     note(&job.errors, &format!("writer {writer}: {error}"));
                 }
             };
@@ -205,7 +205,7 @@ fn together(
     job: &Job,
     history: &History,
     roles: usize,
-    act: impl Fn(&mut Hand<'_>, usize) -> recipe::Result<()> + Sync,
+    act: impl Fn(&mut Client<'_>, usize) -> recipe::Result<()> + Sync,
 ) -> Result<(), Unable> {
     let first = job.layout.first_writer(job.slot);
     let Some(segment) = attach(job, history, first)? else {
@@ -213,7 +213,7 @@ fn together(
     };
     let act = |number: usize| {
         let writer = first + number as u32;
-        if let Err(error) = act(&mut hand(job, &segment, history, writer), number) {
+        if let Err(error) = act(&mut client(job, &segment, history, writer), number) {
             note(&job.errors, &format!("slot {} thread {number}: {error}", job.slot));
         }
     };
@@ -240,101 +240,101 @@ fn attach(job: &Job, history: &History, writer: u32) -> Result<Option<Segment>, 
     Ok(Some(segment))
 }
 
-fn act(hand: &mut Hand<'_>, role: Role, records: &Records) -> Result<(), Error> {
+fn act(client: &mut Client<'_>, role: Role, records: &Records) -> Result<(), Error> {
     match role {
-        Role::Updater => update_all_the_time(hand, records),
-        Role::Sprinter => sprint_when_hurried(hand, records),
-        Role::Reader => read_all_the_time(hand, records),
-        Role::Waiter => wait_all_the_time(hand, records),
-        Role::Claimer => claim_all_the_time(hand, records),
+        Role::Updater => update_all_the_time(client, records),
+        Role::Sprinter => sprint_when_hurried(client, records),
+        Role::Reader => read_all_the_time(client, records),
+        Role::Waiter => wait_all_the_time(client, records),
+        Role::Claimer => claim_all_the_time(client, records),
     }
 }
 
-fn update_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
-    while !hand.is_over() {
-        let index = draw_record(hand, records);
-        if hand.may_log() {
-            change(hand, index)?;
+fn update_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
+    while !client.is_over() {
+        let index = draw_record(client, records);
+        if client.may_log() {
+            change(client, index)?;
         } else {
-            hand.read(index)?;
+            client.read(index)?;
             std::thread::sleep(PAUSE);
         }
     }
     Ok(())
 }
 
-fn sprint_when_hurried(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
-    while !hand.is_over() {
-        let index = draw_record(hand, records);
-        if hand.log.is_hurried() && hand.may_log_ahead(AHEAD) {
-            change(hand, index)?;
+fn sprint_when_hurried(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
+    while !client.is_over() {
+        let index = draw_record(client, records);
+        if client.log.is_hurried() && client.may_log_ahead(AHEAD) {
+            change(client, index)?;
             continue;
         }
-        hand.read(index)?;
-        if hand.may_log() {
-            change(hand, index)?;
+        client.read(index)?;
+        if client.may_log() {
+            change(client, index)?;
         }
         std::thread::sleep(PAUSE);
     }
     Ok(())
 }
 
-fn draw_record(hand: &mut Hand<'_>, records: &Records) -> u32 {
-    match hand.random.below(128) {
-        0..4 => records.draw_quiet(&mut hand.random),
+fn draw_record(client: &mut Client<'_>, records: &Records) -> u32 {
+    match client.random.below(128) {
+        0..4 => records.draw_quiet(&mut client.random),
         // Mostly refused: somebody holds it.
-        4 => records.draw_claimed(&mut hand.random),
-        _ => records.draw_hot(&mut hand.random),
+        4 => records.draw_claimed(&mut client.random),
+        _ => records.draw_hot(&mut client.random),
     }
 }
 
-fn change(hand: &mut Hand<'_>, index: u32) -> Result<(), Error> {
-    match hand.random.below(64) {
-        0 => hand.update(index, false)?,
-        1..=8 => hand.swap(index)?,
-        _ => hand.update(index, true)?,
+fn change(client: &mut Client<'_>, index: u32) -> Result<(), Error> {
+    match client.random.below(64) {
+        0 => client.update(index, false)?,
+        1..=8 => client.swap(index)?,
+        _ => client.update(index, true)?,
     };
     Ok(())
 }
 
-fn read_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
-    while !hand.is_over() {
-        let index = hand.random.below(u64::from(records.total())) as u32;
-        match hand.random.below(64) {
-            0 => hand.verify(index)?,
-            1..=4 if hand.may_log() => hand.logged_read(index)?,
+fn read_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
+    while !client.is_over() {
+        let index = client.random.below(u64::from(records.total())) as u32;
+        match client.random.below(64) {
+            0 => client.verify(index)?,
+            1..=4 if client.may_log() => client.logged_read(index)?,
             // Two cores are not for readers alone.
             5 => std::thread::sleep(PAUSE),
             _ => {
-                hand.read(index)?;
+                client.read(index)?;
             }
         }
     }
     Ok(())
 }
 
-fn wait_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
+fn wait_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
     let quiet: Vec<u32> = (records.hot..records.hot + records.quiet).collect();
     // Not `is_over`: a waiter goes on until somebody tells it to stop, so that the last changes end its last wait.
-    while !hand.is_stopping() {
-        if hand.random.one_in(4) {
-            hand.wait(&quiet)?;
+    while !client.is_stopping() {
+        if client.random.one_in(4) {
+            client.wait(&quiet)?;
         } else {
-            let index = records.draw_quiet(&mut hand.random);
-            hand.wait(&[index])?;
+            let index = records.draw_quiet(&mut client.random);
+            client.wait(&[index])?;
         }
     }
     Ok(())
 }
 
-fn claim_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Error> {
+fn claim_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
     let lease = Duration::from_millis(records.lease_ms);
-    while !hand.is_over() {
-        let index = records.draw_claimed(&mut hand.random);
-        if hand.may_log() {
-            hand.claim_turn(index, lease)?;
+    while !client.is_over() {
+        let index = records.draw_claimed(&mut client.random);
+        if client.may_log() {
+            client.claim_turn(index, lease)?;
         } else {
-            hand.read(index)?;
+            client.read(index)?;
             std::thread::sleep(PAUSE);
         }
     }
@@ -342,9 +342,9 @@ fn claim_all_the_time(hand: &mut Hand<'_>, records: &Records) -> Result<(), Erro
 }
 
 /// One change of every record; a claimed one is tried again until its last claim has ended.
-fn close(hand: &mut Hand<'_>) -> Result<(), Error> {
-    for index in 0..hand.segment.records() {
-        while hand.log.room() > 0 && hand.update(index, true)? == Outcome::Held {
+fn close(client: &mut Client<'_>) -> Result<(), Error> {
+    for index in 0..client.segment.records() {
+        while client.log.room() > 0 && client.update(index, true)? == Outcome::Held {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,11 +1,11 @@
 //! P3: a reader sees a whole value with its version, revision and fingerprint, and nothing runs backwards.
 //!
-//! The readers check every value on the spot (see [`crate::hand::Hand::check`]) and log what is broken. Here the
+//! The readers check every value on the spot (see [`crate::client::Client::check`]) and log what is broken. Here the
 //! logged reads are placed among the changes: a read must not miss a change that was acknowledged before it began, must
 //! not show one that had not begun when it ended, and must show the revision the author was told.
 
 use super::{Findings, Promise, Scene, Verdicts};
-use crate::hand::{describe_broken, promise_of_broken};
+use crate::client::{describe_broken, promise_of_broken};
 use crate::history::{Entry, Kind, Outcome, Recorded};
 
 pub fn check(scene: &Scene<'_>) -> Findings {
@@ -93,7 +93,7 @@ fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
 mod tests {
     use super::*;
     use crate::check::by_hand::Story;
-    use crate::hand::Broken;
+    use crate::client::Broken;
 
     fn found(story: &Story) -> Findings {
         story.with_scene(check)

@@ -32,7 +32,7 @@ pub enum Kind {
     Release = 9,
     /// A claim, or a turn, dropped without a word; `extra` is the token.
     Drop = 10,
-    /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::hand::Broken`].
+    /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::client::Broken`].
     Torn = 11,
     /// bank: a transfer; `record` is its author's ledger, `extra` who pays whom how much.
     Transfer = 12,

@@ -42,7 +42,7 @@ use slotguard::{Error, Segment};
 use crate::check::chain::Chains;
 use crate::check::recovery::{Recovery, Times};
 use crate::check::{Promise, Scene, Verdicts};
-use crate::hand::Hand;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::report::thousands;
 use crate::torment::Torment;
@@ -102,15 +102,15 @@ impl Cast {
     }
 
     /// The whole life of thread `number`.
-    pub fn act(&self, hand: &mut Hand<'_>, number: usize) -> Result<()> {
+    pub fn act(&self, client: &mut Client<'_>, number: usize) -> Result<()> {
         match self {
-            Self::Bank(roles) => Ok(bank::act(roles[number], hand)?),
-            Self::Churn(roles) => Ok(churn::act(roles[number], hand)?),
-            Self::Leases(roles) => Ok(leases::act(roles[number], hand)?),
-            Self::Watch(roles) => Ok(watch::act(roles[number], hand)?),
-            Self::Turns(roles) => turns::act(roles[number], hand),
-            Self::Slots(roles) => slots::act(roles[number], hand),
-            Self::Letters(roles) => letters::act(roles[number], hand),
+            Self::Bank(roles) => Ok(bank::act(roles[number], client)?),
+            Self::Churn(roles) => Ok(churn::act(roles[number], client)?),
+            Self::Leases(roles) => Ok(leases::act(roles[number], client)?),
+            Self::Watch(roles) => Ok(watch::act(roles[number], client)?),
+            Self::Turns(roles) => turns::act(roles[number], client),
+            Self::Slots(roles) => slots::act(roles[number], client),
+            Self::Letters(roles) => letters::act(roles[number], client),
         }
     }
 }

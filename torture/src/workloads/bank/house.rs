@@ -5,7 +5,7 @@ use slotguard::{Error, Outcome, RecordOp, Revision, Segment, Version};
 
 use super::account::{self, Account};
 use super::{ACCOUNTS, LEDGERS, OPENING, Which};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::value::{Author, Evidence, Torn};
 
 /// Who opened the accounts: no writer of the history.
@@ -43,7 +43,7 @@ pub trait House {
     fn commit(&self, writes: &[(Place, Seen, &[u8])]) -> Result<Outcome, Error>;
 
     /// Looks at everything at once; `None` if somebody was in between.
-    fn glance(&self, hand: &mut Hand<'_>, auditor: u32) -> Result<Option<Glance>, Error>;
+    fn glance(&self, client: &mut Client<'_>, auditor: u32) -> Result<Option<Glance>, Error>;
 
     /// Opens all accounts.
     fn open(&self) -> Result<(), Error> {
@@ -94,10 +94,10 @@ impl Sum {
         }
     }
 
-    fn told(self, hand: &mut Hand<'_>, revision: Revision) -> Glance {
-        hand.log.count_read();
+    fn told(self, client: &mut Client<'_>, revision: Revision) -> Glance {
+        client.log.count_read();
         if let Some((place, seen)) = self.torn {
-            hand.broken(number(place), seen.revision, Broken::Mixed);
+            client.broken(number(place), seen.revision, Broken::Mixed);
         }
         Glance { revision: revision.0, total: self.total, transfers: self.transfers }
     }
@@ -140,7 +140,7 @@ impl House for Numbered<'_> {
         self.segment.commit(&ops.collect::<Vec<_>>())
     }
 
-    fn glance(&self, hand: &mut Hand<'_>, auditor: u32) -> Result<Option<Glance>, Error> {
+    fn glance(&self, client: &mut Client<'_>, auditor: u32) -> Result<Option<Glance>, Error> {
         let mut bytes = Vec::new();
         let mut sum = Sum::default();
         let mut ops = Vec::new();
@@ -152,7 +152,7 @@ impl House for Numbered<'_> {
         let total = sum.total.to_le_bytes();
         ops.push(RecordOp::write(Self::scratch(auditor), &total));
         Ok(match self.segment.commit(&ops)? {
-            Outcome::Committed(revision) => Some(sum.told(hand, revision)),
+            Outcome::Committed(revision) => Some(sum.told(client, revision)),
             Outcome::Conflict => None,
         })
     }
@@ -208,7 +208,7 @@ impl House for Named<'_> {
         self.store.commit(&ops.collect::<Vec<_>>())
     }
 
-    fn glance(&self, hand: &mut Hand<'_>, _auditor: u32) -> Result<Option<Glance>, Error> {
+    fn glance(&self, client: &mut Client<'_>, _auditor: u32) -> Result<Option<Glance>, Error> {
         let mut sum = Sum::default();
         let revision = self.store.range(PREFIX, &mut |key, value, meta| {
             let seen = Seen { version: meta.version.0, revision: meta.modified.0 };
@@ -216,6 +216,6 @@ impl House for Named<'_> {
                 sum.add(place, seen, value);
             }
         })?;
-        Ok(Some(sum.told(hand, revision)))
+        Ok(Some(sum.told(client, revision)))
     }
 }

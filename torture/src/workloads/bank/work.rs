@@ -6,7 +6,7 @@ use slotguard::{Error, Outcome as Answer};
 use super::account::Account;
 use super::house::{House, Named, Numbered, Place, Seen, ledger, number};
 use super::{ACCOUNTS, Role, Which};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 
@@ -34,65 +34,65 @@ impl Payment {
 }
 
 /// The whole life of a thread.
-pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
-    let segment = hand.segment;
+pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+    let segment = client.segment;
     let (Role::Teller(which, _) | Role::Auditor(which, _)) = role;
     match which {
-        Which::Numbered => act_in(&Numbered::new(segment), role, hand),
-        Which::Named => act_in(&Named::new(&SharedMemory::new(segment.clone())?)?, role, hand),
+        Which::Numbered => act_in(&Numbered::new(segment), role, client),
+        Which::Named => act_in(&Named::new(&SharedMemory::new(segment.clone())?)?, role, client),
     }
 }
 
-fn act_in(house: &impl House, role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
-    while hand.awaits_room() {
+fn act_in(house: &impl House, role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+    while client.awaits_room() {
         match role {
-            Role::Teller(_, ledger) => transfer(house, ledger, hand)?,
-            Role::Auditor(_, auditor) => look(house, auditor, hand)?,
+            Role::Teller(_, ledger) => transfer(house, ledger, client)?,
+            Role::Auditor(_, auditor) => look(house, auditor, client)?,
         }
     }
     Ok(())
 }
 
 /// An account as it is read; `None` if it is not whole, which is written down.
-fn read_account(house: &impl House, at: u32, hand: &mut Hand<'_>) -> Result<Option<(Seen, Account)>, Error> {
+fn read_account(house: &impl House, at: u32, client: &mut Client<'_>) -> Result<Option<(Seen, Account)>, Error> {
     let mut bytes = Vec::new();
     let seen = house.read(Place::Account(at), &mut bytes)?;
     let account = Account::of(at, &bytes).ok().filter(|account| account.evidence.count == seen.version);
-    note_look(hand, Place::Account(at), seen, account.is_some());
+    note_look(client, Place::Account(at), seen, account.is_some());
     Ok(account.map(|account| (seen, account)))
 }
 
-fn read_ledger(house: &impl House, at: u32, hand: &mut Hand<'_>) -> Result<Option<(Seen, Evidence)>, Error> {
+fn read_ledger(house: &impl House, at: u32, client: &mut Client<'_>) -> Result<Option<(Seen, Evidence)>, Error> {
     let mut bytes = Vec::new();
     let seen = house.read(Place::Ledger(at), &mut bytes)?;
     let evidence = ledger(at, &bytes).ok().filter(|evidence| evidence.count == seen.version);
-    note_look(hand, Place::Ledger(at), seen, evidence.is_some());
+    note_look(client, Place::Ledger(at), seen, evidence.is_some());
     Ok(evidence.map(|evidence| (seen, evidence)))
 }
 
-fn note_look(hand: &mut Hand<'_>, place: Place, seen: Seen, is_whole: bool) {
-    hand.log.count_read();
+fn note_look(client: &mut Client<'_>, place: Place, seen: Seen, is_whole: bool) {
+    client.log.count_read();
     if !is_whole {
-        hand.broken(number(place), seen.revision, Broken::Mixed);
+        client.broken(number(place), seen.revision, Broken::Mixed);
     }
 }
 
 /// One transfer between two accounts, entered in the ledger.
-fn transfer(house: &impl House, ledger: u32, hand: &mut Hand<'_>) -> Result<(), Error> {
-    let payer = hand.random.below(u64::from(ACCOUNTS)) as u32;
-    let payee = (payer + 1 + hand.random.below(u64::from(ACCOUNTS) - 1) as u32) % ACCOUNTS;
-    let amount = 1 + hand.random.below(MOST);
+fn transfer(house: &impl House, ledger: u32, client: &mut Client<'_>) -> Result<(), Error> {
+    let payer = client.random.below(u64::from(ACCOUNTS)) as u32;
+    let payee = (payer + 1 + client.random.below(u64::from(ACCOUNTS) - 1) as u32) % ACCOUNTS;
+    let amount = 1 + client.random.below(MOST);
     let read =
-        (read_account(house, payer, hand)?, read_account(house, payee, hand)?, read_ledger(house, ledger, hand)?);
+        (read_account(house, payer, client)?, read_account(house, payee, client)?, read_ledger(house, ledger, client)?);
     let (Some((payer_seen, paying)), Some((payee_seen, paid)), Some((ledger_seen, before))) = read else {
         return Ok(());
     };
     let Some(left) = paying.balance.checked_sub(amount) else {
         return Ok(());
     };
-    let open = hand.log.begin(Kind::Transfer, ledger).with_extra(Payment { payer, payee, amount }.packed());
+    let open = client.log.begin(Kind::Transfer, ledger).with_extra(Payment { payer, payee, amount }.packed());
     open.attempt(before.author, before.count + 1);
-    let (author, longest) = (open.author(), hand.longest());
+    let (author, longest) = (open.author(), client.longest());
     let mut entered = Vec::new();
     let length = value::length_of(author, longest);
     before.followed_by(author).write(number(Place::Ledger(ledger)), length, &mut entered);
@@ -104,26 +104,26 @@ fn transfer(house: &impl House, ledger: u32, hand: &mut Hand<'_>) -> Result<(), 
         (Place::Ledger(ledger), ledger_seen, &*entered),
     ];
     // In any order: who sorted them would have it easier.
-    let turn = hand.random.below(3) as usize;
+    let turn = client.random.below(3) as usize;
     writes.rotate_left(turn);
     match house.commit(&writes) {
         Ok(Answer::Committed(revision)) => {
-            hand.log.count_acknowledged();
+            client.log.count_acknowledged();
             open.finish(Outcome::Done, before.count + 1, revision.0);
         }
         Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
         Err(error) => {
-            hand.refused(open, &error);
+            client.refused(open, &error);
         }
     }
     Ok(())
 }
 
 /// One look at everything, tried until nobody is in between.
-fn look(house: &impl House, auditor: u32, hand: &mut Hand<'_>) -> Result<(), Error> {
-    let open = hand.log.begin(Kind::Look, house.which() as u32);
+fn look(house: &impl House, auditor: u32, client: &mut Client<'_>) -> Result<(), Error> {
+    let open = client.log.begin(Kind::Look, house.which() as u32);
     for _ in 0..LOOKS {
-        if let Some(glance) = house.glance(hand, auditor)? {
+        if let Some(glance) = house.glance(client, auditor)? {
             open.looked(glance.revision, glance.total, glance.transfers);
             return Ok(());
         }

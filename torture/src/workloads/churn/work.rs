@@ -7,7 +7,7 @@ use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Outcome as Answer, Revision};
 
 use super::{BATCH, KEEP, LARGE_BATCH, PREFIX, Role, name, ticket};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Author, Evidence};
 
@@ -21,19 +21,19 @@ const BETWEEN_COUNTS: Duration = Duration::from_micros(500);
 type Key = <SharedMemory as Backend>::Key;
 
 /// The whole life of a thread.
-pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
-    let store = SharedMemory::new(hand.segment.clone())?;
+pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+    let store = SharedMemory::new(client.segment.clone())?;
     match role {
         Role::Owner => {
-            let mut owner = Owner { store: &store, hand, own: VecDeque::new(), handles: BTreeMap::new() };
+            let mut owner = Owner { store: &store, client, own: VecDeque::new(), handles: BTreeMap::new() };
             owner.adopt()?;
-            while owner.hand.awaits_room() {
+            while owner.client.awaits_room() {
                 owner.step()?;
             }
         }
         Role::Counter(steady) => {
-            while hand.awaits_room() {
-                count(&store, steady, hand)?;
+            while client.awaits_room() {
+                count(&store, steady, client)?;
                 std::thread::sleep(BETWEEN_COUNTS);
             }
         }
@@ -42,8 +42,8 @@ pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
 }
 
 /// Counts all names at one moment, and those of one writer.
-fn count(store: &SharedMemory, steady: u32, hand: &mut Hand<'_>) -> Result<(), Error> {
-    let open = hand.log.begin(Kind::Look, 0);
+fn count(store: &SharedMemory, steady: u32, client: &mut Client<'_>) -> Result<(), Error> {
+    let open = client.log.begin(Kind::Look, 0);
     let (mut all, mut of_steady, mut torn) = (0, 0, None);
     let revision = store.range(PREFIX, &mut |key, value, meta| {
         all += 1;
@@ -53,9 +53,9 @@ fn count(store: &SharedMemory, steady: u32, hand: &mut Hand<'_>) -> Result<(), E
         }
     })?;
     open.looked(revision.0, all, of_steady);
-    hand.log.count_read();
+    client.log.count_read();
     if let Some(revision) = torn {
-        hand.broken(0, revision, Broken::OtherName);
+        client.broken(0, revision, Broken::OtherName);
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ struct Owned {
 
 struct Owner<'a, 'h> {
     store: &'a SharedMemory,
-    hand: &'a mut Hand<'h>,
+    client: &'a mut Client<'h>,
     own: VecDeque<Owned>,
     handles: BTreeMap<u64, Key>,
 }
@@ -87,7 +87,7 @@ struct Owner<'a, 'h> {
 impl Owner<'_, '_> {
     /// Takes over what earlier lives of this thread have left behind.
     fn adopt(&mut self) -> Result<(), Error> {
-        let me = self.hand.log.author_after(0).writer;
+        let me = self.client.log.author_after(0).writer;
         let mut found: BTreeMap<u64, Owned> = BTreeMap::new();
         self.store.range(PREFIX, &mut |key, value, meta| {
             let Some((author, ticket)) = author_in(&key, value).zip(ticket(key.as_ref())) else {
@@ -112,24 +112,24 @@ impl Owner<'_, '_> {
 
     fn step(&mut self) -> Result<(), Error> {
         let kept: u64 = self.own.iter().map(|owned| owned.names).sum();
-        let deletes = kept + LARGE_BATCH > KEEP || kept > KEEP / 4 && self.hand.random.one_in(2);
-        match self.hand.random.below(16) {
+        let deletes = kept + LARGE_BATCH > KEEP || kept > KEEP / 4 && self.client.random.one_in(2);
+        match self.client.random.below(16) {
             0 => self.read_anybodys(),
             1 => self.read_own(),
             2 => self.write_anew(),
             _ if deletes => self.delete(),
             3 => {
-                let newest = self.hand.history().frontier();
-                let back = 1 + self.hand.random.below(RECENT);
+                let newest = self.client.history().frontier();
+                let back = 1 + self.client.random.below(RECENT);
                 self.create(newest.saturating_sub(back), 1).map(drop)
             }
             _ => {
-                let first = self.hand.history().frontier();
-                let most = if self.hand.random.one_in(32) { LARGE_BATCH } else { BATCH };
-                let names = 1 + self.hand.random.below(most);
+                let first = self.client.history().frontier();
+                let most = if self.client.random.one_in(32) { LARGE_BATCH } else { BATCH };
+                let names = 1 + self.client.random.below(most);
                 let won = self.create(first, names)?;
                 // Who won may have been killed before this.
-                self.hand.history().advance_frontier(first, first + if won { names } else { 1 });
+                self.client.history().advance_frontier(first, first + if won { names } else { 1 });
                 Ok(())
             }
         }
@@ -154,14 +154,14 @@ impl Owner<'_, '_> {
     /// Creates these names if none of them is there; answers whether it did.
     fn create(&mut self, first: u64, names: u64) -> Result<bool, Error> {
         let keys = self.handles(first, names)?;
-        let open = self.hand.log.begin(Kind::Create, names as u32).with_extra(first);
+        let open = self.client.log.begin(Kind::Create, names as u32).with_extra(first);
         let author = open.author();
-        let values = (first..).zip(&keys).map(|(ticket, _)| value_of(ticket, author, self.hand.longest()));
+        let values = (first..).zip(&keys).map(|(ticket, _)| value_of(ticket, author, self.client.longest()));
         let values: Vec<Vec<u8>> = values.collect();
         let ops: Vec<_> = keys.iter().zip(&values).map(|(key, value)| Op::put(key, value).if_absent()).collect();
         match self.store.commit(&ops) {
             Ok(Answer::Committed(revision)) => {
-                self.hand.log.count_acknowledged();
+                self.client.log.count_acknowledged();
                 open.finish(Outcome::Done, 0, revision.0);
                 let (created, author) = (revision.0, author.packed());
                 self.own.push_back(Owned { first, names, created, author, puts: Some(1) });
@@ -169,7 +169,7 @@ impl Owner<'_, '_> {
             }
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
             Err(error) => {
-                self.hand.refused(open, &error);
+                self.client.refused(open, &error);
             }
         }
         Ok(false)
@@ -181,17 +181,17 @@ impl Owner<'_, '_> {
             return Ok(());
         };
         let keys = self.handles(first, names)?;
-        let open = self.hand.log.begin(Kind::Delete, names as u32).with_extra(first);
+        let open = self.client.log.begin(Kind::Delete, names as u32).with_extra(first);
         open.attempt(author, created);
         let ops: Vec<_> = keys.iter().map(|key| Op::delete(key).if_created_at(Revision(created))).collect();
         match self.store.commit(&ops) {
             Ok(Answer::Committed(revision)) => {
-                self.hand.log.count_acknowledged();
+                self.client.log.count_acknowledged();
                 open.finish(Outcome::Done, 0, revision.0);
             }
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
             Err(error) => {
-                self.hand.refused(open, &error);
+                self.client.refused(open, &error);
             }
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Owner<'_, '_> {
 
     /// One of those created in this life, which nobody else may delete.
     fn pick(&mut self) -> Option<usize> {
-        let at = self.hand.random.below(self.own.len().max(1) as u64) as usize;
+        let at = self.client.random.below(self.own.len().max(1) as u64) as usize;
         self.own.get(at).is_some_and(|owned| owned.puts.is_some()).then_some(at)
     }
 
@@ -212,10 +212,10 @@ impl Owner<'_, '_> {
         let key = self.handle(first)?;
         let mut bytes = Vec::new();
         let (meta, _) = self.store.read(&key, &mut bytes)?;
-        self.hand.log.count_read();
+        self.client.log.count_read();
         let same = meta.is_some_and(|meta| meta.created.0 == created && Some(meta.version.0) == puts);
         if !same || author_in(&key, &bytes).map(Author::packed) != Some(author) {
-            self.hand.broken(0, created, Broken::Gone);
+            self.client.broken(0, created, Broken::Gone);
         }
         Ok(())
     }
@@ -231,27 +231,27 @@ impl Owner<'_, '_> {
             return Ok(());
         };
         let longest =
-            value::SHORTEST + self.hand.random.below((self.hand.longest() - value::SHORTEST) as u64 + 1) as usize;
+            value::SHORTEST + self.client.random.below((self.client.longest() - value::SHORTEST) as u64 + 1) as usize;
         let value = value_of(first, author, longest);
         match self.store.commit(&[Op::put(&key, &value).if_created_at(Revision(created))])? {
             Answer::Committed(_) => self.own[at].puts = self.own[at].puts.map(|puts| puts + 1),
-            Answer::Conflict => self.hand.broken(0, created, Broken::Gone),
+            Answer::Conflict => self.client.broken(0, created, Broken::Gone),
         }
         Ok(())
     }
 
     /// A name of which it has a handle, whatever became of it.
     fn read_anybodys(&mut self) -> Result<(), Error> {
-        let at = self.hand.random.below(self.handles.len().max(1) as u64) as usize;
+        let at = self.client.random.below(self.handles.len().max(1) as u64) as usize;
         let Some(key) = self.handles.values().nth(at) else {
             return Ok(());
         };
         let mut bytes = Vec::new();
         let (meta, revision) = self.store.read(key, &mut bytes)?;
         let whole = meta.is_none() || author_in(key, &bytes).is_some();
-        self.hand.log.count_read();
+        self.client.log.count_read();
         if !whole {
-            self.hand.broken(0, revision.0, Broken::OtherName);
+            self.client.broken(0, revision.0, Broken::OtherName);
         }
         Ok(())
     }

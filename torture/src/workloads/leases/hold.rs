@@ -6,7 +6,7 @@ use slotguard::backend::{Backend, Op, SharedMemory, When};
 use slotguard::{Deadline, Error, Lease, Outcome as Answer, Revision};
 
 use super::{HELD, Key, Terms};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 use crate::workloads::left::DATA;
@@ -19,7 +19,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(300);
 /// One thread that wants names.
 struct Holder<'a, 'h> {
     store: &'a SharedMemory,
-    hand: &'a mut Hand<'h>,
+    client: &'a mut Client<'h>,
     terms: Terms,
     /// By name: its entry, and its data.
     keys: Vec<(Key, Key)>,
@@ -31,16 +31,16 @@ fn keys(store: &SharedMemory, names: u32) -> Result<Vec<(Key, Key)>, Error> {
 }
 
 /// Takes names, turn after turn.
-pub fn hold_names(store: &SharedMemory, terms: Terms, hand: &mut Hand<'_>) -> Result<(), Error> {
+pub fn hold_names(store: &SharedMemory, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
     let keys = keys(store, terms.names)?;
-    let mut holder = Holder { store, hand, terms, keys };
-    while holder.hand.awaits_room() {
+    let mut holder = Holder { store, client, terms, keys };
+    while holder.client.awaits_room() {
         holder.turn()?;
     }
     Ok(())
 }
 
-impl Hand<'_> {
+impl Client<'_> {
     /// A lease of this thread's own, written down with the time it lasts at least and at most.
     pub fn lend(&mut self, store: &SharedMemory, time: Duration) -> Option<Lease> {
         let open = self.log.begin(Kind::Lend, 0);
@@ -73,14 +73,14 @@ impl Hand<'_> {
 impl Holder<'_, '_> {
     /// One whole turn: take a name, hold it for a while, and part with it in one of the ways there are.
     fn turn(&mut self) -> Result<(), Error> {
-        let name = self.hand.random.below(u64::from(self.terms.names)) as usize;
-        let Some(lease) = self.hand.lend(self.store, self.terms.lease()) else {
+        let name = self.client.random.below(u64::from(self.terms.names)) as usize;
+        let Some(lease) = self.client.lend(self.store, self.terms.lease()) else {
             return Ok(());
         };
         if let Some(token) = self.take(name, lease)? {
-            self.hand.log.set_holding(true);
+            self.client.log.set_holding(true);
             self.hold(name, token, lease)?;
-            self.hand.log.set_holding(false);
+            self.client.log.set_holding(false);
         }
         Ok(())
     }
@@ -88,13 +88,13 @@ impl Holder<'_, '_> {
     /// Waits until the name is its own; `None` if its lease or the time ran out before.
     fn take(&mut self, name: usize, lease: Lease) -> Result<Option<Revision>, Error> {
         let key = self.keys[name].0.clone();
-        let open = self.hand.log.begin(Kind::Take, name as u32).with_extra(lease.0);
+        let open = self.client.log.begin(Kind::Take, name as u32).with_extra(lease.0);
         let author = open.author().packed().to_le_bytes();
         loop {
             let taken = match self.store.commit(&[Op::put_leased(&key, &author, lease).if_absent()]) {
                 Ok(taken) => taken,
                 Err(error) => {
-                    self.hand.refused(open, &error);
+                    self.client.refused(open, &error);
                     return Ok(None);
                 }
             };
@@ -106,9 +106,9 @@ impl Holder<'_, '_> {
             if meta.is_some() {
                 self.store.wait(&key, revision, &Deadline::after(self.terms.lease() / 3))?;
             }
-            if self.hand.is_over() || self.hand.log.room() < 16 || !self.prolong(lease) {
+            if self.client.is_over() || self.client.log.room() < 16 || !self.prolong(lease) {
                 open.finish(Outcome::Declined, 0, 0);
-                self.hand.revoke(self.store, lease);
+                self.client.revoke(self.store, lease);
                 return Ok(None);
             }
         }
@@ -116,11 +116,11 @@ impl Holder<'_, '_> {
 
     /// Answers whether the lease is still its own.
     fn prolong(&mut self, lease: Lease) -> bool {
-        let open = self.hand.log.begin(Kind::Lend, 0).with_extra(lease.0);
+        let open = self.client.log.begin(Kind::Lend, 0).with_extra(lease.0);
         match self.store.renew(lease) {
             Ok(_) => open.finish(Outcome::Done, 0, 0),
             Err(error) => {
-                self.hand.refused(open, &error);
+                self.client.refused(open, &error);
                 return false;
             }
         }
@@ -128,27 +128,27 @@ impl Holder<'_, '_> {
     }
 
     fn hold(&mut self, name: usize, token: Revision, lease: Lease) -> Result<(), Error> {
-        for _ in 0..1 + self.hand.random.below(WRITES) {
-            if self.hand.random.one_in(8) {
+        for _ in 0..1 + self.client.random.below(WRITES) {
+            if self.client.random.one_in(8) {
                 self.prolong(lease);
             }
             self.linger();
-            if self.hand.log.room() < 16 || !self.write(name, token)? {
+            if self.client.log.room() < 16 || !self.write(name, token)? {
                 return Ok(());
             }
         }
-        match self.hand.random.below(8) {
+        match self.client.random.below(8) {
             // Walks away: the name is free when the lease has ended.
             0 => {}
             1..=3 => {
-                if self.hand.revoke(self.store, lease) {
+                if self.client.revoke(self.store, lease) {
                     self.is_gone(name, token)?;
                 }
             }
             _ => {
                 self.leave(name, token);
-                if self.hand.random.one_in(2) {
-                    self.hand.revoke(self.store, lease);
+                if self.client.random.one_in(2) {
+                    self.client.revoke(self.store, lease);
                 }
             }
         }
@@ -160,26 +160,26 @@ impl Holder<'_, '_> {
         let (entry, data) = self.keys[name].clone();
         let mut bytes = Vec::new();
         let (meta, _) = self.store.read(&data, &mut bytes)?;
-        self.hand.log.count_read();
+        self.client.log.count_read();
         let version = meta.map_or(0, |meta| meta.version.0);
         let Ok(before) = Evidence::of(name as u32, &bytes) else {
-            self.hand.broken(name as u32, token.0, Broken::Mixed);
+            self.client.broken(name as u32, token.0, Broken::Mixed);
             return Ok(false);
         };
-        let open = self.hand.log.begin(Kind::Guarded, name as u32).with_extra(token.0);
+        let open = self.client.log.begin(Kind::Guarded, name as u32).with_extra(token.0);
         open.attempt(before.author, before.count + 1);
         let author = open.author();
-        before.followed_by(author).write(name as u32, value::length_of(author, self.hand.longest()), &mut bytes);
+        before.followed_by(author).write(name as u32, value::length_of(author, self.client.longest()), &mut bytes);
         let guarded = [Op::check(&entry, When::CreatedAt(token)), Op::put(&data, &bytes)];
         match self.store.commit(&guarded) {
             Ok(Answer::Committed(revision)) => {
-                self.hand.log.count_acknowledged();
+                self.client.log.count_acknowledged();
                 open.finish(Outcome::Done, version + 1, revision.0);
                 return Ok(true);
             }
             Ok(Answer::Conflict) => open.finish(Outcome::LeaseLost, 0, 0),
             Err(error) => {
-                self.hand.refused(open, &error);
+                self.client.refused(open, &error);
             }
         }
         Ok(false)
@@ -187,12 +187,12 @@ impl Holder<'_, '_> {
 
     /// Gives the name back.
     fn leave(&mut self, name: usize, token: Revision) {
-        let open = self.hand.log.begin(Kind::Leave, name as u32).with_extra(token.0);
+        let open = self.client.log.begin(Kind::Leave, name as u32).with_extra(token.0);
         match self.store.commit(&[Op::delete(&self.keys[name].0).if_created_at(token)]) {
             Ok(Answer::Committed(revision)) => open.finish(Outcome::Done, 0, revision.0),
             Ok(Answer::Conflict) => open.finish(Outcome::LeaseLost, 0, 0),
             Err(error) => {
-                self.hand.refused(open, &error);
+                self.client.refused(open, &error);
             }
         }
     }
@@ -200,9 +200,9 @@ impl Holder<'_, '_> {
     /// What lived by a lease that was revoked is gone when that is told.
     fn is_gone(&mut self, name: usize, token: Revision) -> Result<(), Error> {
         let (meta, _) = self.store.read(&self.keys[name].0, &mut Vec::new())?;
-        self.hand.log.count_read();
+        self.client.log.count_read();
         if meta.is_some_and(|meta| meta.created == token) {
-            self.hand.broken(name as u32, token.0, Broken::Undead);
+            self.client.broken(name as u32, token.0, Broken::Undead);
         }
         Ok(())
     }
@@ -210,23 +210,23 @@ impl Holder<'_, '_> {
     /// Most holders are quick; some take long.
     fn linger(&mut self) {
         let ms = Duration::from_millis;
-        match self.hand.random.below(64) {
-            0 => std::thread::sleep(self.hand.random.between(ms(2), ms(12))),
-            1..=4 => std::thread::sleep(self.hand.random.between(Duration::ZERO, ms(1))),
+        match self.client.random.below(64) {
+            0 => std::thread::sleep(self.client.random.between(ms(2), ms(12))),
+            1..=4 => std::thread::sleep(self.client.random.between(Duration::ZERO, ms(1))),
             _ => {}
         }
     }
 }
 
 /// Reads who holds what, and writes it down.
-pub fn look_who_holds(store: &SharedMemory, terms: Terms, hand: &mut Hand<'_>) -> Result<(), Error> {
+pub fn look_who_holds(store: &SharedMemory, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
     let keys = keys(store, terms.names)?;
-    while hand.awaits_room() {
+    while client.awaits_room() {
         for (name, (entry, _)) in keys.iter().enumerate() {
-            if hand.log.room() < 16 {
+            if client.log.room() < 16 {
                 break;
             }
-            let open = hand.log.begin(Kind::Sight, name as u32);
+            let open = client.log.begin(Kind::Sight, name as u32);
             match store.read(entry, &mut Vec::new()) {
                 Ok((Some(meta), _)) => {
                     let lease = meta.lease.map_or(0, |lease| lease.0);
@@ -234,10 +234,10 @@ pub fn look_who_holds(store: &SharedMemory, terms: Terms, hand: &mut Hand<'_>) -
                 }
                 Ok((None, _)) => open.finish(Outcome::Declined, 0, 0),
                 Err(error) => {
-                    hand.refused(open, &error);
+                    client.refused(open, &error);
                 }
             }
-            hand.log.count_read();
+            client.log.count_read();
         }
         std::thread::sleep(BETWEEN_LOOKS);
     }

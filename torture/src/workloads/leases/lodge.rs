@@ -6,7 +6,7 @@ use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Lease, Outcome as Answer};
 
 use super::{GUEST_ENTRIES, GUESTS, HOSTS, Key, Terms};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 
 fn host_keys(store: &SharedMemory) -> Result<Vec<Key>, Error> {
@@ -14,61 +14,61 @@ fn host_keys(store: &SharedMemory) -> Result<Vec<Key>, Error> {
 }
 
 /// Publishes a lease, and ends it while guests are coming.
-pub fn host(store: &SharedMemory, number: u32, terms: Terms, hand: &mut Hand<'_>) -> Result<(), Error> {
+pub fn host(store: &SharedMemory, number: u32, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
     let key = &host_keys(store)?[number as usize];
-    while hand.awaits_room() {
-        let Some(lease) = hand.lend(store, terms.lease()) else {
+    while client.awaits_room() {
+        let Some(lease) = client.lend(store, terms.lease()) else {
             continue;
         };
         store.commit(&[Op::put(key, &lease.0.to_le_bytes())])?;
-        std::thread::sleep(hand.random.between(Duration::from_micros(200), Duration::from_millis(2)));
+        std::thread::sleep(client.random.between(Duration::from_micros(200), Duration::from_millis(2)));
         // Some leases are left to end by themselves.
-        if hand.random.one_in(16) {
+        if client.random.one_in(16) {
             std::thread::sleep(terms.lease());
-        } else if hand.revoke(store, lease) {
-            nobody_is_left(store, lease, hand)?;
+        } else if client.revoke(store, lease) {
+            nobody_is_left(store, lease, client)?;
         }
     }
     Ok(())
 }
 
 /// What lived by a lease that was revoked is gone when that is told.
-fn nobody_is_left(store: &SharedMemory, lease: Lease, hand: &mut Hand<'_>) -> Result<(), Error> {
+fn nobody_is_left(store: &SharedMemory, lease: Lease, client: &mut Client<'_>) -> Result<(), Error> {
     let mut left = None;
     store.range(GUESTS, &mut |_, _, meta| {
         if meta.lease == Some(lease) {
             left = Some(meta.created.0);
         }
     })?;
-    hand.log.count_read();
+    client.log.count_read();
     if let Some(created) = left {
-        hand.broken(0, created, Broken::Undead);
+        client.broken(0, created, Broken::Undead);
     }
     Ok(())
 }
 
 /// Puts entries under whatever lease is published.
-pub fn lodge(store: &SharedMemory, hand: &mut Hand<'_>) -> Result<(), Error> {
+pub fn lodge(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Error> {
     let hosts = host_keys(store)?;
-    let me = hand.log.author_after(0).writer;
+    let me = client.log.author_after(0).writer;
     let own = (0..GUEST_ENTRIES).map(|number| store.key(&format!("{GUESTS}{me}/{number}")));
     let own: Vec<Key> = own.collect::<Result<_, _>>()?;
     let mut bytes = Vec::new();
-    while hand.awaits_room() {
-        let host = &hosts[hand.random.below(u64::from(HOSTS)) as usize];
+    while client.awaits_room() {
+        let host = &hosts[client.random.below(u64::from(HOSTS)) as usize];
         store.read(host, &mut bytes)?;
         let Ok(lease) = bytes.as_slice().try_into().map(u64::from_le_bytes) else {
             // No host has come yet.
             std::thread::sleep(crate::worker::PAUSE);
             continue;
         };
-        let key = &own[hand.random.below(GUEST_ENTRIES) as usize];
-        let open = hand.log.begin(Kind::Lodge, 0).with_extra(lease);
+        let key = &own[client.random.below(GUEST_ENTRIES) as usize];
+        let open = client.log.begin(Kind::Lodge, 0).with_extra(lease);
         match store.commit(&[Op::put_leased(key, b"guest", Lease(lease))]) {
             Ok(Answer::Committed(revision)) => open.finish(Outcome::Done, 0, revision.0),
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
             Err(error) => {
-                hand.refused(open, &error);
+                client.refused(open, &error);
             }
         }
     }

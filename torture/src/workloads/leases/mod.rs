@@ -24,7 +24,7 @@ use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Promise, Scene};
-use crate::hand::Hand;
+use crate::client::Client;
 use crate::plan;
 use crate::random::Random;
 use crate::torment::{Lives, Torment};
@@ -75,13 +75,13 @@ pub enum Role {
 type Key = <SharedMemory as Backend>::Key;
 
 /// The whole life of a thread.
-pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
-    let store = SharedMemory::new(hand.segment.clone())?;
+pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+    let store = SharedMemory::new(client.segment.clone())?;
     match role {
-        Role::Holder(terms) => hold::hold_names(&store, terms, hand),
-        Role::Looker(terms) => hold::look_who_holds(&store, terms, hand),
-        Role::Host(number, terms) => lodge::host(&store, number, terms, hand),
-        Role::Guest => lodge::lodge(&store, hand),
+        Role::Holder(terms) => hold::hold_names(&store, terms, client),
+        Role::Looker(terms) => hold::look_who_holds(&store, terms, client),
+        Role::Host(number, terms) => lodge::host(&store, number, terms, client),
+        Role::Guest => lodge::lodge(&store, client),
     }
 }
 

@@ -25,7 +25,7 @@ use slotguard::{Error, Segment};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
-use crate::hand::Hand;
+use crate::client::Client;
 use crate::plan;
 use crate::random::Random;
 use crate::torment::{Lives, Torment};
@@ -57,9 +57,9 @@ pub struct Plan {
 pub struct Role(u32, Terms);
 
 /// The whole life of a thread.
-pub fn act(Role(number, terms): Role, hand: &mut Hand<'_>) -> Result<()> {
-    let store = Arc::new(SharedMemory::new(hand.segment.clone())?);
-    work::take_part(&store, number, Duration::from_millis(terms.lease_ms), hand)
+pub fn act(Role(number, terms): Role, client: &mut Client<'_>) -> Result<()> {
+    let store = Arc::new(SharedMemory::new(client.segment.clone())?);
+    work::take_part(&store, number, Duration::from_millis(terms.lease_ms), client)
 }
 
 impl Plan {

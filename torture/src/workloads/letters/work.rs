@@ -11,7 +11,7 @@ use slotguard::{Deadline, Error as StoreError, Outcome as Answer};
 use super::check::Left;
 use super::{BOUND, MEMBERS, NAME};
 use crate::check::Findings;
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Author, Evidence};
 use crate::workloads::left::{self, DATA};
@@ -26,24 +26,24 @@ fn data(store: &SharedMemory, number: u32) -> Result<Key> {
 }
 
 /// Sends and receives under a number, with one session after the other.
-pub fn take_part(store: &Arc<SharedMemory>, number: u32, lease: Duration, hand: &mut Hand<'_>) -> Result<()> {
+pub fn take_part(store: &Arc<SharedMemory>, number: u32, lease: Duration, client: &mut Client<'_>) -> Result<()> {
     let data = data(store, number)?;
-    while hand.awaits_room() {
-        let Some(session) = hand.join(store, lease) else {
+    while client.awaits_room() {
+        let Some(session) = client.join(store, lease) else {
             continue;
         };
-        let open = hand.log.begin(Kind::Join, number);
+        let open = client.log.begin(Kind::Join, number);
         let member = match Member::join_with(&session, NAME, number, BOUND) {
             Ok(member) => member,
             Err(error) => {
-                hand.refused_by(open, &error);
+                client.refused_by(open, &error);
                 continue;
             }
         };
         open.finish(Outcome::Done, u64::from(member.has_resumed()), 0);
-        hand.log.set_holding(true);
-        let goes_on = go_on(&member, &data, store, number, hand);
-        hand.log.set_holding(false);
+        client.log.set_holding(true);
+        let goes_on = go_on(&member, &data, store, number, client);
+        client.log.set_holding(false);
         match goes_on {
             Ok(()) | Err(Error::MemberLost { .. } | Error::Store(StoreError::LeaseExpired { .. })) => {}
             Err(error) => return Err(error),
@@ -58,15 +58,15 @@ fn go_on(
     data: &Key,
     store: &SharedMemory,
     number: u32,
-    hand: &mut Hand<'_>,
+    client: &mut Client<'_>,
 ) -> Result<()> {
     let mut inbox = member.inbox()?;
-    while hand.awaits_room() {
+    while client.awaits_room() {
         // Each message is one for each of the others.
-        if hand.random.one_in(u64::from(MEMBERS) + 1) && !send(member, number, hand) {
+        if client.random.one_in(u64::from(MEMBERS) + 1) && !send(member, number, client) {
             return Ok(());
         }
-        if !receive(&mut inbox, data, store, number, hand)? {
+        if !receive(&mut inbox, data, store, number, client)? {
             return Ok(());
         }
     }
@@ -74,11 +74,11 @@ fn go_on(
 }
 
 /// Sends one message, whose body is the name of the entry that sends it; answers whether it is the member still.
-fn send(member: &Member<SharedMemory>, number: u32, hand: &mut Hand<'_>) -> bool {
-    let open = hand.log.begin(Kind::Send, number);
+fn send(member: &Member<SharedMemory>, number: u32, client: &mut Client<'_>) -> bool {
+    let open = client.log.begin(Kind::Send, number);
     match member.send(&open.author().packed().to_le_bytes()) {
         Ok(sent) => open.finish(Outcome::Done, sent.sequence, sent.revision.0),
-        Err(error) => return hand.refused_by(open, &error) != Outcome::LeaseLost,
+        Err(error) => return client.refused_by(open, &error) != Outcome::LeaseLost,
     }
     true
 }
@@ -89,24 +89,24 @@ fn receive(
     data: &Key,
     store: &SharedMemory,
     number: u32,
-    hand: &mut Hand<'_>,
+    client: &mut Client<'_>,
 ) -> Result<bool> {
     let Some(delivery) = inbox.next(&Deadline::after(NAP))? else {
         return Ok(true);
     };
     let mut bytes = Vec::new();
     let (meta, _) = store.read(data, &mut bytes)?;
-    hand.log.count_read();
+    client.log.count_read();
     let version = meta.map_or(0, |meta| meta.version.0);
     let (Ok(before), Some(sent)) = (Evidence::of(number, &bytes), author_of(&delivery)) else {
-        hand.broken(number, 0, Broken::Mixed);
+        client.broken(number, 0, Broken::Mixed);
         return Ok(false);
     };
-    let reply = hand.random.one_in(8).then(|| hand.log.begin(Kind::Send, number).with_extra(1));
-    let open = hand.log.begin(Kind::Deliver, number).with_extra(sent);
+    let reply = client.random.one_in(8).then(|| client.log.begin(Kind::Send, number).with_extra(1));
+    let open = client.log.begin(Kind::Deliver, number).with_extra(sent);
     open.attempt(before.author, before.count + 1);
     let author = open.author();
-    before.followed_by(author).write(number, value::length_of(author, hand.longest()), &mut bytes);
+    before.followed_by(author).write(number, value::length_of(author, client.longest()), &mut bytes);
     // No condition of its own: that it is done once is the acknowledgement's doing.
     let effect = [Op::put(data, &bytes)];
     let done = match &reply {
@@ -118,7 +118,7 @@ fn receive(
     };
     let outcome = match done {
         Ok((Answer::Committed(revision), sequence)) => {
-            hand.log.count_acknowledged();
+            client.log.count_acknowledged();
             // The revision of both is one, and written down once.
             reply.into_iter().for_each(|reply| reply.finish(Outcome::Done, sequence, 0));
             open.finish(Outcome::Done, version + 1, revision.0);
@@ -128,7 +128,7 @@ fn receive(
             open.finish(Outcome::Conflict, 0, 0);
             Outcome::Conflict
         }
-        Err(error) => hand.refused_by(open, &error),
+        Err(error) => client.refused_by(open, &error),
     };
     reply.into_iter().for_each(|reply| reply.finish(outcome, 0, 0));
     Ok(outcome == Outcome::Declined)

@@ -26,7 +26,7 @@ use slotguard::{Error, Segment};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
-use crate::hand::Hand;
+use crate::client::Client;
 use crate::plan;
 use crate::random::Random;
 use crate::torment::{Lives, Torment};
@@ -74,12 +74,12 @@ pub enum Role {
 const JOINERS: u32 = 6;
 
 /// The whole life of a thread.
-pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<()> {
-    let store = Arc::new(SharedMemory::new(hand.segment.clone())?);
+pub fn act(role: Role, client: &mut Client<'_>) -> Result<()> {
+    let store = Arc::new(SharedMemory::new(client.segment.clone())?);
     match role {
-        Role::Joiner(number, terms) => work::join_nodes(&store, number, terms, hand),
-        Role::Sweeper(terms) => work::sweep(&store, terms, hand),
-        Role::Looker(terms) => work::look(&store, terms, hand),
+        Role::Joiner(number, terms) => work::join_nodes(&store, number, terms, client),
+        Role::Sweeper(terms) => work::sweep(&store, terms, client),
+        Role::Looker(terms) => work::look(&store, terms, client),
     }
 }
 

@@ -10,7 +10,7 @@ use slotguard::recipe::assignment::{Assigned, Assignment, Place};
 use slotguard::recipe::{Error, Result};
 
 use super::{CLUSTER, JOINERS, NAME, OWN, Terms, called};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 use crate::workloads::left::DATA;
@@ -28,15 +28,15 @@ pub fn open(store: &Arc<SharedMemory>, terms: Terms) -> Result<Slots> {
 }
 
 /// Joins nodes with one session after the other.
-pub fn join_nodes(store: &Arc<SharedMemory>, number: u32, terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+pub fn join_nodes(store: &Arc<SharedMemory>, number: u32, terms: Terms, client: &mut Client<'_>) -> Result<()> {
     let slots = open(store, terms)?;
-    while hand.awaits_room() {
-        let Some(session) = hand.join(store, terms.lease()) else {
+    while client.awaits_room() {
+        let Some(session) = client.join(store, terms.lease()) else {
             continue;
         };
-        while session.is_alive() && hand.awaits_room() {
-            let node = number * OWN + hand.random.below(u64::from(OWN)) as u32;
-            turn(store, &slots, &session, node, hand)?;
+        while session.is_alive() && client.awaits_room() {
+            let node = number * OWN + client.random.below(u64::from(OWN)) as u32;
+            turn(store, &slots, &session, node, client)?;
         }
     }
     Ok(())
@@ -47,69 +47,69 @@ fn turn(
     slots: &Slots,
     session: &Session<SharedMemory>,
     node: u32,
-    hand: &mut Hand<'_>,
+    client: &mut Client<'_>,
 ) -> Result<()> {
-    let open = hand.log.begin(Kind::Place, node);
+    let open = client.log.begin(Kind::Place, node);
     let mine = match slots.join(session, &called(node)) {
         Ok(mine) => mine,
         Err(error) => {
             // None is free: somebody has to go.
-            if hand.refused_by(open, &error) == Outcome::Declined {
-                release_any(slots, hand);
+            if client.refused_by(open, &error) == Outcome::Declined {
+                release_any(slots, client);
             }
             return Ok(());
         }
     };
     open.finish(Outcome::Done, u64::from(mine.slot()), mine.generation().0);
-    hand.log.set_holding(true);
-    let written = write(store, &mine, hand);
-    hand.log.set_holding(false);
-    if !written? || hand.log.room() < 16 {
+    client.log.set_holding(true);
+    let written = write(store, &mine, client);
+    client.log.set_holding(false);
+    if !written? || client.log.room() < 16 {
         return Ok(());
     }
-    match hand.random.below(8) {
+    match client.random.below(8) {
         0..=2 => {
-            let open = hand.log.begin(Kind::Free, node).with_extra(mine.generation().0);
+            let open = client.log.begin(Kind::Free, node).with_extra(mine.generation().0);
             match mine.release() {
                 Ok(place) => freed(open, &place),
                 Err(error) => {
-                    hand.refused_by(open, &error);
+                    client.refused_by(open, &error);
                 }
             }
         }
-        3 | 4 => release_any(slots, hand),
+        3 | 4 => release_any(slots, client),
         _ => {}
     }
     Ok(())
 }
 
 /// Writes the slot's data under the generation; answers whether the slot is its own still.
-fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, hand: &mut Hand<'_>) -> Result<bool> {
+fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, client: &mut Client<'_>) -> Result<bool> {
     let (slot, generation) = (u32::from(mine.slot()), mine.generation().0);
     let data = store.key(&format!("{DATA}{slot}"))?;
-    for _ in 0..1 + hand.random.below(WRITES) {
+    for _ in 0..1 + client.random.below(WRITES) {
         let mut bytes = Vec::new();
         let (meta, _) = store.read(&data, &mut bytes)?;
-        hand.log.count_read();
+        client.log.count_read();
         let version = meta.map_or(0, |meta| meta.version.0);
         let Ok(before) = Evidence::of(slot, &bytes) else {
-            hand.broken(slot, generation, Broken::Mixed);
+            client.broken(slot, generation, Broken::Mixed);
             return Ok(false);
         };
-        if hand.random.one_in(16) {
-            std::thread::sleep(hand.random.between(Duration::ZERO, Duration::from_millis(4)));
+        if client.random.one_in(16) {
+            std::thread::sleep(client.random.between(Duration::ZERO, Duration::from_millis(4)));
         }
-        if hand.log.room() < 16 || hand.is_over() {
+        if client.log.room() < 16 || client.is_over() {
             break;
         }
-        let open = hand.log.begin(Kind::Guarded, slot).with_extra(generation);
+        let open = client.log.begin(Kind::Guarded, slot).with_extra(generation);
         open.attempt(before.author, before.count + 1);
         let author = open.author();
-        before.followed_by(author).write(slot, value::length_of(author, hand.longest()), &mut bytes);
+        before.followed_by(author).write(slot, value::length_of(author, client.longest()), &mut bytes);
         // No condition of its own: only the generation keeps others away.
         match store.commit(&[mine.condition(), Op::put(&data, &bytes)]) {
             Ok(Answer::Committed(revision)) => {
-                hand.log.count_acknowledged();
+                client.log.count_acknowledged();
                 open.finish(Outcome::Done, version + 1, revision.0);
             }
             Ok(Answer::Conflict) => {
@@ -118,14 +118,14 @@ fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, hand: &mut Ha
                 return match mine.check() {
                     Err(Error::Evicted { .. }) => Ok(false),
                     Ok(()) => {
-                        hand.broken(slot, generation, Broken::Inconsistent);
+                        client.broken(slot, generation, Broken::Inconsistent);
                         Ok(false)
                     }
                     Err(error) => Err(error),
                 };
             }
             Err(error) => {
-                hand.refused(open, &error);
+                client.refused(open, &error);
                 return Ok(false);
             }
         }
@@ -134,13 +134,13 @@ fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, hand: &mut Ha
 }
 
 /// Takes some node's slot away, whoever has it.
-fn release_any(slots: &Slots, hand: &mut Hand<'_>) {
-    let node = hand.random.below(u64::from(JOINERS * OWN)) as u32;
-    let open = hand.log.begin(Kind::Free, node);
+fn release_any(slots: &Slots, client: &mut Client<'_>) {
+    let node = client.random.below(u64::from(JOINERS * OWN)) as u32;
+    let open = client.log.begin(Kind::Free, node);
     match slots.release(&called(node)) {
         Ok(place) => freed(open, &place),
         Err(error) => {
-            hand.refused_by(open, &error);
+            client.refused_by(open, &error);
         }
     }
 }
@@ -150,20 +150,20 @@ fn freed(open: crate::history::Open<'_>, place: &Place) {
 }
 
 /// Frees the slots of those who are away.
-pub fn sweep(store: &Arc<SharedMemory>, terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+pub fn sweep(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) -> Result<()> {
     let slots = open(store, terms)?;
     let mut cleaner = slots.cleaner();
-    while hand.awaits_room() {
-        if hand.log.room() < 16 + u64::from(terms.slots) {
+    while client.awaits_room() {
+        if client.log.room() < 16 + u64::from(terms.slots) {
             break;
         }
-        let open = hand.log.begin(Kind::Sweep, 0);
+        let open = client.log.begin(Kind::Sweep, 0);
         let sweep = open.author().packed();
         let freed_places = cleaner.release_stale(AWAY)?;
         open.finish(Outcome::Done, freed_places.len() as u64, 0);
         for place in freed_places {
             let node = place.node.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u32::MAX);
-            let open = hand.log.begin(Kind::Free, node);
+            let open = client.log.begin(Kind::Free, node);
             open.attempt(sweep, 0);
             freed(open, &place);
         }
@@ -173,31 +173,31 @@ pub fn sweep(store: &Arc<SharedMemory>, terms: Terms, hand: &mut Hand<'_>) -> Re
 }
 
 /// Takes in everything at one moment, and asks both ways.
-pub fn look(store: &Arc<SharedMemory>, terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+pub fn look(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) -> Result<()> {
     let slots = open(store, terms)?;
-    while hand.awaits_room() {
-        let open = hand.log.begin(Kind::Look, 0);
+    while client.awaits_room() {
+        let open = client.log.begin(Kind::Look, 0);
         let seen = everything(store)?;
-        hand.log.count_read();
+        client.log.count_read();
         if seen.agrees {
             open.looked(seen.revision, 0, seen.taken);
         } else {
             open.finish(Outcome::Declined, 0, 0);
-            hand.broken(0, seen.revision, Broken::Inconsistent);
+            client.broken(0, seen.revision, Broken::Inconsistent);
         }
         // By the recipe's own means: asked one after the other, with a generation that stays between equal answers.
-        let node = called(hand.random.below(u64::from(JOINERS * OWN)) as u32);
+        let node = called(client.random.below(u64::from(JOINERS * OWN)) as u32);
         if let Some(place) = slots.lookup(&node)? {
             let other = slots.node_of(place.slot)?;
             let again = slots.lookup(&node)?;
             if again.as_ref() == Some(&place) && other != again {
-                hand.broken(u32::from(place.slot), place.generation.0, Broken::Inconsistent);
+                client.broken(u32::from(place.slot), place.generation.0, Broken::Inconsistent);
             }
         }
         let stats = slots.stats()?;
         let sums = stats.taken + stats.free == terms.slots && stats.active + stats.stale == stats.taken;
         if !sums || !slots.integrity()?.is_empty() {
-            hand.broken(0, 0, Broken::Inconsistent);
+            client.broken(0, 0, Broken::Inconsistent);
         }
         std::thread::sleep(BETWEEN_LOOKS);
     }

@@ -7,7 +7,7 @@ use slotguard::{Deadline, Token};
 
 use super::guest::{Guest, PAUSE, WRITES, data, take_part};
 use super::{Key, Terms};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 
 /// All elections, with the data that each leader writes.
@@ -23,20 +23,20 @@ impl Elections {
 }
 
 /// Stands as a candidate, turn after turn.
-pub fn take_turns(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
-    take_part(terms, hand, Elections::of, |guest, Elections(elections)| {
-        let name = guest.hand.random.below(u64::from(guest.terms.names)) as u32;
+pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
+    take_part(terms, client, Elections::of, |guest, Elections(elections)| {
+        let name = guest.client.random.below(u64::from(guest.terms.names)) as u32;
         let (election, data) = &elections[name as usize];
         let (deadline, lease) = (guest.patience(), guest.session.lease());
-        let open = guest.hand.log.begin(Kind::Take, name).with_extra(lease.0);
+        let open = guest.client.log.begin(Kind::Take, name).with_extra(lease.0);
         let lead = match election.campaign(&open.author().packed().to_le_bytes(), &deadline) {
             Ok(lead) => lead,
             Err(error) => return guest.had_no_turn(open, name, &error),
         };
         open.finish(Outcome::Done, guest.store.segment().revision().0, lead.term().0);
-        guest.hand.log.set_holding(true);
+        guest.client.log.set_holding(true);
         let goes_on = leads(guest, name, lead, data);
-        guest.hand.log.set_holding(false);
+        guest.client.log.set_holding(false);
         goes_on
     })
 }
@@ -45,21 +45,21 @@ pub fn take_turns(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
 fn leads(guest: &mut Guest<'_, '_>, name: u32, lead: Lead<SharedMemory>, data: &Key) -> Result<bool> {
     guest.counts_on();
     let term = lead.term();
-    for turn in 0..1 + guest.hand.random.below(WRITES) {
-        if guest.hand.random.one_in(8) {
+    for turn in 0..1 + guest.client.random.below(WRITES) {
+        if guest.client.random.one_in(8) {
             guest.counts_on();
         }
         guest.linger(PAUSE);
-        if guest.hand.log.room() < 16 || guest.hand.is_over() {
+        if guest.client.log.room() < 16 || guest.client.is_over() {
             break;
         }
-        if guest.hand.random.one_in(8) {
+        if guest.client.random.one_in(8) {
             // Refused to who has lost the lead, as a write is.
-            let open = guest.hand.log.begin(Kind::Intend, name).with_extra(term.0);
+            let open = guest.client.log.begin(Kind::Intend, name).with_extra(term.0);
             match lead.proclaim(&turn.to_le_bytes()) {
                 Ok(()) => open.finish(Outcome::Done, 0, 0),
                 Err(error) => {
-                    guest.hand.refused_by(open, &error);
+                    guest.client.refused_by(open, &error);
                     return Ok(guest.is_sure(name, term, lead.is_alive()));
                 }
             }
@@ -68,7 +68,7 @@ fn leads(guest: &mut Guest<'_, '_>, name: u32, lead: Lead<SharedMemory>, data: &
             return Ok(guest.is_sure(name, term, lead.is_alive()));
         }
     }
-    match guest.hand.random.below(8) {
+    match guest.client.random.below(8) {
         0 => guest.end_session().map(|()| false),
         1 | 2 => {
             guest.drop_turn(name, term, lead);
@@ -79,20 +79,20 @@ fn leads(guest: &mut Guest<'_, '_>, name: u32, lead: Lead<SharedMemory>, data: &
 }
 
 /// Follows who leads, in every election by turns.
-pub fn observe(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
+pub fn observe(terms: Terms, client: &mut Client<'_>) -> Result<()> {
     let follow = |guest: &Guest<'_, '_>| {
         let Elections(elections) = Elections::of(guest)?;
         let observers = elections.iter().map(|(election, _)| (election.observe(), Token(0)));
         Ok((std::cell::RefCell::new(observers.collect::<Vec<_>>()), elections))
     };
-    take_part(terms, hand, follow, |guest, (observers, elections)| {
+    take_part(terms, client, follow, |guest, (observers, elections)| {
         for (name, (observer, newest)) in observers.borrow_mut().iter_mut().enumerate() {
-            if guest.hand.log.room() < 16 {
+            if guest.client.log.room() < 16 {
                 break;
             }
             told(guest, name as u32, observer, newest)?;
-            if guest.hand.random.one_in(4) {
-                let open = guest.hand.log.begin(Kind::Sight, name as u32);
+            if guest.client.random.one_in(4) {
+                let open = guest.client.log.begin(Kind::Sight, name as u32);
                 match elections[name].0.leader()? {
                     Some(leader) => open.finish(Outcome::Done, 0, leader.term.0),
                     None => open.finish(Outcome::Declined, 0, 0),
@@ -106,9 +106,9 @@ pub fn observe(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
 /// Waits for a moment to be told of a change.
 fn told(guest: &mut Guest<'_, '_>, name: u32, observer: &mut Observer<SharedMemory>, newest: &mut Token) -> Result<()> {
     let deadline = Deadline::after(guest.terms.lease() / 4);
-    let open = guest.hand.log.begin(Kind::Wait, name);
+    let open = guest.client.log.begin(Kind::Wait, name);
     let change = observer.next(&deadline)?;
-    guest.hand.log.count_read();
+    guest.client.log.count_read();
     let (term, leads) = match &change {
         Some(Change::Elected(leader) | Change::Proclaimed(leader)) => (leader.term, true),
         Some(Change::Resigned(term) | Change::Lost(term)) => (*term, false),
@@ -120,7 +120,7 @@ fn told(guest: &mut Guest<'_, '_>, name: u32, observer: &mut Observer<SharedMemo
     open.finish(Outcome::Done, term.0, u64::from(leads));
     let is_new = matches!(change, Some(Change::Elected(_)));
     if term < *newest || is_new && term == *newest {
-        guest.hand.broken(name, term.0, Broken::TermBack);
+        guest.client.broken(name, term.0, Broken::TermBack);
     }
     *newest = term;
     Ok(())

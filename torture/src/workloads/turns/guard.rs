@@ -13,7 +13,7 @@ use super::guest::{Guest, PAUSE, take_part};
 use super::row::{Row, Rows};
 use super::{Terms, lock, rows_of};
 use crate::check::Final;
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 use crate::value;
 
@@ -24,11 +24,11 @@ struct Things {
 }
 
 /// Changes rows, turn after turn.
-pub fn take_turns(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
-    take_part(terms, hand, things, |guest, things| {
-        let name = guest.hand.random.below(u64::from(guest.terms.names)) as u32;
+pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
+    take_part(terms, client, things, |guest, things| {
+        let name = guest.client.random.below(u64::from(guest.terms.names)) as u32;
         let (deadline, lease) = (guest.patience(), guest.session.lease());
-        let open = guest.hand.log.begin(Kind::Take, name).with_extra(lease.0);
+        let open = guest.client.log.begin(Kind::Take, name).with_extra(lease.0);
         let turn = match things.guarded[name as usize].enter(&deadline) {
             Ok(turn) => turn,
             Err(error) => return guest.had_no_turn(open, name, &error),
@@ -37,9 +37,9 @@ pub fn take_turns(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
             open.attempt(intent.token.0, 0);
         }
         open.finish(Outcome::Done, guest.store.segment().revision().0, turn.token().0);
-        guest.hand.log.set_holding(true);
+        guest.client.log.set_holding(true);
         let goes_on = change(guest, name, turn, &things.rows);
-        guest.hand.log.set_holding(false);
+        guest.client.log.set_holding(false);
         goes_on
     })
 }
@@ -55,51 +55,51 @@ fn change(guest: &mut Guest<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, ro
     guest.counts_on();
     let (token, counted) = (turn.token(), turn.version().0);
     let row = rows.read(name)?;
-    guest.hand.log.count_read();
+    guest.client.log.count_read();
     let Ok(before) = row.evidence(name) else {
-        guest.hand.broken(name, token.0, Broken::Mixed);
+        guest.client.broken(name, token.0, Broken::Mixed);
         return Ok(true);
     };
     if before.count != counted {
         if before.count != counted + 1 {
             // Who is late sees the turn after its own; who is not must not.
             if turn.check().is_ok() {
-                guest.hand.broken(name, token.0, Broken::Uncounted);
+                guest.client.broken(name, token.0, Broken::Uncounted);
             }
             return Ok(guest.part(name, token, || turn.withdraw()));
         }
         return Ok(settle(guest, name, turn, &row, before.count));
     }
     // The write is the entry after the intent, and names itself as author.
-    let author = guest.hand.log.author_after(1);
+    let author = guest.client.log.author_after(1);
     let mut value = Vec::new();
-    before.followed_by(author).write(name, value::length_of(author, guest.hand.longest()), &mut value);
-    let open = guest.hand.log.begin(Kind::Intend, name).with_extra(token.0);
+    before.followed_by(author).write(name, value::length_of(author, guest.client.longest()), &mut value);
+    let open = guest.client.log.begin(Kind::Intend, name).with_extra(token.0);
     open.attempt(before.author, before.count + 1);
     if let Err(error) = turn.intend(&value) {
-        guest.hand.refused_by(open, &error);
+        guest.client.refused_by(open, &error);
         return Ok(guest.session.is_alive());
     }
     open.finish(Outcome::Done, 0, 0);
     linger(guest);
-    if guest.hand.random.one_in(16) {
+    if guest.client.random.one_in(16) {
         // Thinks better of it, one way or the other.
-        if guest.hand.random.one_in(2) {
+        if guest.client.random.one_in(2) {
             return Ok(guest.part(name, token, || turn.withdraw()));
         }
         guest.drop_turn(name, token, turn);
         return Ok(true);
     }
-    let open = guest.hand.log.begin(Kind::Guarded, name).with_extra(token.0);
+    let open = guest.client.log.begin(Kind::Guarded, name).with_extra(token.0);
     open.attempt(before.author, before.count + 1);
     if !rows.swap(name, before.count, token.0, &value)? {
         open.finish(Outcome::Conflict, 0, 0);
         return Ok(guest.part(name, token, || turn.withdraw()));
     }
-    guest.hand.log.count_acknowledged();
+    guest.client.log.count_acknowledged();
     open.finish(Outcome::Done, before.count + 1, 0);
     linger(guest);
-    if guest.hand.random.one_in(16) {
+    if guest.client.random.one_in(16) {
         // Walks away: whoever comes next has to find out.
         guest.drop_turn(name, token, turn);
         return Ok(true);
@@ -110,11 +110,11 @@ fn change(guest: &mut Guest<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, ro
 
 /// Counts the change that the row shows, and ends the turn.
 fn settle(guest: &mut Guest<'_, '_>, name: u32, turn: Turn<SharedMemory>, row: &Row, changes: u64) -> bool {
-    let open = guest.hand.log.begin(Kind::Settle, name).with_extra(turn.token().0).with_count(changes);
+    let open = guest.client.log.begin(Kind::Settle, name).with_extra(turn.token().0).with_count(changes);
     match turn.commit(&row.value) {
         Ok(version) => open.finish(Outcome::Done, version.0, 0),
         Err(error) => {
-            guest.hand.refused_by(open, &error);
+            guest.client.refused_by(open, &error);
             return guest.session.is_alive();
         }
     }

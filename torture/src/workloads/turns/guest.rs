@@ -8,7 +8,7 @@ use slotguard::recipe::{self, Error, Result};
 use slotguard::{Deadline, Outcome as Answer, Token};
 
 use super::{Key, TURN, Terms};
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Open, Outcome};
 use crate::system;
 use crate::value::{self, Evidence};
@@ -25,30 +25,30 @@ const LONGEST_WAIT: u32 = 6;
 pub struct Guest<'a, 'h> {
     pub store: Arc<SharedMemory>,
     pub session: Arc<Session<SharedMemory>>,
-    pub hand: &'a mut Hand<'h>,
+    pub client: &'a mut Client<'h>,
     pub terms: Terms,
 }
 
 /// Joins, and has turns as long as the session lives and `turn` says; then joins anew, until the time is over.
 pub fn take_part<P>(
     terms: Terms,
-    hand: &mut Hand<'_>,
+    client: &mut Client<'_>,
     prepare: impl Fn(&Guest<'_, '_>) -> Result<P>,
     turn: impl Fn(&mut Guest<'_, '_>, &P) -> Result<bool>,
 ) -> Result<()> {
-    let store = Arc::new(SharedMemory::new(hand.segment.clone())?);
-    while hand.awaits_room() {
-        let Some(session) = hand.join(&store, terms.lease()) else {
+    let store = Arc::new(SharedMemory::new(client.segment.clone())?);
+    while client.awaits_room() {
+        let Some(session) = client.join(&store, terms.lease()) else {
             continue;
         };
-        let mut guest = Guest { store: Arc::clone(&store), session, hand, terms };
+        let mut guest = Guest { store: Arc::clone(&store), session, client, terms };
         let place = prepare(&guest)?;
-        while guest.session.is_alive() && guest.hand.awaits_room() && turn(&mut guest, &place)? {}
+        while guest.session.is_alive() && guest.client.awaits_room() && turn(&mut guest, &place)? {}
     }
     Ok(())
 }
 
-impl Hand<'_> {
+impl Client<'_> {
     /// Opens a session that is kept alive by itself, written down with the time it lasts at least.
     pub fn join(&mut self, store: &Arc<SharedMemory>, time: Duration) -> Option<Arc<Session<SharedMemory>>> {
         let open = self.log.begin(Kind::Lend, 0);
@@ -77,22 +77,22 @@ impl Guest<'_, '_> {
     /// Writes down until when the session may be counted on: nobody else may have before what is held by it.
     pub fn counts_on(&mut self) {
         if let Some(until) = counted_on(&self.session) {
-            let open = self.hand.log.begin(Kind::Lend, 0).with_extra(self.session.lease().0);
+            let open = self.client.log.begin(Kind::Lend, 0).with_extra(self.session.lease().0);
             open.with_count(until).finish(Outcome::Done, 0, 0);
         }
     }
 
     /// Till when to wait for a turn.
     pub fn patience(&mut self) -> Deadline {
-        if self.hand.random.one_in(16) {
+        if self.client.random.one_in(16) {
             return Deadline::now();
         }
-        Deadline::after(self.hand.random.between(Duration::ZERO, self.terms.lease() * LONGEST_WAIT))
+        Deadline::after(self.client.random.between(Duration::ZERO, self.terms.lease() * LONGEST_WAIT))
     }
 
     /// Writes down that it has got no turn; nothing of it is in any line then. Answers whether to go on with the session.
     pub fn had_no_turn(&mut self, open: Open<'_>, name: u32, error: &Error) -> Result<bool> {
-        if self.hand.refused_by(open, error) == Outcome::LeaseLost {
+        if self.client.refused_by(open, error) == Outcome::LeaseLost {
             return Ok(false);
         }
         let (lease, mut left) = (self.session.lease(), None);
@@ -101,9 +101,9 @@ impl Guest<'_, '_> {
                 left = Some(meta.created.0);
             }
         })?;
-        self.hand.log.count_read();
+        self.client.log.count_read();
         if let Some(token) = left {
-            self.hand.broken(name, token, Broken::StillInLine);
+            self.client.broken(name, token, Broken::StillInLine);
         }
         Ok(true)
     }
@@ -118,26 +118,26 @@ impl Guest<'_, '_> {
     ) -> Result<bool> {
         let mut bytes = Vec::new();
         let (meta, _) = self.store.read(data, &mut bytes)?;
-        self.hand.log.count_read();
+        self.client.log.count_read();
         let version = meta.map_or(0, |meta| meta.version.0);
         let Ok(before) = Evidence::of(name, &bytes) else {
-            self.hand.broken(name, token.0, Broken::Mixed);
+            self.client.broken(name, token.0, Broken::Mixed);
             return Ok(false);
         };
-        let open = self.hand.log.begin(Kind::Guarded, name).with_extra(token.0);
+        let open = self.client.log.begin(Kind::Guarded, name).with_extra(token.0);
         open.attempt(before.author, before.count + 1);
         let author = open.author();
-        before.followed_by(author).write(name, value::length_of(author, self.hand.longest()), &mut bytes);
+        before.followed_by(author).write(name, value::length_of(author, self.client.longest()), &mut bytes);
         // No condition of its own: that nobody else writes is what the turn is for.
         match commit(&[Op::put(data, &bytes)]) {
             Ok(Answer::Committed(revision)) => {
-                self.hand.log.count_acknowledged();
+                self.client.log.count_acknowledged();
                 open.finish(Outcome::Done, version + 1, revision.0);
                 return Ok(true);
             }
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
             Err(error) => {
-                self.hand.refused_by(open, &error);
+                self.client.refused_by(open, &error);
             }
         }
         Ok(false)
@@ -145,7 +145,7 @@ impl Guest<'_, '_> {
 
     /// Parts with a turn without a word.
     pub fn drop_turn(&mut self, name: u32, token: Token, turn: impl Sized) {
-        let open = self.hand.log.begin(Kind::Drop, name).with_extra(token.0);
+        let open = self.client.log.begin(Kind::Drop, name).with_extra(token.0);
         drop(turn);
         open.finish(Outcome::Done, 0, 0);
     }
@@ -153,18 +153,18 @@ impl Guest<'_, '_> {
     /// After a refusal: nobody may count on it any more. Answers whether the session is its own still.
     pub fn is_sure(&mut self, name: u32, token: Token, alive: bool) -> bool {
         if alive {
-            self.hand.broken(name, token.0, Broken::StillSure);
+            self.client.broken(name, token.0, Broken::StillSure);
         }
         self.session.is_alive()
     }
 
     /// Parts with what the token stands for; answers whether it was ours until then.
     pub fn part(&mut self, name: u32, token: Token, part: impl FnOnce() -> Result<()>) -> bool {
-        let open = self.hand.log.begin(Kind::Leave, name).with_extra(token.0);
+        let open = self.client.log.begin(Kind::Leave, name).with_extra(token.0);
         match part() {
             Ok(()) => open.finish(Outcome::Done, 0, 0),
             Err(error) => {
-                self.hand.refused_by(open, &error);
+                self.client.refused_by(open, &error);
                 return false;
             }
         }
@@ -175,28 +175,28 @@ impl Guest<'_, '_> {
     pub fn end_session(&mut self) -> Result<()> {
         let lease = self.session.lease();
         let mut left = None;
-        if self.hand.revoke(&self.store, lease) {
+        if self.client.revoke(&self.store, lease) {
             self.store.range("", &mut |_, _, meta| {
                 if meta.lease == Some(lease) {
                     left = Some(meta.created.0);
                 }
             })?;
-            self.hand.log.count_read();
+            self.client.log.count_read();
         }
         if let Some(created) = left {
-            self.hand.broken(0, created, Broken::Undead);
+            self.client.broken(0, created, Broken::Undead);
         }
         Ok(())
     }
 
     /// Most are quick; some take long, and nobody who is about to be killed: that is to find it at work.
     pub fn linger(&mut self, longest: Duration) {
-        let pause = match self.hand.random.below(128) {
-            0 => self.hand.random.between(longest / 4, longest),
-            1..=8 => self.hand.random.between(Duration::ZERO, Duration::from_millis(1)),
+        let pause = match self.client.random.below(128) {
+            0 => self.client.random.between(longest / 4, longest),
+            1..=8 => self.client.random.between(Duration::ZERO, Duration::from_millis(1)),
             _ => return,
         };
-        if !self.hand.log.is_hurried() {
+        if !self.client.log.is_hurried() {
             std::thread::sleep(pause);
         }
     }

@@ -10,7 +10,7 @@ use super::check::Left;
 use super::guest::{Guest, PAUSE, WRITES, data, take_part};
 use super::{Key, TURN, Terms};
 use crate::check::holds::Wanted;
-use crate::hand::{Broken, Hand};
+use crate::client::{Broken, Client};
 use crate::history::{Kind, Outcome};
 use crate::value::Evidence;
 use crate::workloads::left;
@@ -31,13 +31,13 @@ impl Locks {
 }
 
 /// Takes locks, turn after turn.
-pub fn take_turns(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
-    take_part(terms, hand, Locks::of, turn)
+pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
+    take_part(terms, client, Locks::of, turn)
 }
 
 /// Which locks are asked for, each in its mode.
 fn draw(guest: &mut Guest<'_, '_>) -> Vec<(u32, Mode)> {
-    let (random, names) = (&mut guest.hand.random, guest.terms.names);
+    let (random, names) = (&mut guest.client.random, guest.terms.names);
     let first = random.below(u64::from(names)) as u32;
     let mode = if random.one_in(4) { Mode::Shared } else { Mode::Exclusive };
     if !random.one_in(4) {
@@ -59,7 +59,7 @@ fn turn(guest: &mut Guest<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
         *(if *mode == Mode::Shared { &mut wanted.shared } else { &mut wanted.alone }) |= 1 << name;
     }
     let (deadline, lease) = (guest.patience(), guest.session.lease());
-    let open = guest.hand.log.begin(Kind::Take, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
+    let open = guest.client.log.begin(Kind::Take, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
     let taken = match drawn.as_slice() {
         [(name, Mode::Exclusive)] => locks[*name as usize].0.acquire(&deadline),
         [(name, Mode::Shared)] => locks[*name as usize].0.read(&deadline),
@@ -73,9 +73,9 @@ fn turn(guest: &mut Guest<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
         Err(error) => return guest.had_no_turn(open, drawn[0].0, &error),
     };
     open.finish(Outcome::Done, guest.store.segment().revision().0, guard.token().0);
-    guest.hand.log.set_holding(true);
+    guest.client.log.set_holding(true);
     let goes_on = hold(guest, guard, &drawn, locks);
-    guest.hand.log.set_holding(false);
+    guest.client.log.set_holding(false);
     goes_on
 }
 
@@ -91,17 +91,17 @@ fn hold(
     let of_mode = |mode| drawn.iter().filter(move |(_, of)| *of == mode).map(|(name, _)| *name).collect::<Vec<u32>>();
     let (alone, shared) = (of_mode(Mode::Exclusive), of_mode(Mode::Shared));
     let before = shared.iter().map(|name| read(guest, *name, &locks[*name as usize].1)).collect::<Result<Vec<_>>>()?;
-    for _ in 0..1 + guest.hand.random.below(WRITES) {
-        if guest.hand.random.one_in(8) {
+    for _ in 0..1 + guest.client.random.below(WRITES) {
+        if guest.client.random.one_in(8) {
             guest.counts_on();
         }
         guest.linger(PAUSE);
-        if guest.hand.log.room() < 16 || guest.hand.is_over() {
+        if guest.client.log.room() < 16 || guest.client.is_over() {
             break;
         }
-        let Some(name) = alone.get(guest.hand.random.below(alone.len() as u64) as usize) else {
+        let Some(name) = alone.get(guest.client.random.below(alone.len() as u64) as usize) else {
             // Readers do not stay for as long.
-            if guest.hand.random.one_in(8) {
+            if guest.client.random.one_in(8) {
                 break;
             }
             continue;
@@ -114,12 +114,12 @@ fn hold(
         let now = read(guest, *name, &locks[*name as usize].1)?;
         // It was ours in between if it is now.
         match guard.check() {
-            Ok(()) if now != before => guest.hand.broken(*name, token.0, Broken::Unlocked),
+            Ok(()) if now != before => guest.client.broken(*name, token.0, Broken::Unlocked),
             Ok(()) | Err(Error::NotHolder { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    match guest.hand.random.below(8) {
+    match guest.client.random.below(8) {
         0 => guest.end_session().map(|()| false),
         1 | 2 => {
             guest.drop_turn(drawn[0].0, token, guard);
@@ -131,33 +131,33 @@ fn hold(
 
 /// Reads a name's data under a lock for readers, and writes it down; answers the revision.
 fn read(guest: &mut Guest<'_, '_>, name: u32, data: &Key) -> Result<u64> {
-    let open = guest.hand.log.begin(Kind::Read, name);
+    let open = guest.client.log.begin(Kind::Read, name);
     let mut bytes = Vec::new();
     let (meta, _) = guest.store.read(data, &mut bytes)?;
-    guest.hand.log.count_read();
+    guest.client.log.count_read();
     let revision = meta.map_or(0, |meta| meta.modified.0);
     open.finish(Outcome::Done, meta.map_or(0, |meta| meta.version.0), revision);
     if Evidence::of(name, &bytes).is_err() {
-        guest.hand.broken(name, revision, Broken::Mixed);
+        guest.client.broken(name, revision, Broken::Mixed);
     }
     Ok(revision)
 }
 
 /// Looks who has which lock, and now and then asks for it back, which changes nothing but what the ticket says.
-pub fn look(terms: Terms, hand: &mut Hand<'_>) -> Result<()> {
-    take_part(terms, hand, Locks::of, |guest, Locks(locks)| {
+pub fn look(terms: Terms, client: &mut Client<'_>) -> Result<()> {
+    take_part(terms, client, Locks::of, |guest, Locks(locks)| {
         for (name, (lock, _)) in locks.iter().enumerate() {
-            if guest.hand.log.room() < 16 {
+            if guest.client.log.room() < 16 {
                 break;
             }
-            let open = guest.hand.log.begin(Kind::Sight, name as u32);
+            let open = guest.client.log.begin(Kind::Sight, name as u32);
             let first = lock.status()?.holders.into_iter().next();
             match first {
                 Some(first) => open.finish(Outcome::Done, 0, first.token.0),
                 None => open.finish(Outcome::Declined, 0, 0),
             }
-            guest.hand.log.count_read();
-            if guest.hand.random.one_in(16) {
+            guest.client.log.count_read();
+            if guest.client.random.one_in(16) {
                 lock.ask_to_release()?;
             }
         }

@@ -33,7 +33,7 @@ use slotguard::{Error, Segment};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
-use crate::hand::Hand;
+use crate::client::Client;
 use crate::plan;
 use crate::random::Random;
 use crate::torment::{Lives, Torment};
@@ -93,16 +93,16 @@ pub enum Role {
 }
 
 /// The whole life of a thread.
-pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<()> {
+pub fn act(role: Role, client: &mut Client<'_>) -> Result<()> {
     match role {
         Role::Taker(terms) => match terms.way {
-            Way::Lock => lock::take_turns(terms, hand),
-            Way::Election => election::take_turns(terms, hand),
-            Way::Guard => guard::take_turns(terms, hand),
+            Way::Lock => lock::take_turns(terms, client),
+            Way::Election => election::take_turns(terms, client),
+            Way::Guard => guard::take_turns(terms, client),
         },
         Role::Looker(terms) => match terms.way {
-            Way::Election => election::observe(terms, hand),
-            Way::Lock | Way::Guard => lock::look(terms, hand),
+            Way::Election => election::observe(terms, client),
+            Way::Lock | Way::Guard => lock::look(terms, client),
         },
     }
 }

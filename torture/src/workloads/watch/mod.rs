@@ -25,7 +25,7 @@ use slotguard::{Error, Outcome, Segment, recipe};
 
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
-use crate::hand::Hand;
+use crate::client::Client;
 use crate::plan;
 use crate::random::Random;
 use crate::torment::{Lives, Torment};
@@ -96,12 +96,12 @@ pub enum Role {
 }
 
 /// The whole life of a thread.
-pub fn act(role: Role, hand: &mut Hand<'_>) -> Result<(), Error> {
-    let store = SharedMemory::new(hand.segment.clone())?;
+pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+    let store = SharedMemory::new(client.segment.clone())?;
     match role {
-        Role::Writer => write::write_pairs(&store, hand),
-        Role::Whisperer => write::whisper(&store, hand),
-        Role::Follower(prefix) => follow::follow(&store, prefix, hand),
+        Role::Writer => write::write_pairs(&store, client),
+        Role::Whisperer => write::whisper(&store, client),
+        Role::Follower(prefix) => follow::follow(&store, prefix, client),
     }
 }
 

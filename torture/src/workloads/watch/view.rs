@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slotguard::backend::{Event, Meta};
 
 use super::{HALVES, Prefix, names};
-use crate::hand::Broken;
+use crate::client::Broken;
 use crate::random::mix;
 use crate::value::{self, Evidence};
 

@@ -100,7 +100,7 @@ pub fn promise_of_broken(how: u64) -> Promise {
 }
 
 /// A thread with its attachment, its log and what it has seen so far.
-pub struct Hand<'a> {
+pub struct Client<'a> {
     pub segment: &'a Segment,
     pub log: Log<'a>,
     pub random: Random,
@@ -116,7 +116,7 @@ pub struct Hand<'a> {
 /// By how many thousandths of its log's room one who is hurried may be ahead of the time.
 pub const AHEAD: u64 = 30;
 
-impl<'a> Hand<'a> {
+impl<'a> Client<'a> {
     pub fn new(
         segment: &'a Segment,
         history: &'a History,
