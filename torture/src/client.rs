@@ -6,98 +6,10 @@ use std::time::Duration;
 use slotguard::recipe;
 use slotguard::{Deadline, Draft, Error, ErrorKind, Outcome as Swapped, Record, Segment, Stamp, Version};
 
-use crate::check::Promise;
+use crate::anomaly::Anomaly;
 use crate::history::{History, Kind, Log, Open, Outcome};
 use crate::random::Random;
 use crate::value::{self, Evidence};
-
-/// In which way a value that was read breaks the promise of whole values in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Broken {
-    /// The bytes are a mix of two values, or damaged.
-    Mixed = 1,
-    /// The stamp's version is not the number of changes the bytes speak of.
-    OtherVersion = 2,
-    /// The stored fingerprint is not the one of the bytes.
-    Fingerprint = 3,
-    /// An older version than this thread had seen.
-    VersionBack = 4,
-    /// A newer version with an older revision.
-    RevisionBack = 5,
-    /// The same version with another revision or fingerprint.
-    SameVersion = 6,
-    /// `verify` did not agree.
-    Verify = 7,
-    /// A change was given bytes that are a mix.
-    MixedForChange = 8,
-    /// Some of what one commit put is there without the rest.
-    Split = 9,
-    /// A watch was told of an older moment than before.
-    ProgressBack = 10,
-    /// A batch that is not one: events after its progress, a name twice, names out of order.
-    Disorder = 11,
-    /// A watch told of something older than what it was told before, or newer than its progress.
-    OldNews = 12,
-    /// What this thread put, and nobody may delete, is gone.
-    Gone = 13,
-    /// An entry under a lease whose end has been told.
-    Undead = 14,
-    /// The value of another name, or of none.
-    OtherName = 15,
-    /// What is read under a lock for readers was written meanwhile.
-    Unlocked = 16,
-    /// Somebody who follows an election was told of an older term than before.
-    TermBack = 17,
-    /// The thing outside is further ahead of what was counted than one change.
-    Uncounted = 18,
-    /// Lookups of nodes and of slots do not agree.
-    Inconsistent = 19,
-    /// A guard that says it can be counted on after it has been refused.
-    StillSure = 20,
-    /// A ticket of somebody who has given up waiting.
-    StillInLine = 21,
-}
-
-/// What a log's number for a broken value means.
-pub fn describe_broken(how: u64) -> &'static str {
-    match how {
-        1 => "the bytes are a mix of two values",
-        2 => "the version is not the number of changes in the value",
-        3 => "the fingerprint is not that of the bytes",
-        4 => "the version ran backwards",
-        5 => "the revision ran backwards",
-        6 => "one version with two revisions or fingerprints",
-        7 => "verify refused the record",
-        8 => "a change was handed a mix of two values",
-        9 => "some of what one commit put is there without the rest",
-        10 => "a watch was told of an older moment than before",
-        11 => "a batch with a name twice, names out of order, or events after its progress",
-        12 => "a watch told of what it had told before, or of what was not yet",
-        13 => "what this writer alone may delete is gone, or another's",
-        14 => "an entry was there after its lease had been revoked",
-        15 => "the value is not that of the name it was read by",
-        16 => "what was read under a reader's lock was written meanwhile",
-        17 => "an observer was told of an older term than before",
-        18 => "the thing outside and what was counted of it are not one change apart",
-        19 => "nodes and slots do not agree",
-        20 => "who had been refused was told that it could count on its turn",
-        21 => "who had given up waiting was in line still",
-        _ => "broken in an unknown way",
-    }
-}
-
-/// Which promise a broken value breaks.
-pub fn promise_of_broken(how: u64) -> Promise {
-    match how {
-        9 | 19 => Promise::P5,
-        10..=12 | 17 => Promise::P6,
-        13 | 18 => Promise::P1,
-        21 => Promise::P4,
-        14 | 16 | 20 => Promise::P7,
-        _ => Promise::P3,
-    }
-}
 
 /// A thread with its attachment, its log and what it has seen so far.
 pub struct Client<'a> {
@@ -166,8 +78,8 @@ impl<'a> Client<'a> {
     }
 
     /// Counts a value that is not as it must be.
-    pub fn broken(&mut self, index: u32, revision: u64, how: Broken) {
-        self.log.count_torn(index, 0, revision, how as u64);
+    pub fn anomaly(&mut self, index: u32, revision: u64, anomaly: Anomaly) {
+        self.log.count_anomaly(index, 0, revision, anomaly);
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -211,9 +123,8 @@ impl<'a> Client<'a> {
         };
         let answer = record.update(change).map(|((), stamp)| stamp);
         if torn {
-            let how = Broken::MixedForChange as u64;
             open.finish(Outcome::Declined, 0, 0);
-            self.log.count_torn(index, 0, 0, how);
+            self.log.count_anomaly(index, 0, 0, Anomaly::MixedForChange);
             return Ok(Outcome::Declined);
         }
         let done = if writes { Outcome::Done } else { Outcome::Declined };
@@ -333,7 +244,7 @@ impl<'a> Client<'a> {
             Ok(stamp) => self.order(index, stamp),
             Err(error) => {
                 self.note(&format!("verify of record {index}: {error}"));
-                self.log.count_torn(index, 0, 0, Broken::Verify as u64);
+                self.log.count_anomaly(index, 0, 0, Anomaly::Verify);
             }
         }
         Ok(())
@@ -342,31 +253,31 @@ impl<'a> Client<'a> {
     /// Checks a value that was read against itself and against what this thread saw before.
     pub fn check(&mut self, index: u32, stamp: Stamp, bytes: &[u8]) -> Option<Evidence> {
         self.log.count_read();
-        let broken = match Evidence::of(index, bytes) {
-            Err(_) => Broken::Mixed as u64,
-            Ok(evidence) if evidence.count != stamp.version.0 => Broken::OtherVersion as u64,
-            Ok(_) if !bytes.is_empty() && value::fingerprint(bytes) != stamp.fingerprint => Broken::Fingerprint as u64,
+        let anomaly = match Evidence::of(index, bytes) {
+            Err(_) => Anomaly::Mixed,
+            Ok(evidence) if evidence.count != stamp.version.0 => Anomaly::OtherVersion,
+            Ok(_) if !bytes.is_empty() && value::fingerprint(bytes) != stamp.fingerprint => Anomaly::Fingerprint,
             Ok(evidence) => {
                 self.order(index, stamp);
                 return Some(evidence);
             }
         };
-        self.log.count_torn(index, stamp.version.0, stamp.revision.0, broken);
+        self.log.count_anomaly(index, stamp.version.0, stamp.revision.0, anomaly);
         None
     }
 
     /// Versions and revisions must never run backwards for one thread.
     fn order(&mut self, index: u32, stamp: Stamp) {
         let last = &mut self.seen[index as usize];
-        let broken = match stamp.version.cmp(&last.version) {
-            std::cmp::Ordering::Less => Some(Broken::VersionBack),
-            std::cmp::Ordering::Equal if stamp.version != Version(0) && stamp != *last => Some(Broken::SameVersion),
-            std::cmp::Ordering::Greater if stamp.revision <= last.revision => Some(Broken::RevisionBack),
+        let anomaly = match stamp.version.cmp(&last.version) {
+            std::cmp::Ordering::Less => Some(Anomaly::VersionBack),
+            std::cmp::Ordering::Equal if stamp.version != Version(0) && stamp != *last => Some(Anomaly::SameVersion),
+            std::cmp::Ordering::Greater if stamp.revision <= last.revision => Some(Anomaly::RevisionBack),
             _ => None,
         };
         *last = stamp;
-        if let Some(how) = broken {
-            self.log.count_torn(index, stamp.version.0, stamp.revision.0, how as u64);
+        if let Some(anomaly) = anomaly {
+            self.log.count_anomaly(index, stamp.version.0, stamp.revision.0, anomaly);
         }
     }
 

@@ -11,6 +11,7 @@
 //!            └→ faults (kill, stop) ─┴→ history → check (rayon) → report: words, summary.json, report.html
 //! ```
 
+mod anomaly;
 mod check;
 mod claims;
 mod client;

@@ -106,7 +106,7 @@ impl Story {
         let region = &mut self.history.regions[writer as usize];
         region.reads += 1;
         region.torn_reads += 1;
-        let entry = Entry { extra: how, ..self.operation(Kind::Torn, record) };
+        let entry = Entry { extra: how, ..self.operation(Kind::Anomaly, record) };
         self.push(writer, entry)
     }
 

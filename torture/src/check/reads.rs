@@ -5,11 +5,11 @@
 //! not show one that had not begun when it ended, and must show the revision the author was told.
 
 use super::{Findings, Promise, Scene, Verdicts};
-use crate::client::{describe_broken, promise_of_broken};
+use crate::anomaly;
 use crate::history::{Entry, Kind, Outcome, Recorded};
 
 pub fn check(scene: &Scene<'_>) -> Findings {
-    let mut verdicts = broken(scene.history);
+    let mut verdicts = anomalies(scene.history);
     let mut findings = verdicts.0.remove(&Promise::P3).unwrap_or_default();
     for record in 0..scene.finals.len() {
         place_reads(scene, record as u16, &mut findings);
@@ -17,26 +17,24 @@ pub fn check(scene: &Scene<'_>) -> Findings {
     findings
 }
 
-/// What the readers found broken on the spot, each under the promise it breaks.
-pub fn broken(history: &Recorded) -> Verdicts {
+/// What the readers found on the spot, each under the promise it breaks.
+pub fn anomalies(history: &Recorded) -> Verdicts {
     let mut verdicts = Verdicts::default();
     for (writer, region) in history.regions.iter().enumerate() {
         let mut findings = Findings { checked: region.reads, ..Findings::default() };
-        let logged = region.entries.iter().filter(|entry| entry.kind == Kind::Torn);
+        let logged = region.entries.iter().filter(|entry| entry.kind == Kind::Anomaly);
         let mut told = 0;
         for entry in logged {
             told += 1;
+            let (promise, words) = anomaly::meaning(entry.extra);
             let mut one = Findings::default();
             one.violation(|| {
                 format!(
                     "writer {writer} read record {} at version {}, revision {}: {}",
-                    entry.record,
-                    entry.version,
-                    entry.revision,
-                    describe_broken(entry.extra)
+                    entry.record, entry.version, entry.revision, words
                 )
             });
-            verdicts.add(promise_of_broken(entry.extra), one);
+            verdicts.add(promise, one);
         }
         for _ in told..region.torn_reads {
             findings.violation(|| format!("writer {writer} read a broken value, log full"));
@@ -92,8 +90,8 @@ fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::anomaly::Anomaly;
     use crate::check::by_hand::Story;
-    use crate::client::Broken;
 
     fn found(story: &Story) -> Findings {
         story.with_scene(check)
@@ -120,7 +118,7 @@ mod tests {
     #[test]
     fn a_torn_read_is_seen_even_when_the_log_was_full() {
         let mut story = story();
-        story.torn_read(1, 0, Broken::Mixed as u64);
+        story.torn_read(1, 0, Anomaly::Mixed as u64);
         let findings = found(&story);
         assert_eq!(findings.violations, 1);
         assert!(findings.examples[0].contains("mix"));

@@ -32,8 +32,8 @@ pub enum Kind {
     Release = 9,
     /// A claim, or a turn, dropped without a word; `extra` is the token.
     Drop = 10,
-    /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::client::Broken`].
-    Torn = 11,
+    /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::anomaly::Anomaly`].
+    Anomaly = 11,
     /// bank: a transfer; `record` is its author's ledger, `extra` who pays whom how much.
     Transfer = 12,
     /// A look at many entries at one moment: `revision` is the moment, `version` a sum over what was seen, `count` how
@@ -95,7 +95,7 @@ impl Kind {
         Self::Renew,
         Self::Release,
         Self::Drop,
-        Self::Torn,
+        Self::Anomaly,
         Self::Transfer,
         Self::Look,
         Self::Create,
@@ -129,7 +129,7 @@ impl Kind {
             Self::Read | Self::Sight | Self::Place | Self::Free => Some(Numbered::Seen),
             Self::Look | Self::Batch | Self::View | Self::Revoke => Some(Numbered::Clock),
             Self::Attach | Self::Wait | Self::Intend | Self::Renew => None,
-            Self::Release | Self::Drop | Self::Torn | Self::Lend => None,
+            Self::Release | Self::Drop | Self::Anomaly | Self::Lend => None,
             Self::Settle | Self::Join | Self::Sweep => None,
         }
     }

@@ -4,12 +4,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::History;
 use super::entry::{self, Entry, Kind, Outcome};
+use crate::anomaly::Anomaly;
 use crate::system;
 use crate::value::Author;
 
 pub(super) const COUNT: usize = 0;
 pub(super) const READS: usize = 1;
-pub(super) const TORN: usize = 2;
+pub(super) const ANOMALIES: usize = 2;
 pub(super) const HOLDING: usize = 3;
 pub(super) const ACKNOWLEDGED: usize = 4;
 pub(super) const HURRIED: usize = 5;
@@ -74,14 +75,14 @@ impl<'h> Log<'h> {
     }
 
     /// Counts a value that was not whole, with an entry that says how if there is room for one.
-    pub fn count_torn(&mut self, record: u32, version: u64, revision: u64, how: u64) {
-        self.add_one(TORN);
+    pub fn count_anomaly(&mut self, record: u32, version: u64, revision: u64, anomaly: Anomaly) {
+        self.add_one(ANOMALIES);
         if self.room() > 0 {
-            let open = self.begin(Kind::Torn, record);
+            let open = self.begin(Kind::Anomaly, record);
             open.finish_with(Outcome::Done, |set| {
                 set(entry::VERSION, version);
                 set(entry::REVISION, revision);
-                set(entry::EXTRA, how);
+                set(entry::EXTRA, anomaly as u64);
             });
         }
     }

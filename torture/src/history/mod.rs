@@ -179,7 +179,7 @@ impl History {
                     .map(|sequence| entry::load(self, writer, sequence))
                     .collect(),
                 reads: self.region_word(writer, log::READS).load(Relaxed),
-                torn_reads: self.region_word(writer, log::TORN).load(Relaxed),
+                torn_reads: self.region_word(writer, log::ANOMALIES).load(Relaxed),
             })
             .collect();
         let (begin, end) = self.time();

@@ -62,7 +62,7 @@ pub fn check(scene: &Scene<'_>, sheets: &[(Which, BalanceSheet)]) -> Examined {
     recovery::others_go_on(scene, |entry| entry.kind == Kind::Transfer, &mut going_on);
     answers_are_explained(scene, &mut going_on.findings);
     let figures = figures(scene, &chains, &going_on);
-    let mut verdicts = reads::broken(scene.history);
+    let mut verdicts = reads::anomalies(scene.history);
     verdicts.add(Promise::P1, chains.findings.clone());
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, whole);

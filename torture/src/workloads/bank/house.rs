@@ -5,7 +5,8 @@ use slotguard::{Error, Outcome, RecordOp, Revision, Segment, Version};
 
 use super::account::{self, Account};
 use super::{ACCOUNTS, LEDGERS, OPENING, Which};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::value::{Author, Evidence, Torn};
 
 /// Who opened the accounts: no writer of the history.
@@ -97,7 +98,7 @@ impl Sum {
     fn told(self, client: &mut Client<'_>, revision: Revision) -> Glance {
         client.log.count_read();
         if let Some((place, seen)) = self.torn {
-            client.broken(number(place), seen.revision, Broken::Mixed);
+            client.anomaly(number(place), seen.revision, Anomaly::Mixed);
         }
         Glance { revision: revision.0, total: self.total, transfers: self.transfers }
     }

@@ -6,7 +6,8 @@ use slotguard::{Error, Outcome as Answer};
 use super::account::Account;
 use super::house::{House, Named, Numbered, Place, Seen, ledger, number};
 use super::{ACCOUNTS, Role, Which};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 
@@ -73,7 +74,7 @@ fn read_ledger(house: &impl House, at: u32, client: &mut Client<'_>) -> Result<O
 fn note_look(client: &mut Client<'_>, place: Place, seen: Seen, is_whole: bool) {
     client.log.count_read();
     if !is_whole {
-        client.broken(number(place), seen.revision, Broken::Mixed);
+        client.anomaly(number(place), seen.revision, Anomaly::Mixed);
     }
 }
 

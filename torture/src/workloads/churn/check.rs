@@ -107,7 +107,7 @@ pub fn check(scene: &Scene<'_>, left: &[Left], steady: u32) -> Examined {
     let (acknowledged, lost) = register.acknowledged_and_lost(scene);
     let in_doubt = scene.history.all().filter(|(_, entry)| is_owners(entry) && entry.is_in_doubt()).count() as u64;
     let shown = register.all.iter().filter(|one| !one.acknowledged && one.created.is_some()).count() as u64;
-    let mut verdicts = reads::broken(scene.history);
+    let mut verdicts = reads::anomalies(scene.history);
     verdicts.add(Promise::P1, register.findings);
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, together);

@@ -7,7 +7,8 @@ use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Outcome as Answer, Revision};
 
 use super::{BATCH, KEEP, LARGE_BATCH, PREFIX, Role, name, ticket};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Author, Evidence};
 
@@ -55,7 +56,7 @@ fn count(store: &SharedMemory, steady: u32, client: &mut Client<'_>) -> Result<(
     open.looked(revision.0, all, of_steady);
     client.log.count_read();
     if let Some(revision) = torn {
-        client.broken(0, revision, Broken::OtherName);
+        client.anomaly(0, revision, Anomaly::OtherName);
     }
     Ok(())
 }
@@ -215,7 +216,7 @@ impl Owner<'_, '_> {
         self.client.log.count_read();
         let same = meta.is_some_and(|meta| meta.created.0 == created && Some(meta.version.0) == puts);
         if !same || author_in(&key, &bytes).map(Author::packed) != Some(author) {
-            self.client.broken(0, created, Broken::Gone);
+            self.client.anomaly(0, created, Anomaly::Gone);
         }
         Ok(())
     }
@@ -235,7 +236,7 @@ impl Owner<'_, '_> {
         let value = value_of(first, author, longest);
         match self.store.commit(&[Op::put(&key, &value).if_created_at(Revision(created))])? {
             Answer::Committed(_) => self.own[at].puts = self.own[at].puts.map(|puts| puts + 1),
-            Answer::Conflict => self.client.broken(0, created, Broken::Gone),
+            Answer::Conflict => self.client.anomaly(0, created, Anomaly::Gone),
         }
         Ok(())
     }
@@ -251,7 +252,7 @@ impl Owner<'_, '_> {
         let whole = meta.is_none() || author_in(key, &bytes).is_some();
         self.client.log.count_read();
         if !whole {
-            self.client.broken(0, revision.0, Broken::OtherName);
+            self.client.anomaly(0, revision.0, Anomaly::OtherName);
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub fn check(scene: &Scene<'_>, terms: Terms, left: &Left) -> Examined {
     answers_are_explained(scene, &mut after.findings);
     holds::names_are_free_in_time(scene, &register, &mut after);
     let figures = figures(scene, &chains, &after);
-    let mut verdicts = reads::broken(scene.history);
+    let mut verdicts = reads::anomalies(scene.history);
     verdicts.add(Promise::P1, once);
     verdicts.add(Promise::P4, after.findings);
     let mut order = order::check(scene.history);

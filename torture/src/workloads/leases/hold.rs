@@ -6,7 +6,8 @@ use slotguard::backend::{Backend, Op, SharedMemory, When};
 use slotguard::{Deadline, Error, Lease, Outcome as Answer, Revision};
 
 use super::{HELD, Key, Terms};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 use crate::workloads::left::DATA;
@@ -163,7 +164,7 @@ impl Holder<'_, '_> {
         self.client.log.count_read();
         let version = meta.map_or(0, |meta| meta.version.0);
         let Ok(before) = Evidence::of(name as u32, &bytes) else {
-            self.client.broken(name as u32, token.0, Broken::Mixed);
+            self.client.anomaly(name as u32, token.0, Anomaly::Mixed);
             return Ok(false);
         };
         let open = self.client.log.begin(Kind::Guarded, name as u32).with_extra(token.0);
@@ -202,7 +203,7 @@ impl Holder<'_, '_> {
         let (meta, _) = self.store.read(&self.keys[name].0, &mut Vec::new())?;
         self.client.log.count_read();
         if meta.is_some_and(|meta| meta.created == token) {
-            self.client.broken(name as u32, token.0, Broken::Undead);
+            self.client.anomaly(name as u32, token.0, Anomaly::AfterRevoke);
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Lease, Outcome as Answer};
 
 use super::{GUEST_ENTRIES, GUESTS, HOSTS, Key, Terms};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 
 fn host_keys(store: &SharedMemory) -> Result<Vec<Key>, Error> {
@@ -42,7 +43,7 @@ fn nobody_is_left(store: &SharedMemory, lease: Lease, client: &mut Client<'_>) -
     })?;
     client.log.count_read();
     if let Some(created) = left {
-        client.broken(0, created, Broken::Undead);
+        client.anomaly(0, created, Anomaly::AfterRevoke);
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub fn check(scene: &Scene<'_>, left: &Left) -> Examined {
     recovery::others_go_on(scene, |entry| matches!(entry.kind, Kind::Send | Kind::Deliver), &mut going_on);
     answers_are_explained(scene, &mut going_on.findings);
     let figures = figures(scene, &chains, &post, left, &going_on);
-    let mut verdicts = reads::broken(scene.history);
+    let mut verdicts = reads::anomalies(scene.history);
     verdicts.add(Promise::P1, once);
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P6, order);

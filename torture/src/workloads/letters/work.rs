@@ -10,8 +10,9 @@ use slotguard::{Deadline, Error as StoreError, Outcome as Answer};
 
 use super::check::Left;
 use super::{BOUND, MEMBERS, NAME};
+use crate::anomaly::Anomaly;
 use crate::check::Findings;
-use crate::client::{Broken, Client};
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Author, Evidence};
 use crate::workloads::left::{self, DATA};
@@ -99,7 +100,7 @@ fn receive(
     client.log.count_read();
     let version = meta.map_or(0, |meta| meta.version.0);
     let (Ok(before), Some(sent)) = (Evidence::of(number, &bytes), author_of(&delivery)) else {
-        client.broken(number, 0, Broken::Mixed);
+        client.anomaly(number, 0, Anomaly::Mixed);
         return Ok(false);
     };
     let reply = client.random.one_in(8).then(|| client.log.begin(Kind::Send, number).with_extra(1));

@@ -91,7 +91,7 @@ pub fn check(scene: &Scene<'_>, left: &Left) -> Examined {
     recovery::others_go_on(scene, |entry| matches!(entry.kind, Kind::Guarded | Kind::Place), &mut going_on);
     answers_are_explained(scene, &mut going_on.findings);
     let figures = figures(scene, &chains, &known, &going_on);
-    let mut verdicts = reads::broken(scene.history);
+    let mut verdicts = reads::anomalies(scene.history);
     let looks = count(scene, Kind::Look, Outcome::Done);
     verdicts.add(Promise::P1, once);
     verdicts.add(Promise::P4, going_on.findings);

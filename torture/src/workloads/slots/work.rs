@@ -10,7 +10,8 @@ use slotguard::recipe::assignment::{Assigned, Assignment, Place};
 use slotguard::recipe::{Error, Result};
 
 use super::{CLUSTER, JOINERS, NAME, OWN, Terms, called};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 use crate::workloads::left::DATA;
@@ -93,7 +94,7 @@ fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, client: &mut 
         client.log.count_read();
         let version = meta.map_or(0, |meta| meta.version.0);
         let Ok(before) = Evidence::of(slot, &bytes) else {
-            client.broken(slot, generation, Broken::Mixed);
+            client.anomaly(slot, generation, Anomaly::Mixed);
             return Ok(false);
         };
         if client.random.one_in(16) {
@@ -118,7 +119,7 @@ fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, client: &mut 
                 return match mine.check() {
                     Err(Error::Evicted { .. }) => Ok(false),
                     Ok(()) => {
-                        client.broken(slot, generation, Broken::Inconsistent);
+                        client.anomaly(slot, generation, Anomaly::Inconsistent);
                         Ok(false)
                     }
                     Err(error) => Err(error),
@@ -183,7 +184,7 @@ pub fn look(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) ->
             open.looked(seen.revision, 0, seen.taken);
         } else {
             open.finish(Outcome::Declined, 0, 0);
-            client.broken(0, seen.revision, Broken::Inconsistent);
+            client.anomaly(0, seen.revision, Anomaly::Inconsistent);
         }
         // By the recipe's own means: asked one after the other, with a generation that stays between equal answers.
         let node = called(client.random.below(u64::from(JOINERS * OWN)) as u32);
@@ -191,13 +192,13 @@ pub fn look(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) ->
             let other = slots.node_of(place.slot)?;
             let again = slots.lookup(&node)?;
             if again.as_ref() == Some(&place) && other != again {
-                client.broken(u32::from(place.slot), place.generation.0, Broken::Inconsistent);
+                client.anomaly(u32::from(place.slot), place.generation.0, Anomaly::Inconsistent);
             }
         }
         let stats = slots.stats()?;
         let sums = stats.taken + stats.free == terms.slots && stats.active + stats.stale == stats.taken;
         if !sums || !slots.integrity()?.is_empty() {
-            client.broken(0, 0, Broken::Inconsistent);
+            client.anomaly(0, 0, Anomaly::Inconsistent);
         }
         std::thread::sleep(BETWEEN_LOOKS);
     }

@@ -65,7 +65,7 @@ pub fn check(scene: &Scene<'_>, terms: Terms, left: &Left) -> Examined {
     let mut order = order::check(scene.history);
     holds::looks_go_forward(scene, seen, &mut order);
     let figures = figures(scene, terms.way, &register, &chains, &settled, &after);
-    let mut verdicts = reads::broken(scene.history);
+    let mut verdicts = reads::anomalies(scene.history);
     verdicts.add(Promise::P1, once);
     verdicts.add(Promise::P4, after.findings);
     verdicts.add(Promise::P6, order);

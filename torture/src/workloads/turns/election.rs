@@ -7,7 +7,8 @@ use slotguard::{Deadline, Token};
 
 use super::guest::{Guest, PAUSE, WRITES, data, take_part};
 use super::{Key, Terms};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 
 /// All elections, with the data that each leader writes.
@@ -120,7 +121,7 @@ fn told(guest: &mut Guest<'_, '_>, name: u32, observer: &mut Observer<SharedMemo
     open.finish(Outcome::Done, term.0, u64::from(leads));
     let is_new = matches!(change, Some(Change::Elected(_)));
     if term < *newest || is_new && term == *newest {
-        guest.client.broken(name, term.0, Broken::TermBack);
+        guest.client.anomaly(name, term.0, Anomaly::TermBack);
     }
     *newest = term;
     Ok(())

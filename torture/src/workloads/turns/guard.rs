@@ -12,8 +12,9 @@ use super::check::Left;
 use super::guest::{Guest, PAUSE, take_part};
 use super::row::{Row, Rows};
 use super::{Terms, lock, rows_of};
+use crate::anomaly::Anomaly;
 use crate::check::Final;
-use crate::client::{Broken, Client};
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value;
 
@@ -57,14 +58,14 @@ fn change(guest: &mut Guest<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, ro
     let row = rows.read(name)?;
     guest.client.log.count_read();
     let Ok(before) = row.evidence(name) else {
-        guest.client.broken(name, token.0, Broken::Mixed);
+        guest.client.anomaly(name, token.0, Anomaly::Mixed);
         return Ok(true);
     };
     if before.count != counted {
         if before.count != counted + 1 {
             // Who is late sees the turn after its own; who is not must not.
             if turn.check().is_ok() {
-                guest.client.broken(name, token.0, Broken::Uncounted);
+                guest.client.anomaly(name, token.0, Anomaly::Uncounted);
             }
             return Ok(guest.part(name, token, || turn.withdraw()));
         }

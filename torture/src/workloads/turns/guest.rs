@@ -8,7 +8,8 @@ use slotguard::recipe::{self, Error, Result};
 use slotguard::{Deadline, Outcome as Answer, Token};
 
 use super::{Key, TURN, Terms};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Open, Outcome};
 use crate::system;
 use crate::value::{self, Evidence};
@@ -103,7 +104,7 @@ impl Guest<'_, '_> {
         })?;
         self.client.log.count_read();
         if let Some(token) = left {
-            self.client.broken(name, token, Broken::StillInLine);
+            self.client.anomaly(name, token, Anomaly::StillQueued);
         }
         Ok(true)
     }
@@ -121,7 +122,7 @@ impl Guest<'_, '_> {
         self.client.log.count_read();
         let version = meta.map_or(0, |meta| meta.version.0);
         let Ok(before) = Evidence::of(name, &bytes) else {
-            self.client.broken(name, token.0, Broken::Mixed);
+            self.client.anomaly(name, token.0, Anomaly::Mixed);
             return Ok(false);
         };
         let open = self.client.log.begin(Kind::Guarded, name).with_extra(token.0);
@@ -153,7 +154,7 @@ impl Guest<'_, '_> {
     /// After a refusal: nobody may count on it any more. Answers whether the session is its own still.
     pub fn is_sure(&mut self, name: u32, token: Token, alive: bool) -> bool {
         if alive {
-            self.client.broken(name, token.0, Broken::StillSure);
+            self.client.anomaly(name, token.0, Anomaly::StillSure);
         }
         self.session.is_alive()
     }
@@ -184,7 +185,7 @@ impl Guest<'_, '_> {
             self.client.log.count_read();
         }
         if let Some(created) = left {
-            self.client.broken(0, created, Broken::Undead);
+            self.client.anomaly(0, created, Anomaly::AfterRevoke);
         }
         Ok(())
     }

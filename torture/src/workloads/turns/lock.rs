@@ -9,8 +9,9 @@ use slotguard::recipe::{Error, Result};
 use super::check::Left;
 use super::guest::{Guest, PAUSE, WRITES, data, take_part};
 use super::{Key, TURN, Terms};
+use crate::anomaly::Anomaly;
 use crate::check::holds::Wanted;
-use crate::client::{Broken, Client};
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::Evidence;
 use crate::workloads::left;
@@ -114,7 +115,7 @@ fn hold(
         let now = read(guest, *name, &locks[*name as usize].1)?;
         // It was ours in between if it is now.
         match guard.check() {
-            Ok(()) if now != before => guest.client.broken(*name, token.0, Broken::Unlocked),
+            Ok(()) if now != before => guest.client.anomaly(*name, token.0, Anomaly::Unlocked),
             Ok(()) | Err(Error::NotHolder { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -138,7 +139,7 @@ fn read(guest: &mut Guest<'_, '_>, name: u32, data: &Key) -> Result<u64> {
     let revision = meta.map_or(0, |meta| meta.modified.0);
     open.finish(Outcome::Done, meta.map_or(0, |meta| meta.version.0), revision);
     if Evidence::of(name, &bytes).is_err() {
-        guest.client.broken(name, revision, Broken::Mixed);
+        guest.client.anomaly(name, revision, Anomaly::Mixed);
     }
     Ok(revision)
 }

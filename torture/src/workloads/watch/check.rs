@@ -53,7 +53,7 @@ pub fn check(scene: &Scene<'_>, left: &Left, followers: impl Fn(Prefix) -> usize
     answers_are_explained(scene, &mut going_on.findings);
     sleepers_are_told(scene, &mut going_on);
     let figures = figures(scene, &chains, &going_on);
-    let mut verdicts = reads::broken(scene.history);
+    let mut verdicts = reads::anomalies(scene.history);
     verdicts.add(Promise::P1, chains.findings.clone());
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, whole);

@@ -31,8 +31,8 @@ pub fn follow(store: &SharedMemory, prefix: Prefix, client: &mut Client<'_>) -> 
         let answered = watch.next(&Deadline::never(), &mut |event| view.take_in(&mut batch, event))?;
         batch.ends_with(answered.map(|revision| revision.0));
         let changes = changes(&view, prefix, client);
-        for broken in batch.broken {
-            client.broken(prefix as u32, view.at, broken);
+        for anomaly in batch.anomalies {
+            client.anomaly(prefix as u32, view.at, anomaly);
         }
         if let Some(open) = open {
             open.with_extra(batch.events).looked(view.at, view.entries.len() as u64, changes);
@@ -45,11 +45,11 @@ pub fn follow(store: &SharedMemory, prefix: Prefix, client: &mut Client<'_>) -> 
 /// How many changes a view shows; what cannot be in it is written down.
 fn changes(view: &View, prefix: Prefix, client: &mut Client<'_>) -> u64 {
     client.log.count_read();
-    for broken in view.contradictions() {
-        client.broken(prefix as u32, view.at, broken);
+    for anomaly in view.contradictions() {
+        client.anomaly(prefix as u32, view.at, anomaly);
     }
-    view.changes(prefix).unwrap_or_else(|broken| {
-        client.broken(prefix as u32, view.at, broken);
+    view.changes(prefix).unwrap_or_else(|anomaly| {
+        client.anomaly(prefix as u32, view.at, anomaly);
         u64::MAX
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slotguard::backend::{Event, Meta};
 
 use super::{HALVES, Prefix, names};
-use crate::client::Broken;
+use crate::anomaly::Anomaly;
 use crate::random::mix;
 use crate::value::{self, Evidence};
 
@@ -25,7 +25,7 @@ pub struct Batch {
     resync: bool,
     progress: Option<u64>,
     newest: u64,
-    pub broken: Vec<Broken>,
+    pub anomalies: Vec<Anomaly>,
 }
 
 impl View {
@@ -33,12 +33,12 @@ impl View {
     pub fn take_in<K: AsRef<str>>(&mut self, batch: &mut Batch, event: Event<'_, K>) {
         batch.events += 1;
         if batch.progress.is_some() {
-            batch.broken.push(Broken::Disorder);
+            batch.anomalies.push(Anomaly::Disorder);
         }
         match event {
             Event::Resync => {
                 if batch.resync || batch.last.is_some() {
-                    batch.broken.push(Broken::Disorder);
+                    batch.anomalies.push(Anomaly::Disorder);
                 }
                 batch.resync = true;
                 self.entries.clear();
@@ -48,22 +48,22 @@ impl View {
                 batch.newest = batch.newest.max(meta.modified.0);
                 let known = self.entries.insert(key.as_ref().to_owned(), (value.to_vec(), meta));
                 if !batch.resync && !self.is_news(known.map(|(_, meta)| meta), meta) {
-                    batch.broken.push(Broken::OldNews);
+                    batch.anomalies.push(Anomaly::OutOfOrder);
                 }
             }
             Event::Delete { key } => {
                 batch.name(key.as_ref());
                 if batch.resync {
-                    batch.broken.push(Broken::Disorder);
+                    batch.anomalies.push(Anomaly::Disorder);
                 }
                 self.entries.remove(key.as_ref());
             }
             Event::Progress(revision) => {
                 if revision.0 < self.at {
-                    batch.broken.push(Broken::ProgressBack);
+                    batch.anomalies.push(Anomaly::ProgressBack);
                 }
                 if batch.newest > revision.0 {
-                    batch.broken.push(Broken::OldNews);
+                    batch.anomalies.push(Anomaly::OutOfOrder);
                 }
                 batch.progress = Some(revision.0);
                 self.at = revision.0;
@@ -81,7 +81,7 @@ impl View {
     }
 
     /// What of the view cannot be the state of one moment.
-    pub fn contradictions(&self) -> Vec<Broken> {
+    pub fn contradictions(&self) -> Vec<Anomaly> {
         let mut found = Vec::new();
         let [left, right] = HALVES;
         let other = |name: &str| match name.strip_suffix(left) {
@@ -94,14 +94,14 @@ impl View {
             };
             let half = self.entries.get(&other);
             if !half.is_some_and(|(same, of)| same == value && of.modified == meta.modified) {
-                found.push(Broken::Split);
+                found.push(Anomaly::Split);
             }
         }
         found
     }
 
     /// How many changes the view shows; an error if some value is not whole.
-    pub fn changes(&self, prefix: Prefix) -> Result<u64, Broken> {
+    pub fn changes(&self, prefix: Prefix) -> Result<u64, Anomaly> {
         let mut sum = 0;
         for number in prefix.numbers() {
             let Some((value, meta)) = self.entries.get(&names(number)[0]) else {
@@ -109,8 +109,8 @@ impl View {
             };
             match Evidence::of(number, value) {
                 Ok(evidence) if evidence.count == meta.version.0 => sum += evidence.count,
-                Ok(_) => return Err(Broken::OtherVersion),
-                Err(_) => return Err(Broken::Mixed),
+                Ok(_) => return Err(Anomaly::OtherVersion),
+                Err(_) => return Err(Anomaly::Mixed),
             }
         }
         Ok(sum)
@@ -135,7 +135,7 @@ impl Batch {
     /// Names come in order, each once.
     fn name(&mut self, name: &str) {
         if self.last.as_deref().is_some_and(|last| last >= name) {
-            self.broken.push(Broken::Disorder);
+            self.anomalies.push(Anomaly::Disorder);
         }
         self.last = Some(name.to_owned());
     }
@@ -143,7 +143,7 @@ impl Batch {
     /// A batch ends with its progress, which is what the watch answers.
     pub fn ends_with(&mut self, answered: Option<u64>) {
         if self.progress != answered {
-            self.broken.push(Broken::Disorder);
+            self.anomalies.push(Anomaly::Disorder);
         }
     }
 }
@@ -162,7 +162,7 @@ mod tests {
         Event::Put { key: name, value, meta }
     }
 
-    fn told(view: &mut View, events: &[Event<'_, &str>]) -> Vec<Broken> {
+    fn told(view: &mut View, events: &[Event<'_, &str>]) -> Vec<Anomaly> {
         let mut batch = Batch::default();
         let progress = events.iter().find_map(|event| match event {
             Event::Progress(revision) => Some(revision.0),
@@ -170,8 +170,8 @@ mod tests {
         });
         events.iter().for_each(|event| view.take_in(&mut batch, event.clone()));
         batch.ends_with(progress);
-        batch.broken.extend(view.contradictions());
-        batch.broken
+        batch.anomalies.extend(view.contradictions());
+        batch.anomalies
     }
 
     const PAIR: [&str; 2] = ["pair/00/left", "pair/00/right"];
@@ -202,34 +202,34 @@ mod tests {
     #[test]
     fn half_a_commit_is_seen() {
         let half = [put(&PAIR[0], b"2", meta(5, 7, 2)), Event::Progress(Revision(7))];
-        assert!(told(&mut a_view(), &half).contains(&Broken::Split));
+        assert!(told(&mut a_view(), &half).contains(&Anomaly::Split));
         let half = [Event::Delete { key: &PAIR[1] }, Event::Progress(Revision(7))];
-        assert!(told(&mut a_view(), &half).contains(&Broken::Split));
+        assert!(told(&mut a_view(), &half).contains(&Anomaly::Split));
     }
 
     #[test]
     fn a_watch_that_runs_backwards_is_seen() {
-        assert_eq!(told(&mut a_view(), &[Event::Progress(Revision(5))]), [Broken::ProgressBack]);
+        assert_eq!(told(&mut a_view(), &[Event::Progress(Revision(5))]), [Anomaly::ProgressBack]);
         let old =
             [put(&PAIR[0], b"1", meta(5, 5, 1)), put(&PAIR[1], b"1", meta(5, 5, 1)), Event::Progress(Revision(7))];
-        assert!(told(&mut a_view(), &old).contains(&Broken::OldNews));
+        assert!(told(&mut a_view(), &old).contains(&Anomaly::OutOfOrder));
         let later =
             [put(&PAIR[0], b"2", meta(5, 9, 2)), put(&PAIR[1], b"2", meta(5, 9, 2)), Event::Progress(Revision(8))];
-        assert!(told(&mut a_view(), &later).contains(&Broken::OldNews));
+        assert!(told(&mut a_view(), &later).contains(&Anomaly::OutOfOrder));
     }
 
     #[test]
     fn a_batch_that_is_none_is_seen() {
         let twice =
             [put(&PAIR[1], b"2", meta(5, 7, 2)), put(&PAIR[0], b"2", meta(5, 7, 2)), Event::Progress(Revision(7))];
-        assert!(told(&mut a_view(), &twice).contains(&Broken::Disorder));
+        assert!(told(&mut a_view(), &twice).contains(&Anomaly::Disorder));
         let after = [Event::Progress(Revision(7)), Event::Resync];
-        assert!(told(&mut a_view(), &after).contains(&Broken::Disorder));
+        assert!(told(&mut a_view(), &after).contains(&Anomaly::Disorder));
         let endless: [Event<'_, &str>; 0] = [];
         let mut batch = Batch::default();
         endless.iter().for_each(|event| a_view().take_in(&mut batch, event.clone()));
         batch.ends_with(Some(4));
-        assert_eq!(batch.broken, [Broken::Disorder]);
+        assert_eq!(batch.anomalies, [Anomaly::Disorder]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use slotguard::backend::{Backend, Meta, Op, SharedMemory};
 use slotguard::{Error, Outcome as Answer};
 
 use super::{BLINKS, HALVES, PAIRS, QUIET, names};
-use crate::client::{Broken, Client};
+use crate::anomaly::Anomaly;
+use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
 
@@ -53,7 +54,7 @@ fn put(store: &SharedMemory, number: u32, keys: &[Key], client: &mut Client<'_>)
         let version = meta.map_or(0, |meta| meta.version.0);
         match Evidence::of(number, &bytes).ok().filter(|evidence| evidence.count == version) {
             Some(evidence) => found.push((meta, evidence)),
-            None => client.broken(number, version, Broken::Mixed),
+            None => client.anomaly(number, version, Anomaly::Mixed),
         }
     }
     let Some(((_, before), true)) = found.first().map(|first| (*first, found.len() == keys.len())) else {
