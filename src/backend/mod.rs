@@ -31,9 +31,10 @@
 //!
 //! Source of the shape: the key-value, watch and lease services of etcd 3.4, less what one machine need not ask for.
 
-mod bell;
 mod check;
 mod model;
+mod monitor;
+mod process;
 pub mod session;
 pub mod shared_memory;
 pub mod view;

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::batch::Batch;
-use super::desk::{Desk, Place, remove_listener};
-use crate::backend::bell::{Bell, Home};
+use super::listeners::{Listeners, Place, remove_listener};
+use crate::backend::monitor::Monitor;
+use crate::backend::process::OwnerProcess;
 use crate::clock::{Deadline, Revision};
 use crate::error::{Error, Result};
 
@@ -17,10 +18,10 @@ use crate::error::{Error, Result};
 #[must_use = "dropping it removes the listener at once; `keep` leaves it for as long as the view lives"]
 pub struct Listening<K: Clone + Ord + Send + Sync + 'static> {
     /// Weak, so that a listener may own its own handle.
-    pub(super) desk: Weak<Bell<Desk<K>>>,
+    pub(super) listeners: Weak<Monitor<Listeners<K>>>,
     pub(super) place: Place,
     pub(super) since: Revision,
-    pub(super) home: Home,
+    pub(super) owner: OwnerProcess,
 }
 
 impl<K: Clone + Ord + Send + Sync + 'static> Listening<K> {
@@ -34,15 +35,15 @@ impl<K: Clone + Ord + Send + Sync + 'static> Listening<K> {
 
     /// Leaves the listener for as long as the view is followed.
     pub fn keep(mut self) {
-        self.desk = Weak::new();
+        self.listeners = Weak::new();
     }
 }
 
 impl<K: Clone + Ord + Send + Sync + 'static> Drop for Listening<K> {
     fn drop(&mut self) {
         // In a forked child nobody tells anybody anything, and whoever held the lock will never give it back.
-        if let Some(desk) = self.desk.upgrade().filter(|_| self.home.is_here()) {
-            remove_listener(&desk, self.place);
+        if let Some(listeners) = self.listeners.upgrade().filter(|_| self.owner.is_current()) {
+            remove_listener(&listeners, self.place);
         }
     }
 }
@@ -78,10 +79,10 @@ impl<K: Clone + Ord + Send + Sync + 'static> fmt::Debug for Listening<K> {
 /// # }
 /// ```
 pub struct Subscription<K: Clone + Ord + Send + Sync + 'static> {
-    pub(super) desk: Arc<Bell<Desk<K>>>,
+    pub(super) listeners: Arc<Monitor<Listeners<K>>>,
     pub(super) number: u64,
     pub(super) since: Revision,
-    pub(super) home: Home,
+    pub(super) owner: OwnerProcess,
 }
 
 impl<K: Clone + Ord + Send + Sync + 'static> Subscription<K> {
@@ -96,9 +97,9 @@ impl<K: Clone + Ord + Send + Sync + 'static> Subscription<K> {
     /// [`Error::Cancelled`] if the deadline's switch was thrown, or if nobody follows the view any more and all has been
     /// taken.
     pub fn next(&self, deadline: &Deadline) -> Result<Option<Arc<Batch<K>>>> {
-        let found = self.desk.wait(deadline, |desk| {
-            let batch = desk.take(self.number).map(Ok);
-            batch.or_else(|| desk.ended.then_some(Err(Error::Cancelled)))
+        let found = self.listeners.wait(deadline, |listeners| {
+            let batch = listeners.take(self.number).map(Ok);
+            batch.or_else(|| listeners.ended.then_some(Err(Error::Cancelled)))
         })?;
         found.transpose()
     }
@@ -106,8 +107,8 @@ impl<K: Clone + Ord + Send + Sync + 'static> Subscription<K> {
 
 impl<K: Clone + Ord + Send + Sync + 'static> Drop for Subscription<K> {
     fn drop(&mut self) {
-        if self.home.is_here() {
-            self.desk.lock().remove_subscriber(self.number);
+        if self.owner.is_current() {
+            self.listeners.lock().remove_subscriber(self.number);
         }
     }
 }

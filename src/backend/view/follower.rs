@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::{Core, Task};
-use super::map::News;
+use super::listeners::{Core, Task};
+use super::snapshot::News;
 use crate::backend::{Backend, Watch};
 use crate::clock::{Cancel, Deadline, Revision};
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ impl<'s, B: Backend> Follower<'s, B> {
     /// [`Error::Cancelled`] and those of the backend. The view stays as it is and the next call goes on from there.
     pub fn follow(&mut self, deadline: &Deadline) -> Result<Option<Revision>> {
         let found = self.advance(deadline);
-        self.core.tell();
+        self.core.notify();
         found
     }
 
@@ -65,8 +65,8 @@ impl<'s, B: Backend> Follower<'s, B> {
     /// # Errors
     /// Those of the backend.
     pub fn catch_up(&mut self) -> Result<Revision> {
-        let caught_up = self.look_around();
-        self.core.tell();
+        let caught_up = self.catch_up_with_store();
+        self.core.notify();
         caught_up?;
         Ok(self.core.fresh_at())
     }
@@ -74,11 +74,11 @@ impl<'s, B: Backend> Follower<'s, B> {
     /// [`follow`](Follower::follow) without the listeners.
     pub(super) fn advance(&mut self, deadline: &Deadline) -> Result<Option<Revision>> {
         loop {
-            let nudge = match self.core.next_task() {
+            let wake = match self.core.next_task() {
                 Task::End => return Ok(None),
                 Task::Confirm(asked) => {
                     let before = self.core.fresh_at();
-                    let newest = self.look_around()?;
+                    let newest = self.catch_up_with_store()?;
                     self.core.answer(asked, newest);
                     let after = self.core.fresh_at();
                     if after > before {
@@ -86,19 +86,19 @@ impl<'s, B: Backend> Follower<'s, B> {
                     }
                     continue;
                 }
-                Task::Sleep(nudge) => nudge,
+                Task::Sleep(wake) => wake,
             };
             // The sleep ends by whichever switch is thrown first, the caller's or ours.
             let by_caller = deadline.cancel();
             let _relay = by_caller.map(|caller| {
-                let nudge = nudge.clone();
-                caller.register(Box::new(move || nudge.cancel()))
+                let wake = wake.clone();
+                caller.register(Box::new(move || wake.cancel()))
             });
             if by_caller.is_some_and(Cancel::is_cancelled) {
                 return Err(Error::Cancelled);
             }
-            match self.look(&deadline.clone().or_cancelled(&nudge)) {
-                Err(Error::Cancelled) if nudge.is_cancelled() => {}
+            match self.look(&deadline.clone().or_cancelled(&wake)) {
+                Err(Error::Cancelled) if wake.is_cancelled() => {}
                 found => return found,
             }
         }
@@ -108,7 +108,7 @@ impl<'s, B: Backend> Follower<'s, B> {
     ///
     /// A watch is silent about changes elsewhere. So: ask for the newest revision, then look; if there is nothing new up
     /// to now, there was nothing new up to that revision.
-    fn look_around(&mut self) -> Result<Revision> {
+    fn catch_up_with_store(&mut self) -> Result<Revision> {
         let newest = self.store.range(NOWHERE, &mut |_, _, _| {})?;
         while self.core.fresh_at() < newest {
             if planted("view: fresh without a look") || self.look(&Deadline::now())?.is_none() {
@@ -149,7 +149,7 @@ struct End<K: Clone + Ord + AsRef<str> + Send + Sync + 'static>(Arc<Core<K>>);
 impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Drop for End<K> {
     fn drop(&mut self) {
         // In a forked child the lock may be held for ever, and nobody waits.
-        if self.0.home.is_here() {
+        if self.0.owner.is_current() {
             self.0.end();
         }
     }
@@ -168,17 +168,17 @@ pub(super) fn keep_following<B: Backend>(core: &Arc<Core<B::Key>>, store: &B) {
             }),
             Some(follower) => follower.advance(&Deadline::never()),
         };
-        if core.desk.lock().ended {
+        if core.listeners.lock().ended {
             return;
         }
         match step {
             Ok(_) => {
                 pause = PAUSES.0;
-                core.succeeded();
+                core.record_success();
             }
             Err(error) => {
-                core.failed(error);
-                core.rest(pause);
+                core.record_failure(error);
+                core.back_off(pause);
                 pause = (pause * 2).min(PAUSES.1);
             }
         }
@@ -186,8 +186,8 @@ pub(super) fn keep_following<B: Backend>(core: &Arc<Core<B::Key>>, store: &B) {
 }
 
 /// The other thread: runs the listeners, so that neither the map nor a subscriber waits for them.
-pub(super) fn keep_telling<B: Backend>(core: &Arc<Core<B::Key>>) {
-    while core.await_work() {
-        core.tell();
+pub(super) fn keep_notifying<B: Backend>(core: &Arc<Core<B::Key>>) {
+    while core.wait_for_work() {
+        core.notify();
     }
 }

@@ -34,7 +34,7 @@
 //! can have the name while `is_alive` says yes, unless somebody took it away by force; against that, and against the
 //! time between the question and the act, only [`condition`](Session::condition) helps.
 
-mod heart;
+mod keepalive;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -42,8 +42,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use self::heart::{Heart, Signals, nanoseconds};
-use super::bell::{Bell, Home};
+use self::keepalive::{Keepalive, Signals, nanoseconds};
+use super::monitor::Monitor;
+use super::process::OwnerProcess;
 use super::{Backend, Meta, Op, When};
 use crate::clock::{Deadline, Lease, Revision, Token};
 use crate::error::{Error, Result};
@@ -59,9 +60,9 @@ use crate::mutant::planted;
 /// [`close`](Session::close) answer [`Error::Forked`], and dropping it does nothing. [`is_alive`](Session::is_alive)
 /// tells what the parent knew when it forked, until that deadline has passed.
 pub struct Session<B: Backend> {
-    heart: Arc<Heart<B>>,
+    keepalive: Arc<Keepalive<B>>,
     renewer: Option<JoinHandle<()>>,
-    home: Home,
+    owner: OwnerProcess,
     closed: bool,
 }
 
@@ -99,8 +100,8 @@ impl<B: Backend + 'static> Session<B> {
         let Opened::Mine(mut session) = opened else {
             return Ok(opened);
         };
-        let heart = Arc::clone(&session.heart);
-        let renewer = thread::Builder::new().name("slotguard-lease".to_owned()).spawn(move || heart.beat());
+        let keepalive = Arc::clone(&session.keepalive);
+        let renewer = thread::Builder::new().name("slotguard-lease".to_owned()).spawn(move || keepalive.run());
         let failed = |cause| Error::Io { action: "start the thread that renews a session", path: None, cause };
         session.renewer = Some(renewer.map_err(failed)?);
         Ok(Opened::Mine(session))
@@ -141,7 +142,7 @@ impl<B: Backend> Session<B> {
         // What `renew` would answer, without the round trip.
         let counted_on = time_to_live.saturating_sub(time_to_live / 1000 * B::LIMITS.clock_drift);
         let from = if planted("session: deadline from after the renewal") { store.now() } else { base };
-        let heart = Heart {
+        let keepalive = Keepalive {
             store: Arc::clone(store),
             key,
             lease,
@@ -149,30 +150,35 @@ impl<B: Backend> Session<B> {
             time_to_live,
             base,
             until: AtomicU64::new(nanoseconds(base, from + counted_on)),
-            bell: Bell::new(Signals::default()),
-            left: Mutex::default(),
+            monitor: Monitor::new(Signals::default()),
+            pending_deletes: Mutex::default(),
         };
-        Ok(Opened::Mine(Self { heart: Arc::new(heart), renewer: None, home: Home::here(), closed: false }))
+        Ok(Opened::Mine(Self {
+            keepalive: Arc::new(keepalive),
+            renewer: None,
+            owner: OwnerProcess::current(),
+            closed: false,
+        }))
     }
 
     /// The fencing token: larger than that of every earlier session of this name.
     pub fn token(&self) -> Token {
-        self.heart.token
+        self.keepalive.token
     }
 
     /// The store it is a session of.
     pub fn store(&self) -> &Arc<B> {
-        &self.heart.store
+        &self.keepalive.store
     }
 
     /// The entry.
     pub fn key(&self) -> &B::Key {
-        &self.heart.key
+        &self.keepalive.key
     }
 
     /// The lease, to bind more entries to.
     pub fn lease(&self) -> Lease {
-        self.heart.lease
+        self.keepalive.lease
     }
 
     /// Whether the session may be counted on at this moment. Once `false`, always `false`.
@@ -180,22 +186,22 @@ impl<B: Backend> Session<B> {
     /// A comparison of a number in this process with the clock: the store is not asked.
     #[inline]
     pub fn is_alive(&self) -> bool {
-        self.heart.is_alive()
+        self.keepalive.is_alive()
     }
 
     /// Until when it may be counted on if it is not renewed again, on the backend's clock; `None` once it is over.
     pub fn alive_until(&self) -> Option<Instant> {
-        self.heart.alive_until()
+        self.keepalive.alive_until()
     }
 
     /// The operation that lets a commit take place only while the session lives.
     pub fn condition(&self) -> Op<'_, B::Key> {
-        Op::check(&self.heart.key, When::CreatedAt(Revision(self.heart.token.0)))
+        Op::check(&self.keepalive.key, When::CreatedAt(Revision(self.keepalive.token.0)))
     }
 
     /// The operation that gives the session's entry another value, if the session lives.
     pub fn put<'a>(&'a self, value: &'a [u8]) -> Op<'a, B::Key> {
-        Op::put_leased(&self.heart.key, value, self.heart.lease).when(self.condition().when)
+        Op::put_leased(&self.keepalive.key, value, self.keepalive.lease).when(self.condition().when)
     }
 
     /// Renews the lease now and looks whether the entry is still ours; answers until when it may be counted on.
@@ -204,15 +210,15 @@ impl<B: Backend> Session<B> {
     /// [`Error::LeaseExpired`] once the session is over, which is final: nothing is sent any more, and nothing is
     /// created anew. After any other error the session lives on until [`alive_until`](Session::alive_until): try again.
     pub fn keep_alive(&self) -> Result<Instant> {
-        if !self.home.is_here() {
+        if !self.owner.is_current() {
             return Err(Error::Forked);
         }
-        self.heart.renew()
+        self.keepalive.renew()
     }
 
     /// Has the renewals try to delete entries of this session that nobody else writes and that could not be deleted.
     pub(crate) fn delete_later(&self, keys: impl Iterator<Item = B::Key>) {
-        self.heart.leave(keys);
+        self.keepalive.delete_later(keys);
     }
 
     /// Waits until the session is lost: its lease or entry has been taken away, or the deadline up to which it may be
@@ -225,14 +231,14 @@ impl<B: Backend> Session<B> {
     /// [`Error::Cancelled`].
     pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
         while let Some(until) = self.alive_until() {
-            // To the end as known now: renewals wake nobody. If it has been put off meanwhile, once more.
-            let left = until.saturating_duration_since(self.heart.store.now());
+            // To the end as known now: renewals wake nobody. If it has been extended meanwhile, once more.
+            let left = until.saturating_duration_since(self.keepalive.store.now());
             let waited = deadline.remaining().is_none_or(|most| most > left);
             let mut next = if waited { Deadline::after(left) } else { deadline.clone() };
             if let Some(by) = deadline.cancel() {
                 next = next.or_cancelled(by);
             }
-            let lost = self.heart.bell.wait(&next, |signals| signals.lost.then_some(()))?;
+            let lost = self.keepalive.monitor.wait(&next, |signals| signals.lost.then_some(()))?;
             if lost.is_none() && deadline.has_passed() {
                 return Ok(!self.is_alive());
             }
@@ -243,7 +249,7 @@ impl<B: Backend> Session<B> {
     /// Why the thread's last renewal failed; `None` if it did not. Once the session is over: what failed before the
     /// end.
     pub fn last_failure(&self) -> Option<Arc<Error>> {
-        self.heart.bell.lock().failure.clone()
+        self.keepalive.monitor.lock().failure.clone()
     }
 
     /// Ends the session; when this returns, its entry is gone, and so is everything else bound to its lease.
@@ -252,16 +258,16 @@ impl<B: Backend> Session<B> {
     /// Those of [`Backend::revoke`]: [`Error::LeaseExpired`] if it had ended before. [`Error::Forked`].
     pub fn close(mut self) -> Result<()> {
         self.closed = true;
-        if !self.home.is_here() {
+        if !self.owner.is_current() {
             return Err(Error::Forked);
         }
         self.end_renewals();
-        self.heart.store.revoke(self.heart.lease)
+        self.keepalive.store.revoke(self.keepalive.lease)
     }
 
     fn end_renewals(&mut self) {
-        self.heart.bell.lock().stop = true;
-        self.heart.bell.ring();
+        self.keepalive.monitor.lock().stop = true;
+        self.keepalive.monitor.notify_all();
         if let Some(renewer) = self.renewer.take() {
             // A thread that panicked has reported it, and the session ended by its deadline.
             let _ = renewer.join();
@@ -271,13 +277,13 @@ impl<B: Backend> Session<B> {
 
 impl<B: Backend> Drop for Session<B> {
     fn drop(&mut self) {
-        if !self.home.is_here() && !planted("session: a child ends it") {
+        if !self.owner.is_current() && !planted("session: a child ends it") {
             // The thread is the parent's; nobody would ever answer a join. Locks may be held for ever.
             std::mem::forget(self.renewer.take());
         } else if !self.closed {
             self.end_renewals();
             // Whatever hinders it: the lease ends by itself.
-            let _ = self.heart.store.revoke(self.heart.lease);
+            let _ = self.keepalive.store.revoke(self.keepalive.lease);
         }
     }
 }
@@ -285,9 +291,9 @@ impl<B: Backend> Drop for Session<B> {
 impl<B: Backend> fmt::Debug for Session<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("key", &self.heart.key)
-            .field("token", &self.heart.token)
-            .field("lease", &self.heart.lease)
+            .field("key", &self.keepalive.key)
+            .field("token", &self.keepalive.token)
+            .field("lease", &self.keepalive.lease)
             .field("alive", &self.is_alive())
             .finish_non_exhaustive()
     }

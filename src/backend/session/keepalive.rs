@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::bell::Bell;
+use crate::backend::monitor::Monitor;
 use crate::backend::{Backend, Op};
 use crate::clock::{Deadline, Lease, Token};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ const RETRIES: u32 = 12;
 const LOST: u64 = 0;
 
 /// What the session and its thread share.
-pub(super) struct Heart<B: Backend> {
+pub(super) struct Keepalive<B: Backend> {
     pub(super) store: Arc<B>,
     pub(super) key: B::Key,
     pub(super) lease: Lease,
@@ -30,9 +30,9 @@ pub(super) struct Heart<B: Backend> {
     ///
     /// Relaxed throughout: it publishes nothing but itself.
     pub(super) until: AtomicU64,
-    pub(super) bell: Arc<Bell<Signals>>,
+    pub(super) monitor: Arc<Monitor<Signals>>,
     /// What should have been deleted and could not be.
-    pub(super) left: Mutex<Vec<B::Key>>,
+    pub(super) pending_deletes: Mutex<Vec<B::Key>>,
 }
 
 /// What is waited for.
@@ -43,7 +43,7 @@ pub(super) struct Signals {
     pub(super) failure: Option<Arc<Error>>,
 }
 
-impl<B: Backend> Heart<B> {
+impl<B: Backend> Keepalive<B> {
     /// Until when it may be counted on; `None` once it is over.
     pub(super) fn alive_until(&self) -> Option<Instant> {
         let until = self.until.load(Ordering::Relaxed);
@@ -53,20 +53,20 @@ impl<B: Backend> Heart<B> {
     #[inline]
     pub(super) fn is_alive(&self) -> bool {
         let until = self.until.load(Ordering::Relaxed);
-        nanoseconds(self.base, self.store.now()) < until || self.lapse(until)
+        nanoseconds(self.base, self.store.now()) < until || self.expire(until)
     }
 
     /// Ends the session because its deadline has passed, unless a renewal was faster; answers whether it lives on.
     #[cold]
-    fn lapse(&self, mut until: u64) -> bool {
+    fn expire(&self, mut until: u64) -> bool {
         while until != LOST {
             // What one caller has been told stays true: a renewal under way meets the end and cannot take it back.
             match self.until.compare_exchange(until, LOST, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
-                    self.announce();
+                    self.notify_lost();
                     return false;
                 }
-                Err(put_off) => until = put_off,
+                Err(extended) => until = extended,
             }
             if nanoseconds(self.base, self.store.now()) < until {
                 return true;
@@ -75,29 +75,29 @@ impl<B: Backend> Heart<B> {
         false
     }
 
-    fn lose(&self) {
+    fn mark_lost(&self) {
         self.until.store(LOST, Ordering::Relaxed);
-        self.announce();
+        self.notify_lost();
     }
 
-    fn announce(&self) {
-        self.bell.lock().lost = true;
-        self.bell.ring();
+    fn notify_lost(&self) {
+        self.monitor.lock().lost = true;
+        self.monitor.notify_all();
     }
 
-    fn over(&self) -> Error {
+    fn expired(&self) -> Error {
         Error::LeaseExpired { lease: self.lease }
     }
 
     /// Renews the lease; answers until when it may be counted on.
     pub(super) fn renew(&self) -> Result<Instant> {
         if !self.is_alive() && !planted("session: renew after the end") {
-            return Err(self.over());
+            return Err(self.expired());
         }
         let mut until = match self.store.renew(self.lease) {
             Err(error) => {
                 if matches!(error, Error::LeaseExpired { .. } | Error::UnknownLease { .. }) {
-                    self.lose();
+                    self.mark_lost();
                 }
                 return Err(error);
             }
@@ -106,31 +106,31 @@ impl<B: Backend> Heart<B> {
         if planted("session: deadline from after the renewal") {
             until = self.store.now() + self.time_to_live;
         }
-        if !self.put_off(nanoseconds(self.base, until)) || !self.entry_is_ours() {
+        if !self.extend(nanoseconds(self.base, until)) || !self.entry_is_ours() {
             // The lease has just been given its whole time again, for nobody.
-            self.lose();
+            self.mark_lost();
             let _ = self.store.revoke(self.lease);
-            return Err(self.over());
+            return Err(self.expired());
         }
-        self.delete_left();
+        self.delete_pending();
         Ok(until)
     }
 
-    pub(super) fn leave(&self, keys: impl Iterator<Item = B::Key>) {
+    pub(super) fn delete_later(&self, keys: impl Iterator<Item = B::Key>) {
         if self.is_alive() && !planted("session: what is left stays") {
-            self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+            self.pending_deletes.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
         }
     }
 
-    fn delete_left(&self) {
-        let left = || self.left.lock().unwrap_or_else(PoisonError::into_inner);
+    fn delete_pending(&self) {
+        let left = || self.pending_deletes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut still = std::mem::take(&mut *left());
         still.retain(|key| self.store.commit(&[Op::delete(key)]).is_err());
         left().extend(still);
     }
 
     /// Moves the local deadline, never back; `false` if the session is over.
-    fn put_off(&self, to: u64) -> bool {
+    fn extend(&self, to: u64) -> bool {
         let later = |until| (until != LOST || planted("session: renew after the end")).then(|| to.max(until));
         self.until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).is_ok()
     }
@@ -147,13 +147,13 @@ impl<B: Backend> Heart<B> {
     }
 
     /// The thread: renews until it is told to stop or the session is lost.
-    pub(super) fn beat(&self) {
+    pub(super) fn run(&self) {
         let mut pause = self.time_to_live / RENEWALS;
-        while let Ok(None) = self.bell.wait(&Deadline::after(pause), |signals| signals.stop.then_some(())) {
+        while let Ok(None) = self.monitor.wait(&Deadline::after(pause), |signals| signals.stop.then_some(())) {
             let renewed = self.renew();
             pause = self.time_to_live / if renewed.is_ok() { RENEWALS } else { RETRIES };
             let lost = self.until.load(Ordering::Relaxed) == LOST;
-            let mut signals = self.bell.lock();
+            let mut signals = self.monitor.lock();
             // That the time is up says less than what went wrong before.
             if !(lost && signals.failure.is_some()) {
                 signals.failure = renewed.err().map(Arc::new);

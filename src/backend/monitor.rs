@@ -1,4 +1,4 @@
-//! State that several threads change and wait for, under one lock, until a [`Deadline`]; and whose process it is.
+//! State that several threads change and wait for, under one lock, until a [`Deadline`].
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 
 /// A mutex and those who wait for what it guards to change.
 #[derive(Debug, Default)]
-pub(super) struct Bell<T> {
+pub(super) struct Monitor<T> {
     state: Mutex<T>,
-    rung: Condvar,
+    changed: Condvar,
 }
 
-impl<T: Send + 'static> Bell<T> {
+impl<T: Send + 'static> Monitor<T> {
     pub(super) fn new(state: T) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(state), rung: Condvar::new() })
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
@@ -24,8 +24,8 @@ impl<T: Send + 'static> Bell<T> {
     }
 
     /// Has everybody who waits look again. What they are to see has been stored under the lock before.
-    pub(super) fn ring(&self) {
-        self.rung.notify_all();
+    pub(super) fn notify_all(&self) {
+        self.changed.notify_all();
     }
 
     /// Looks until there is an answer; `None` once the deadline has passed. A past deadline is one look.
@@ -36,11 +36,11 @@ impl<T: Send + 'static> Bell<T> {
     ) -> Result<Option<R>> {
         // Declared before the lock, so given back after it: a cancellation takes its own lock first and this one second.
         let _registration = deadline.cancel().map(|cancel| {
-            let bell = Arc::clone(self);
+            let monitor = Arc::clone(self);
             cancel.register(Box::new(move || {
                 // Not between a waiter's last look at the switch and its sleep.
-                drop(bell.lock());
-                bell.ring();
+                drop(monitor.lock());
+                monitor.notify_all();
             }))
         });
         let mut state = self.lock();
@@ -52,25 +52,10 @@ impl<T: Send + 'static> Bell<T> {
                 return Err(Error::Cancelled);
             }
             state = match deadline.remaining() {
-                None => self.rung.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return Ok(None),
-                Some(left) => self.rung.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
-    }
-}
-
-/// The process that made a handle. In a forked child the handle's threads do not exist and its locks may be held for ever.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Home(u32);
-
-impl Home {
-    pub(super) fn here() -> Self {
-        Self(std::process::id())
-    }
-
-    /// Whether this is that process. A system call: not for hot paths.
-    pub(super) fn is_here(self) -> bool {
-        self.0 == std::process::id()
     }
 }

@@ -10,9 +10,10 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use super::batch::{Backlog, Batch, Entry};
-use super::map::{ByName, Map, News, Snapshot};
+use super::snapshot::{ByName, Map, News, Snapshot};
 use crate::backend::Backend;
-use crate::backend::bell::{Bell, Home};
+use crate::backend::monitor::Monitor;
+use crate::backend::process::OwnerProcess;
 use crate::clock::{Cancel, Deadline, Revision};
 use crate::error::{Error, Result};
 use crate::mutant::planted;
@@ -25,22 +26,22 @@ pub(super) type Place = (Reverse<i32>, u64);
 
 pub(super) struct Core<K> {
     pub(super) prefix: String,
-    pub(super) home: Home,
+    pub(super) owner: OwnerProcess,
     frame: RwLock<Frame<K>>,
     /// Taken before the frame.
-    pub(super) desk: Arc<Bell<Desk<K>>>,
+    pub(super) listeners: Arc<Monitor<Listeners<K>>>,
 }
 
-/// The map, and how new it is. Changed with the desk's lock held as well, so that who registers there knows from when on.
+/// The map, and how new it is. Changed with the listeners's lock held as well, so that who registers there knows from when on.
 struct Frame<K> {
     map: Arc<Map<K>>,
     fresh_at: Revision,
 }
 
 /// Who waits for what.
-pub(super) struct Desk<K> {
+pub(super) struct Listeners<K> {
     next: u64,
-    listeners: BTreeMap<Place, Listener<K>>,
+    callbacks: BTreeMap<Place, Listener<K>>,
     subscribers: BTreeMap<u64, Backlog<K>>,
     /// The listener that is being told, and by which thread.
     running: Option<(Place, ThreadId)>,
@@ -49,7 +50,7 @@ pub(super) struct Desk<K> {
     answered: u64,
     newest: Revision,
     /// Ends the follower's present sleep.
-    nudge: Cancel,
+    wake: Cancel,
     pub(super) ended: bool,
     health: Health,
 }
@@ -90,20 +91,25 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
         let fresh_at = store.range(prefix, &mut |key, value, meta| {
             map.insert(ByName(key), Entry { value: value.into(), meta });
         })?;
-        let desk = Desk {
+        let listeners = Listeners {
             next: 0,
-            listeners: BTreeMap::new(),
+            callbacks: BTreeMap::new(),
             subscribers: BTreeMap::new(),
             running: None,
             asked: 0,
             answered: 0,
             newest: fresh_at,
-            nudge: Cancel::new(),
+            wake: Cancel::new(),
             ended: false,
             health: Health::default(),
         };
         let frame = RwLock::new(Frame { map: Arc::new(map), fresh_at });
-        Ok(Arc::new(Self { prefix: prefix.to_owned(), home: Home::here(), frame, desk: Bell::new(desk) }))
+        Ok(Arc::new(Self {
+            prefix: prefix.to_owned(),
+            owner: OwnerProcess::current(),
+            frame,
+            listeners: Monitor::new(listeners),
+        }))
     }
 
     fn frame(&self) -> RwLockReadGuard<'_, Frame<K>> {
@@ -134,7 +140,7 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
     /// Shows a batch, whole, and gives everybody their copy. The only one that changes the map.
     pub(super) fn show(&self, news: News<K>, revision: Revision) {
         let resync = news.resync;
-        let mut desk = self.desk.lock();
+        let mut listeners = self.listeners.lock();
         let mut frame = self.frame_to_change();
         let changes = news.apply(Arc::make_mut(&mut frame.map));
         frame.fresh_at = frame.fresh_at.max(revision);
@@ -142,68 +148,68 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
         drop(frame);
         if !changes.is_empty() {
             let batch = Arc::new(Batch { revision, resync, changes });
-            let Desk { listeners, subscribers, .. } = &mut *desk;
-            let backlogs = listeners.values_mut().map(|listener| &mut listener.backlog);
+            let Listeners { callbacks, subscribers, .. } = &mut *listeners;
+            let backlogs = callbacks.values_mut().map(|listener| &mut listener.backlog);
             for backlog in backlogs.chain(subscribers.values_mut()) {
                 backlog.push(&batch);
             }
         }
-        drop(desk);
-        self.desk.ring();
+        drop(listeners);
+        self.listeners.notify_all();
     }
 
     /// The map as it is also equals the store at this later revision.
     pub(super) fn confirm(&self, revision: Revision) {
-        let desk = self.desk.lock();
+        let listeners = self.listeners.lock();
         let mut frame = self.frame_to_change();
         frame.fresh_at = frame.fresh_at.max(revision);
-        drop((frame, desk));
-        self.desk.ring();
+        drop((frame, listeners));
+        self.listeners.notify_all();
     }
 
     pub(super) fn next_task(&self) -> Task {
-        let mut desk = self.desk.lock();
-        if desk.ended {
+        let mut listeners = self.listeners.lock();
+        if listeners.ended {
             Task::End
-        } else if desk.asked != desk.answered {
-            Task::Confirm(desk.asked)
+        } else if listeners.asked != listeners.answered {
+            Task::Confirm(listeners.asked)
         } else {
-            if desk.nudge.is_cancelled() {
-                desk.nudge = Cancel::new();
+            if listeners.wake.is_cancelled() {
+                listeners.wake = Cancel::new();
             }
-            Task::Sleep(desk.nudge.clone())
+            Task::Sleep(listeners.wake.clone())
         }
     }
 
     /// Answers the first `asked` who have asked how new the map is: it is as new as the store was, at `newest`.
     pub(super) fn answer(&self, asked: u64, newest: Revision) {
-        let mut desk = self.desk.lock();
-        desk.answered = desk.answered.max(asked);
-        desk.newest = newest;
-        drop(desk);
-        self.desk.ring();
+        let mut listeners = self.listeners.lock();
+        listeners.answered = listeners.answered.max(asked);
+        listeners.newest = newest;
+        drop(listeners);
+        self.listeners.notify_all();
     }
 
     pub(super) fn wait_fresh(&self, revision: Revision, deadline: &Deadline) -> Result<bool> {
         if self.fresh_at() >= revision {
             return Ok(true);
         }
-        let (question, nudge) = {
-            let mut desk = self.desk.lock();
-            desk.asked += 1;
-            (desk.asked, desk.nudge.clone())
+        let (question, wake) = {
+            let mut listeners = self.listeners.lock();
+            listeners.asked += 1;
+            (listeners.asked, listeners.wake.clone())
         };
         // Without the lock: this calls the backend.
         if !planted("view: forget the nudge") {
-            nudge.cancel();
+            wake.cancel();
         }
-        let found = self.desk.wait(deadline, |desk| {
+        let found = self.listeners.wait(deadline, |listeners| {
             if self.fresh_at() >= revision {
                 Some(Ok(true))
-            } else if desk.ended {
+            } else if listeners.ended {
                 Some(Err(Error::Cancelled))
-            } else if desk.answered >= question {
-                Some(Err(Error::FutureRevision { asked: revision, newest: desk.newest }))
+            } else if listeners.answered >= question {
+                Some(Err(Error::FutureRevision { asked: revision, newest: listeners.newest }))
             } else {
                 None
             }
@@ -213,75 +219,75 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
 
     /// No more batches will come: whoever waits for one is told, and the follower's sleep ends.
     pub(super) fn end(&self) {
-        let nudge = {
-            let mut desk = self.desk.lock();
-            desk.ended = true;
-            desk.nudge.clone()
+        let wake = {
+            let mut listeners = self.listeners.lock();
+            listeners.ended = true;
+            listeners.wake.clone()
         };
-        self.desk.ring();
-        nudge.cancel();
+        self.listeners.notify_all();
+        wake.cancel();
     }
 
     /// Sleeps that long, or until the end.
-    pub(super) fn rest(&self, pause: Duration) {
-        let _ = self.desk.wait(&Deadline::after(pause), |desk| desk.ended.then_some(()));
+    pub(super) fn back_off(&self, pause: Duration) {
+        let _ = self.listeners.wait(&Deadline::after(pause), |listeners| listeners.ended.then_some(()));
     }
 
     pub(super) fn health(&self) -> Health {
-        self.desk.lock().health.clone()
+        self.listeners.lock().health.clone()
     }
 
-    pub(super) fn succeeded(&self) {
-        self.desk.lock().health.failures = 0;
+    pub(super) fn record_success(&self) {
+        self.listeners.lock().health.failures = 0;
     }
 
-    pub(super) fn failed(&self, error: Error) {
-        let mut desk = self.desk.lock();
-        desk.health.failures += 1;
-        desk.health.last_error = Some(Arc::new(error));
+    pub(super) fn record_failure(&self, error: Error) {
+        let mut listeners = self.listeners.lock();
+        listeners.health.failures += 1;
+        listeners.health.last_error = Some(Arc::new(error));
     }
 
     pub(super) fn listeners(&self) -> usize {
-        self.desk.lock().listeners.len()
+        self.listeners.lock().callbacks.len()
     }
 
     /// Registers a listener for what comes after the revision that is returned.
     pub(super) fn add_listener(&self, priority: i32, call: Call<K>) -> (Place, Revision) {
-        let mut desk = self.desk.lock();
+        let mut listeners = self.listeners.lock();
         let priority = if planted("view: overlook the priority") { 0 } else { priority };
-        let place = (Reverse(priority), desk.number());
-        desk.listeners.insert(place, Listener { call: Some(call), backlog: Backlog::Nothing });
+        let place = (Reverse(priority), listeners.number());
+        listeners.callbacks.insert(place, Listener { call: Some(call), backlog: Backlog::Nothing });
         (place, self.fresh_at())
     }
 
     /// The same for a subscriber.
     pub(super) fn add_subscriber(&self) -> (u64, Revision) {
-        let mut desk = self.desk.lock();
-        let number = desk.number();
-        desk.subscribers.insert(number, Backlog::Nothing);
+        let mut listeners = self.listeners.lock();
+        let number = listeners.number();
+        listeners.subscribers.insert(number, Backlog::Nothing);
         (number, self.fresh_at())
     }
 
     /// Tells each listener once what it has not been told, in the order of their places. One thread at a time does this.
-    pub(super) fn tell(&self) {
+    pub(super) fn notify(&self) {
         let mut last = None;
         loop {
-            let mut desk = self.desk.lock();
-            if desk.ended {
+            let mut listeners = self.listeners.lock();
+            if listeners.ended {
                 return;
             }
             let rest = (last.map_or(Unbounded, Excluded), Unbounded);
             // Looked for anew each time: a listener may have come or gone while the last one ran.
-            let next = desk.listeners.range_mut(rest).find(|(_, listener)| !listener.backlog.is_empty());
+            let next = listeners.callbacks.range_mut(rest).find(|(_, listener)| !listener.backlog.is_empty());
             let Some((&place, listener)) = next else { return };
             last = Some(place);
             let (Some(batch), Some(mut call)) = (listener.backlog.take(), listener.call.take()) else { continue };
-            desk.running = Some((place, thread::current().id()));
-            drop(desk);
-            let told = catch_unwind(AssertUnwindSafe(|| call(&batch)));
-            let mut desk = self.desk.lock();
-            desk.running = None;
-            let rest = match (told, desk.listeners.get_mut(&place)) {
+            listeners.running = Some((place, thread::current().id()));
+            drop(listeners);
+            let outcome = catch_unwind(AssertUnwindSafe(|| call(&batch)));
+            let mut listeners = self.listeners.lock();
+            listeners.running = None;
+            let rest = match (outcome, listeners.callbacks.get_mut(&place)) {
                 (Ok(()), Some(listener)) => {
                     listener.call = Some(call);
                     None
@@ -289,29 +295,29 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
                 // Removed while it ran.
                 (Ok(()), None) => Some((call, None)),
                 (Err(panic), _) => {
-                    desk.health.panics += 1;
-                    desk.health.last_panic = Some(said(&*panic));
-                    Some((call, desk.listeners.remove(&place)))
+                    listeners.health.panics += 1;
+                    listeners.health.last_panic = Some(panic_message(&*panic));
+                    Some((call, listeners.callbacks.remove(&place)))
                 }
             };
-            drop(desk);
-            self.desk.ring();
+            drop(listeners);
+            self.listeners.notify_all();
             // Not under the lock: what the closure owns may do anything when it is dropped, even panic.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
         }
     }
 
     /// Sleeps until a listener has something to be told; `false` at the end.
-    pub(super) fn await_work(&self) -> bool {
-        let found = self.desk.wait(&Deadline::never(), |desk| {
-            let work = desk.listeners.values().any(|listener| !listener.backlog.is_empty());
-            (desk.ended || work).then_some(!desk.ended)
+    pub(super) fn wait_for_work(&self) -> bool {
+        let found = self.listeners.wait(&Deadline::never(), |listeners| {
+            let work = listeners.callbacks.values().any(|listener| !listener.backlog.is_empty());
+            (listeners.ended || work).then_some(!listeners.ended)
         });
         matches!(found, Ok(Some(true)))
     }
 }
 
-impl<K: Clone + Ord + Send + Sync + 'static> Desk<K> {
+impl<K: Clone + Ord + Send + Sync + 'static> Listeners<K> {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -328,29 +334,32 @@ impl<K: Clone + Ord + Send + Sync + 'static> Desk<K> {
 }
 
 /// Removes a listener; when this returns, it does not run and will not, unless it is the caller.
-pub(super) fn remove_listener<K: Clone + Ord + Send + Sync + 'static>(desk: &Arc<Bell<Desk<K>>>, place: Place) {
+pub(super) fn remove_listener<K: Clone + Ord + Send + Sync + 'static>(
+    listeners: &Arc<Monitor<Listeners<K>>>,
+    place: Place,
+) {
     let me = thread::current().id();
     let removed = {
-        let mut desk = desk.lock();
-        let about_to_be_told = desk.listeners.get(&place).is_some_and(|listener| !listener.backlog.is_empty());
-        if about_to_be_told && planted("view: a listener is called after its removal") {
+        let mut listeners = listeners.lock();
+        let has_backlog = listeners.callbacks.get(&place).is_some_and(|listener| !listener.backlog.is_empty());
+        if has_backlog && planted("view: a listener is called after its removal") {
             return;
         }
-        desk.listeners.remove(&place)
+        listeners.callbacks.remove(&place)
     };
     drop(removed);
     if planted("view: removal does not wait") {
         return;
     }
     // Without a deadline or a switch there is no way for this to fail.
-    let _ = desk.wait(&Deadline::never(), |desk| {
-        let runs_elsewhere = desk.running.is_some_and(|(running, by)| running == place && by != me);
+    let _ = listeners.wait(&Deadline::never(), |listeners| {
+        let runs_elsewhere = listeners.running.is_some_and(|(running, by)| running == place && by != me);
         (!runs_elsewhere).then_some(())
     });
 }
 
 /// The message of a panic.
-fn said(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no text)".to_owned())
 }

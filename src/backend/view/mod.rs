@@ -59,26 +59,26 @@
 //! batches.
 
 mod batch;
-mod desk;
-mod follow;
-mod listen;
-mod map;
+mod follower;
+mod handles;
+mod listeners;
+mod snapshot;
 
 use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use self::desk::Core;
+use self::listeners::Core;
 use super::Backend;
-use super::bell::Home;
+use super::process::OwnerProcess;
 use crate::clock::{Deadline, Revision};
 use crate::error::{Error, Result};
 
 pub use self::batch::{Batch, Change, Entry};
-pub use self::desk::Health;
-pub use self::follow::Follower;
-pub use self::listen::{Listening, Subscription};
-pub use self::map::Snapshot;
+pub use self::follower::Follower;
+pub use self::handles::{Listening, Subscription};
+pub use self::listeners::Health;
+pub use self::snapshot::Snapshot;
 
 /// The entries under a prefix, in memory.
 ///
@@ -131,8 +131,8 @@ impl<B: Backend> View<B> {
         let core = Core::read(&**store, prefix)?;
         let mut view = Self { core: Arc::clone(&core), threads: Vec::new() };
         let (store, followed) = (Arc::clone(store), Arc::clone(&core));
-        view.start("slotguard-view", move || follow::keep_following(&followed, &*store))?;
-        view.start("slotguard-tell", move || follow::keep_telling::<B>(&core))?;
+        view.start("slotguard-view", move || follower::keep_following(&followed, &*store))?;
+        view.start("slotguard-notify", move || follower::keep_notifying::<B>(&core))?;
         Ok(view)
     }
 
@@ -191,13 +191,13 @@ impl<B: Backend> View<B> {
     /// in it already, and the first one after it may repeat some of it.
     pub fn listen(&self, priority: i32, listener: impl FnMut(&Batch<B::Key>) + Send + 'static) -> Listening<B::Key> {
         let (place, since) = self.core.add_listener(priority, Box::new(listener));
-        Listening { desk: Arc::downgrade(&self.core.desk), place, since, home: Home::here() }
+        Listening { listeners: Arc::downgrade(&self.core.listeners), place, since, owner: OwnerProcess::current() }
     }
 
     /// A place of one's own where every batch after [`Subscription::since`] is left. For work that takes its time.
     pub fn subscribe(&self) -> Subscription<B::Key> {
         let (number, since) = self.core.add_subscriber();
-        Subscription { desk: Arc::clone(&self.core.desk), number, since, home: Home::here() }
+        Subscription { listeners: Arc::clone(&self.core.listeners), number, since, owner: OwnerProcess::current() }
     }
 
     /// How many listeners there are, subscriptions not counted.
@@ -214,7 +214,7 @@ impl<B: Backend> View<B> {
 impl<B: Backend> Drop for View<B> {
     fn drop(&mut self) {
         let threads = std::mem::take(&mut self.threads);
-        if !self.core.home.is_here() {
+        if !self.core.owner.is_current() {
             // The threads are the parent's; nobody would ever answer a join.
             return std::mem::forget(threads);
         }
