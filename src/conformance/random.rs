@@ -102,7 +102,7 @@ struct Step<'v> {
 impl<'a, B: Backend> Duel<'a, B> {
     fn new(store: &'a B, seed: u64) -> Self {
         let prefix = format!("{seed:x}/");
-        let model = Model::sound();
+        let model = Model::new();
         let name = |number: usize| format!("{prefix}{number}");
         let keys = (0..KEYS).map(|n| Pair { theirs: store.named(&name(n)), models: model.named(&name(n)) }).collect();
         let (mirror, watch) = Mirror::open(store, &prefix);

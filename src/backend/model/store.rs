@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ModelKey;
-use crate::backend::{Act, Meta, Op, When};
+use crate::backend::{Act, Meta, Op};
 use crate::clock::{Lease, Revision, Version};
 use crate::error::{Error, Result};
 use crate::memory::Outcome;
-use crate::mutant::planted;
 
 /// How many deletions a model remembers.
 pub(super) const REMEMBERED: usize = 1 << 17;
@@ -28,8 +27,6 @@ pub(super) struct Store {
     granted: u64,
     /// How far the clock has been moved.
     pub(super) elapsed: Duration,
-    /// No bug is planted in this one.
-    pub(super) sound: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -57,36 +54,19 @@ struct Term {
 pub(super) type Change = (ModelKey, Option<Entry>);
 
 impl Store {
-    pub(super) fn new(sound: bool) -> Self {
-        Self { sound, ..Self::default() }
-    }
-
-    pub(super) fn planted(&self, bug: &str) -> bool {
-        !self.sound && planted(bug)
-    }
-
     /// Whether the condition of an operation holds.
     fn holds(&self, op: &Op<'_, ModelKey>) -> bool {
         let meta = self.entries.get(op.key).map(|entry| entry.meta);
-        if let (When::ModifiedAt(at), Some(meta)) = (op.when, meta)
-            && self.planted("model: any revision of the incarnation will do")
-        {
-            return (meta.created..=meta.modified).contains(&at);
-        }
         op.when.holds(meta.as_ref())
     }
 
     /// Judges the conditions and, if they hold, does what the operations say.
     pub(super) fn commit(&mut self, ops: &[Op<'_, ModelKey>]) -> Outcome {
-        let one_by_one = self.planted("model: judge the conditions one by one");
-        if !one_by_one && !ops.iter().all(|op| self.holds(op)) {
+        if !ops.iter().all(|op| self.holds(op)) {
             return Outcome::Conflict;
         }
         let revision = Revision(self.newest + 1);
         for op in ops {
-            if one_by_one && !self.holds(op) {
-                return Outcome::Conflict;
-            }
             match op.act {
                 Act::Put { value, lease } => self.put(revision, op.key, value, lease),
                 Act::Delete => self.delete(revision, op.key),
@@ -98,22 +78,10 @@ impl Store {
 
     fn put(&mut self, revision: Revision, key: &ModelKey, value: &[u8], lease: Option<Lease>) {
         self.newest = revision.0;
-        let before = self.entries.get(key).map(|entry| entry.meta);
-        let mut meta = match before {
+        let meta = match self.entries.get(key).map(|entry| entry.meta) {
             Some(meta) => Meta { modified: revision, version: Version(meta.version.0 + 1), lease, ..meta },
             None => Meta { created: revision, modified: revision, version: Version(1), lease },
         };
-        if self.planted("model: a version that restarts") && before.is_some_and(|meta| meta.lease != lease) {
-            meta.version = Version(1);
-        }
-        if self.planted("model: created does not grow")
-            && let Some(last) = self.deletions.iter().rfind(|deletion| deletion.key == *key)
-        {
-            meta.created = last.created;
-        }
-        if self.planted("model: a put keeps the lease") {
-            meta.lease = lease.or(before.and_then(|meta| meta.lease));
-        }
         self.entries.insert(key.clone(), Entry { value: value.into(), meta });
     }
 
@@ -162,7 +130,7 @@ impl Store {
 
     /// Ends a lease that may be over: its entries go one by one, each with a revision of its own.
     pub(super) fn end(&mut self, lease: Lease) {
-        if self.leases.remove(&lease).is_none() || self.planted("model: keep entries of a dead lease") {
+        if self.leases.remove(&lease).is_none() {
             return;
         }
         let bound = |entry: &Entry| entry.meta.lease == Some(lease);
@@ -197,14 +165,17 @@ impl Store {
 
     /// The same for all leases of a commit: unknown ones first.
     pub(super) fn check_leases(&self, ops: &[Op<'_, ModelKey>]) -> Result<()> {
-        if self.planted("model: put under any lease") {
-            return Ok(());
-        }
         let faults = ops.iter().filter_map(|op| match op.act {
             Act::Put { lease: Some(lease), .. } => self.check_lease(lease).err(),
             _ => None,
         });
         faults.min_by_key(|fault| !matches!(fault, Error::UnknownLease { .. })).map_or(Ok(()), Err)
+    }
+
+    /// Copies the entries under a prefix, in the order of names, and the newest revision.
+    pub(super) fn copy_of(&self, prefix: &str) -> (Vec<(ModelKey, Entry)>, Revision) {
+        let entries = self.under(prefix).map(|(key, entry)| (key.clone(), entry.clone()));
+        (entries.collect(), Revision(self.newest))
     }
 
     /// The entries under a prefix, in the order of names.
@@ -216,9 +187,6 @@ impl Store {
     pub(super) fn changed_after(&self, key: &ModelKey, newer_than: Revision) -> bool {
         if let Some(entry) = self.entries.get(key) {
             return entry.meta.modified > newer_than;
-        }
-        if self.planted("model: wait forgets a delete") {
-            return false;
         }
         // Where the history is gone, the answer that is never wrong is to have the caller read again.
         newer_than < self.forgotten

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::store::REMEMBERED;
-use super::{Backend, Event, Model, Op, Watch};
+use super::{Backend, Model, Op};
+use crate::backend::{Event, Watch};
 use crate::clock::{Deadline, Revision};
 use crate::error::ErrorKind;
 use crate::memory::Outcome;
@@ -22,19 +23,19 @@ fn names(store: &Model) -> Vec<String> {
     names
 }
 
-/// What the next batch tells, in short.
-fn told(watch: &mut impl Watch<Key: AsRef<str>>) -> Vec<String> {
-    let mut told = Vec::new();
-    let tell = &mut |event: Event<'_, _>| {
-        told.push(match event {
+/// The events of the next batch, in short.
+fn next_batch(watch: &mut impl Watch<Key: AsRef<str>>) -> Vec<String> {
+    let mut events = Vec::new();
+    let note = &mut |event: Event<'_, _>| {
+        events.push(match event {
             Event::Put { key, .. } => format!("put {}", AsRef::<str>::as_ref(key)),
             Event::Delete { key } => format!("delete {}", AsRef::<str>::as_ref(key)),
             Event::Resync => "resync".to_owned(),
             Event::Progress(_) => "progress".to_owned(),
         });
     };
-    watch.next(&Deadline::now(), tell).unwrap();
-    told
+    watch.next(&Deadline::now(), note).unwrap();
+    events
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn leases_end_on_the_way_in_the_order_of_their_ends_and_each_entry_by_itself() {
     }
     let newest = store.range("", &mut |_, _, _| {}).unwrap().0;
     store.advance(10 * SECOND);
-    let store = store.shared.lock();
+    let store = store.store.lock();
     let ends: Vec<_> = store.deletions().map(|(at, name)| (at.0 - newest, name)).collect();
     assert_eq!(ends, [(1, "b"), (2, "c"), (3, "a"), (4, "d")]);
 }
@@ -102,13 +103,13 @@ fn history_is_exact_as_far_as_it_is_remembered_and_a_resync_beyond() {
     // From between the last creation and its deletion: that one deletion. From before the first one, which is forgotten:
     // everything there is.
     let last = created[REMEMBERED];
-    assert_eq!(told(&mut store.watch("", Revision(last.0 + 1)).unwrap()), ["delete goes", "progress"]);
+    assert_eq!(next_batch(&mut store.watch("", Revision(last.0 + 1)).unwrap()), ["delete goes", "progress"]);
     assert_eq!(
-        told(&mut store.watch("", created[1]).unwrap()),
+        next_batch(&mut store.watch("", created[1]).unwrap()),
         [""; 0],
         "what came and went meanwhile is no difference"
     );
-    assert_eq!(told(&mut store.watch("", stays).unwrap()), ["resync", "put stays", "progress"]);
+    assert_eq!(next_batch(&mut store.watch("", stays).unwrap()), ["resync", "put stays", "progress"]);
     store.forget_history();
-    assert_eq!(told(&mut store.watch("", last).unwrap()), ["resync", "put stays", "progress"]);
+    assert_eq!(next_batch(&mut store.watch("", last).unwrap()), ["resync", "put stays", "progress"]);
 }
