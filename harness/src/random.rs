@@ -24,7 +24,7 @@ pub struct Random(SplitMix64);
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Spreads the bits of one word over the whole word: the number that SplitMix64 makes of this state.
-fn mix(word: u64) -> u64 {
+pub fn mix(word: u64) -> u64 {
     SplitMix64::seed_from_u64(word.wrapping_sub(STEP)).next_u64()
 }
 

@@ -8,8 +8,8 @@ use slotguard::{Deadline, Draft, Error, ErrorKind, Outcome as Swapped, Record, S
 
 use crate::anomaly::Anomaly;
 use crate::history::{History, Kind, Log, Open, Outcome};
-use crate::random::Random;
 use crate::value::{self, Evidence};
+use harness::random::Random;
 
 /// A thread with its attachment, its log and what it has seen so far.
 pub struct Client<'a> {

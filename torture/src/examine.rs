@@ -12,10 +12,10 @@ use crate::fault::{Fault, FaultKind};
 use crate::history::History;
 use crate::options::Workload;
 use crate::report::picture::Picture;
-use crate::scratch::Scratch;
 use crate::torment::Torment;
 use crate::value::{self, Evidence, Torn};
 use crate::workloads::{Examined, Figure, Scenario};
+use harness::scratch::Scratch;
 
 /// What one phase came to.
 #[derive(Default)]
@@ -170,7 +170,7 @@ impl Left<'_> {
 fn remove(segment: Segment, path: &Path, folder: &Scratch, refused: &mut Findings) -> io::Result<u64> {
     drop(segment);
     hold(Segment::remove(path), "remove", refused);
-    Ok(folder.left_over()?.len() as u64)
+    Ok(folder.names()?.len() as u64)
 }
 
 /// A call that must succeed now that nobody is in the way.

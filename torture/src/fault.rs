@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::history::{History, Layout};
-use crate::stage::Process;
+use crate::launcher::Process;
 use crate::system;
 use crate::torment::{Aim, Stops, Torment};
 

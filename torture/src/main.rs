@@ -1,6 +1,6 @@
 //! Kills, stops and counts: shows that slotguard loses nothing, beside controls that do.
 //!
-//! A run is drawn from a seed, which is printed before anything else. [`plan`] turns it into phases; [`stage`] starts
+//! A run is drawn from a seed, which is printed before anything else. [`plan`] turns it into phases; [`launcher`] starts
 //! worker processes, this same program again, whose threads do what [`client`], [`claims`] and [`workloads`] say and write
 //! every operation into a [`history`] that a kill cannot take back; [`fault`] kills and stops them meanwhile, as
 //! [`torment`] has drawn it. When all have left, [`check`] compares the history with what is in the segment, promise by
@@ -19,14 +19,12 @@ mod control;
 mod examine;
 mod fault;
 mod history;
+mod launcher;
 mod options;
 mod plan;
 mod progress;
-mod random;
 mod report;
 mod run;
-mod scratch;
-mod stage;
 mod system;
 mod torment;
 mod value;
@@ -36,6 +34,7 @@ mod workloads;
 use std::io;
 use std::process::ExitCode;
 
+use harness::{random, subprocess};
 use options::{Asked, Options, Usage};
 use progress::Progress;
 use report::summary::Summary;
@@ -45,13 +44,10 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    if arguments.next_if(|first| first == worker::SUBCOMMAND).is_some() {
-        let job = arguments.next().unwrap_or_default();
-        return ExitCode::from(worker::main(&job.to_string_lossy()) as u8);
+    if let Some(ended) = subprocess::dispatch(&[(worker::ROLE, &worker::main)]) {
+        return ended;
     }
-    let fresh_seed = random::mix(system::now() ^ u64::from(std::process::id()) << 32);
-    let options = match Options::parse(arguments, fresh_seed) {
+    let options = match Options::parse(std::env::args_os().skip(1), random::fresh_seed()) {
         Ok(Asked::Run(options)) => options,
         Ok(Asked::Help) => {
             println!("{}", options::HELP);
@@ -85,7 +81,6 @@ fn say(options: &Options, words: &str) {
 fn torture(options: &Options) -> io::Result<bool> {
     say(options, &format!("seed: {}", options.seed));
     say(options, &format!("replay: {}\n", options.replay()));
-    scratch::clean_up_on(system::EndSignals::block()?)?;
     let begin = system::now();
     let planned = plan::phases(options);
     let lengths = planned.iter().map(|phase| (phase.name.clone(), phase.work.rough_seconds()));

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::options::{Mode, Options, Workload};
-use crate::random::Random;
 use crate::torment::{Lives, Slot, Torment};
 use crate::workloads::turns::Way;
 use crate::workloads::{Scenario, bank, churn, leases, letters, slots, turns, watch};
+use harness::random::Random;
 
 /// Processes that are alive at the same time when many come in waves.
 pub const WAVE: u32 = 100;

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use harness::gate::Gate;
+use harness::scratch::{Place, Scratch};
 use slotguard::Segment;
 
 use crate::control;
 use crate::examine::{Left, Phased};
 use crate::fault::{self, Fault, FaultKind, Injector};
 use crate::history::{History, Layout};
+use crate::launcher::{Process, launch};
 use crate::options::Options;
 use crate::plan::{self, Burst, Phase, PhaseWork, Sustained};
 use crate::progress::Progress;
-use crate::scratch::Scratch;
-use crate::stage::{Gate, Process, Stage};
 use crate::system;
 use crate::torment::Torment;
 use crate::worker::{Job, Work};
@@ -33,7 +34,6 @@ const CLOSING: u64 = 100_000;
 /// Runs phases in private directories.
 pub struct Run<'o> {
     options: &'o Options,
-    stage: Stage,
     segments: Scratch,
     histories: Scratch,
 }
@@ -49,9 +49,8 @@ impl<'o> Run<'o> {
     pub fn new(options: &'o Options) -> io::Result<Self> {
         Ok(Self {
             options,
-            stage: Stage::new()?,
-            segments: Scratch::for_segments()?,
-            histories: Scratch::for_histories()?,
+            segments: Scratch::new(Place::SharedMemory, "slotguard-torture-")?,
+            histories: Scratch::new(Place::Disk, "slotguard-torture-")?,
         })
     }
 
@@ -96,7 +95,6 @@ impl<'o> Run<'o> {
 
     fn job(&self, paths: &Paths, layout: &Layout, seed: u64, work: Work) -> Job {
         Job {
-            parent: std::process::id(),
             history: paths.history.clone(),
             layout: layout.clone(),
             errors: paths.errors.clone(),
@@ -118,10 +116,11 @@ impl<'o> Run<'o> {
             let gate = Gate::new()?;
             let start = |slot: &u32| {
                 let job = Job { slot: *slot, ..job.clone() };
-                self.stage.start(&job, Some(&gate))
+                launch(&job, Some(&gate))
             };
             let mut workers: Vec<Process> = wave.iter().map(start).collect::<io::Result<_>>()?;
-            let begin = gate.open(wave.len() as u32, PATIENCE_FOR_WAVES)?;
+            gate.open(wave.len(), PATIENCE_FOR_WAVES)?;
+            let begin = system::now();
             for worker in &mut workers {
                 let passed = Duration::from_nanos(system::now() - begin);
                 faults.extend(worker.end_within(PATIENCE_FOR_WAVES.saturating_sub(passed))?);
@@ -199,10 +198,10 @@ impl<'o> Run<'o> {
         let start = |slot: u32, life: u32| {
             let work = Work::Sustained { roles: plan.roles[slot as usize].clone(), records: plan.records };
             let job = Job { slot, life, work, ..closing.clone() };
-            self.stage.start(&job, None)
+            launch(&job, None)
         };
         let end = |injector: Injector<'_>| {
-            let mut closer = self.stage.start(&closing, None)?;
+            let mut closer = launch(&closing, None)?;
             let mut faults = injector.finish(PATIENCE)?;
             faults.extend(closer.end_within(PATIENCE)?);
             Ok(faults)
@@ -227,7 +226,7 @@ impl<'o> Run<'o> {
         let segment = attach()?;
         let start = |slot: u32, life: u32| {
             let job = self.job(paths, &layout, seed, Work::Scenario(scenario.cast(slot)));
-            self.stage.start(&Job { slot, life, ..job }, None)
+            launch(&Job { slot, life, ..job }, None)
         };
         let end = |mut injector: Injector<'_>| {
             injector.wait_for(|slot| !scenario.goes_on(slot as u32), PATIENCE)?;

@@ -14,41 +14,6 @@ pub fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// What the fault injector does to a process it started itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    Kill,
-    Stop,
-    Continue,
-}
-
-/// Sends a signal to a child of ours that has not been waited for, so its pid cannot belong to anybody else.
-pub fn signal(child: &std::process::Child, signal: Signal) -> io::Result<()> {
-    let number = match signal {
-        Signal::Kill => libc::SIGKILL,
-        Signal::Stop => libc::SIGSTOP,
-        Signal::Continue => libc::SIGCONT,
-    };
-    // SAFETY: kill takes two integers and touches no memory of ours.
-    match unsafe { libc::kill(child.id() as libc::pid_t, number) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Makes this process die with the one that started it; `parent` is who that was, in case it is gone already.
-pub fn die_with_parent(parent: u32) -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes one integer and touches no memory of ours.
-    let set = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
-    if set != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if std::os::unix::process::parent_id() != parent {
-        return Err(io::Error::other("the process that started this one is gone"));
-    }
-    Ok(())
-}
-
 /// Lets other threads run: the window in which a naive read-modify-write loses updates.
 pub fn yield_now() {
     std::thread::yield_now();
@@ -113,36 +78,5 @@ impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: start and length are those of our own mapping, and no borrow of it outlives `self`.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * 8) };
-    }
-}
-
-/// The signals by which people end a run: blocked in every thread, so that one thread can wait for them.
-pub struct EndSignals(libc::sigset_t);
-
-impl EndSignals {
-    /// Blocks SIGINT, SIGTERM and SIGHUP; call it before any other thread starts.
-    pub fn block() -> io::Result<Self> {
-        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initialises the set it is given.
-        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-        // SAFETY: sigemptyset has initialised it.
-        let mut set = unsafe { set.assume_init() };
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: the set is initialised and the signal number is a valid one.
-            unsafe { libc::sigaddset(&mut set, signal) };
-        }
-        // SAFETY: the set is initialised; the old mask is not asked for.
-        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) } {
-            0 => Ok(Self(set)),
-            error => Err(io::Error::from_raw_os_error(error)),
-        }
-    }
-
-    /// Blocks until one of them arrives and answers its number.
-    pub fn wait(&self) -> i32 {
-        let mut signal = 0;
-        // SAFETY: the set is initialised and `signal` is writable; sigwait fails for an invalid set only.
-        unsafe { libc::sigwait(&self.0, &mut signal) };
-        signal
     }
 }

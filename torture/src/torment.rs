@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::random::Random;
+use harness::random::Random;
 
 /// The faults of one phase with kills and stops.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@
 //! 0 mark:32 record:32 │ 8 count │ 16 author │ 24 previous │ 32 chain │ 40 length │ 48 filler of the author … │ digest:64
 //! ```
 
-use crate::random::mix;
+use harness::random::mix;
 
 const MARK: u32 = 0x5347_5601;
 const HEAD: usize = 48;

@@ -1,11 +1,13 @@
 //! A worker process: this same program, started again with a job, that dies with the run that started it.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::time::Duration;
 
+use harness::gate::ready_and_wait;
 use serde::{Deserialize, Serialize};
 use slotguard::{Error, Segment, recipe};
 
@@ -13,12 +15,11 @@ use crate::client::{AHEAD, Client};
 use crate::control;
 use crate::history::{History, Kind, Layout, Outcome};
 use crate::plan::{Records, Role};
-use crate::random::Random;
-use crate::system;
 use crate::workloads::Cast;
+use harness::random::Random;
 
-/// The first argument of a worker process.
-pub const SUBCOMMAND: &str = "worker";
+/// The role in which this program is started again.
+pub const ROLE: &str = "worker";
 
 /// Threads have little to keep; a thousand of them should not need a gigabyte of address space.
 const STACK: usize = 256 << 10;
@@ -29,7 +30,6 @@ pub const PAUSE: Duration = Duration::from_micros(50);
 /// What a worker process is to do; travels as one argument.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
-    pub parent: u32,
     pub history: PathBuf,
     pub layout: Layout,
     /// Where the words of unexpected errors go.
@@ -82,22 +82,14 @@ impl From<Error> for Unable {
     }
 }
 
-/// The whole life of a worker process; answers its exit code.
-pub fn main(job: &str) -> i32 {
-    let job: Job = match serde_json::from_str(job) {
-        Ok(job) => job,
-        Err(error) => {
-            eprintln!("torture {SUBCOMMAND}: not a job: {error}");
-            return 2;
-        }
-    };
-    match work(&job) {
-        Ok(()) => 0,
-        Err(Unable(why)) => {
-            note(&job.errors, &format!("slot {} life {}: {why}", job.slot, job.life));
-            1
-        }
-    }
+/// The whole life of a worker process.
+pub fn main(arguments: &[OsString]) -> io::Result<()> {
+    let job = arguments.first().map(|job| job.to_string_lossy()).unwrap_or_default();
+    let job: Job = serde_json::from_str(&job)?;
+    work(&job).map_err(|Unable(why)| {
+        note(&job.errors, &format!("slot {} life {}: {why}", job.slot, job.life));
+        io::Error::other(why)
+    })
 }
 
 /// Appends a line to the file of unexpected errors; one write, so that lines do not mix.
@@ -108,21 +100,20 @@ pub fn note(errors: &Path, words: &str) {
     }
     let file = File::options().append(true).create(true).open(errors);
     if let Err(error) = file.and_then(|mut file| file.write_all(format!("{words}\n").as_bytes())) {
-        eprintln!("torture {SUBCOMMAND}: {words} (and no place to note it: {error})");
+        eprintln!("torture {ROLE}: {words} (and no place to note it: {error})");
     }
 }
 
 fn work(job: &Job) -> Result<(), Unable> {
-    system::die_with_parent(job.parent)?;
     let history = History::open(&job.history, &job.layout)?;
     let first = job.layout.first_writer(job.slot);
     match &job.work {
         Work::Naive { updates } => {
-            ready_and_go()?;
+            ready_and_wait()?;
             control::naive(&job.target, *updates, &history.log(first, job.life))?;
         }
         Work::Flock { updates } => {
-            ready_and_go()?;
+            ready_and_wait()?;
             control::flock(&job.target, *updates, &history.log(first, job.life))?;
         }
         Work::Updates { updates } => {
@@ -156,14 +147,6 @@ fn client<'a>(job: &'a Job, segment: &'a Segment, history: &'a History, writer: 
     Client::new(segment, history, log, random, job.payload, &job.errors)
 }
 
-/// Tells the parent that this process is ready, and waits for the word to go: the end of the standard input.
-fn ready_and_go() -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(b".")?;
-    out.flush()?;
-    io::stdin().lock().read_to_end(&mut Vec::new()).map(drop)
-}
-
 /// Starts all threads of the slot, then lets them go at once together with those of the other processes.
 fn all_threads(
     job: &Job,
@@ -175,7 +158,7 @@ fn all_threads(
     let first = job.layout.first_writer(job.slot);
     if count == 1 {
         let client = client(job, segment, history, first);
-        ready_and_go()?;
+        ready_and_wait()?;
         return Ok(body(client)?);
     }
     let gate = Barrier::new(count as usize + 1);
@@ -193,7 +176,7 @@ fn all_threads(
             std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run)?;
         }
         gate.wait();
-        let told = ready_and_go();
+        let told = ready_and_wait();
         gate.wait();
         told
     })?;

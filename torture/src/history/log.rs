@@ -186,13 +186,13 @@ impl Open<'_> {
 mod tests {
     use super::*;
     use crate::history::Layout;
-    use crate::scratch::Scratch;
+    use harness::scratch::{self, Place};
 
     #[test]
     fn a_second_life_goes_on_where_the_first_was_killed_and_what_was_open_stays_in_doubt() {
-        let scratch = Scratch::for_histories().expect("a temporary directory");
+        let folder = scratch::folder(Place::Disk, "slotguard-torture-test-").expect("a temporary directory");
         let layout = Layout { threads: vec![1, 2], capacity: vec![4, 8] };
-        let path = scratch.file("history");
+        let path = folder.path().join("history");
         let history = History::create(&path, &layout).expect("a history");
         let mut first = history.log(2, 0);
         first.begin(Kind::Update, 5).finish(Outcome::Done, 1, 10);

@@ -1,7 +1,7 @@
 //! An account's value: who changed it last, how much is in it, and whether it is whole.
 
-use crate::random::mix;
 use crate::value::{self, Author, Evidence, Torn};
+use harness::random::mix;
 
 /// Bytes after the evidence: the balance, and a digest that ties it to the author.
 const TAIL: usize = 16;

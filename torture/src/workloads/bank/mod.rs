@@ -26,8 +26,8 @@ use slotguard::{Error, Segment, recipe};
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
 use crate::plan;
-use crate::random::Random;
 use crate::torment::{Lives, Torment};
+use harness::random::Random;
 use house::{House, Named, Numbered};
 
 pub use work::act;

@@ -23,9 +23,9 @@ use slotguard::{Error, Segment, recipe};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
 use crate::plan;
-use crate::random::Random;
 use crate::torment::{Lives, Torment};
 use crate::value;
+use harness::random::Random;
 
 pub use work::act;
 

@@ -26,9 +26,9 @@ use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Promise, Scene};
 use crate::client::Client;
 use crate::plan;
-use crate::random::Random;
 use crate::torment::{Lives, Torment};
 use crate::value;
+use harness::random::Random;
 
 /// Names, leases and entries under them the segment has room for.
 const KEYS: u32 = 256;

@@ -28,9 +28,9 @@ use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
 use crate::client::Client;
 use crate::plan;
-use crate::random::Random;
 use crate::torment::{Lives, Torment};
 use crate::value;
+use harness::random::Random;
 
 /// Entries, sessions and their leases the segment has room for.
 const KEYS: u32 = 512;

@@ -95,8 +95,9 @@ mod tests {
 
     #[test]
     fn a_row_refuses_another_version_and_a_smaller_token() {
-        let folder = crate::scratch::Scratch::for_histories().expect("a folder");
-        let path = folder.file("rows");
+        let folder =
+            harness::scratch::folder(harness::scratch::Place::Disk, "slotguard-torture-test-").expect("a folder");
+        let path = folder.path().join("rows");
         Rows::create(&path, 2).expect("rows");
         let rows = Rows::open(&path).expect("rows");
         let mut value = Vec::new();

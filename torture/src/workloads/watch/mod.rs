@@ -27,9 +27,9 @@ use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
 use crate::client::Client;
 use crate::plan;
-use crate::random::Random;
 use crate::torment::{Lives, Torment};
 use crate::value;
+use harness::random::Random;
 
 /// Pairs that are always there once they have been put.
 const PAIRS: u32 = 12;

@@ -6,8 +6,8 @@ use slotguard::backend::{Event, Meta};
 
 use super::{HALVES, Prefix, names};
 use crate::anomaly::Anomaly;
-use crate::random::mix;
 use crate::value::{self, Evidence};
+use harness::random::mix;
 
 /// The entries of a prefix as a watcher was told of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
