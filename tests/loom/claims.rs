@@ -7,9 +7,9 @@ use loom::thread;
 
 use crate::explore::{explore, explore_accesses};
 use crate::memory::block::meta::ClaimWords;
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::word::OwnerWord;
 use crate::memory::os::futex;
-use crate::memory::record::publish::LaneHandle;
 use crate::memory::record::read::Observed;
 use crate::stage::Stage;
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use loom::thread;
 
 use crate::explore::{Explorer, Killed, explore};
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::word::{CommitPhase, Control, Head};
-use crate::memory::record::publish::LaneHandle;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::Acquire;
 use crate::memory::sync::modelled::killed_after;

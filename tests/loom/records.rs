@@ -7,7 +7,7 @@ use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::thread;
 
 use crate::explore::{Explorer, explore};
-use crate::memory::record::publish::LaneHandle;
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 

@@ -4,7 +4,7 @@
 use loom::thread;
 
 use crate::explore::Explorer;
-use crate::memory::record::publish::LaneHandle;
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;
 

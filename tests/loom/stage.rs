@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::{ClaimWords, Next};
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head, Spare};
-use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 

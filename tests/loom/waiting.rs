@@ -3,9 +3,9 @@
 use loom::thread;
 
 use crate::explore::{Explorer, explore_both};
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::word::Head;
 use crate::memory::os::futex;
-use crate::memory::record::publish::LaneHandle;
 use crate::memory::sync::atomics::Ordering::Acquire;
 use crate::memory::sync::modelled::killed_after;
 use crate::stage::Stage;

@@ -28,11 +28,12 @@ use crate::backend::{Backend, Limits};
 use crate::clock::Lease;
 use crate::error::{Error, Result};
 use crate::memory::block::meta::{BlockMeta, Next};
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::fnv1a64;
 use crate::memory::handle::record::{next_value, same_value};
 use crate::memory::layout::word::{Head, OwnerWord};
 use crate::memory::liveness::attachment::Attachment;
-use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 use crate::mutant::planted;
 

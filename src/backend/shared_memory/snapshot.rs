@@ -29,7 +29,7 @@ use crate::clock::{Lease, Revision, Version};
 use crate::error::{Error, Result};
 use crate::memory::layout::sections::GROUP;
 use crate::memory::layout::word::Head;
-use crate::memory::liveness::reader_gate::Announcement;
+use crate::memory::liveness::reader_gate::ReaderGate;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, SeqCst};
@@ -463,15 +463,15 @@ impl SharedMemory {
 
     /// Reads R and the snapshot until both agree; everybody's changes up to R are in it, none after.
     pub(super) fn agree(&self, snapshot: &mut PrefixSnapshot, filter: &impl RecordFilter) -> Result<Revision> {
-        let mut announcement: Option<Announcement<'_>> = None;
+        let mut announcement: Option<ReaderGate<'_>> = None;
         for round in 0..ROUNDS {
             self.segment().inner.check()?;
             // Writers give way for a limited time only.
-            if announcement.as_ref().is_some_and(|announcement| !announcement.stands()) {
+            if announcement.as_ref().is_some_and(|announcement| !announcement.is_closed()) {
                 announcement = None;
             }
             if round >= ROUNDS_BEFORE_YIELD && announcement.is_none() {
-                announcement = self.arena().announce(self.segment().inner.host);
+                announcement = self.arena().reader_gate(self.segment().inner.host);
             }
             if !snapshot.refresh(self, filter)? {
                 continue;

@@ -4,9 +4,10 @@
 //! torn read is harmless: the reader finds out from the state word and throws the copy away.
 
 use super::arena::Block;
-use crate::memory::layout::word::OwnerWord;
-use crate::memory::sync::atomics::Ordering::Relaxed;
-use crate::mutant::planted;
+use crate::memory::layout::word::{BlockState, OwnerWord};
+use crate::memory::sync::atomics::Ordering::{Relaxed, Release};
+use crate::memory::sync::atomics::fence;
+use crate::mutant::{edge, planted};
 
 /// Who may change the record, and until when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +101,17 @@ pub(crate) struct Next<'a> {
 pub(crate) const EMPTY_FINGERPRINT: u64 = 0xcbf2_9ce4_8422_2325;
 
 impl Block<'_> {
+    /// Makes the block the lane's to fill: `owned` is its word from now on.
+    #[inline(always)]
+    pub(crate) fn begin_life(&self, owned: BlockState) {
+        // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
+        self.head.state.store(owned.0, edge("leave.release", Release));
+        // Edge `recycle`: a reader that copies any word written below sees the state changed afterwards.
+        if !planted("recycle.release") {
+            fence(Release);
+        }
+    }
+
     /// Writes header and payload. The caller owns the block and has put a release fence between its owned word and this.
     #[inline(always)]
     pub(crate) fn fill(&self, next: &Next<'_>, value: &[u8]) {

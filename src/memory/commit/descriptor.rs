@@ -9,7 +9,7 @@
 //!  record B: head ─► block   ─►  head = reference  ─►                   head ─► new block, count + 1
 //! ```
 //! 1. The author reads the heads, judges its conditions, fills new blocks in spares of its lane, writes the entries and
-//!    makes the descriptor UNDECIDED ([`LaneHandle::commit`](crate::memory::record::publish::LaneHandle::commit)).
+//!    makes the descriptor UNDECIDED ([`LaneHandle::commit`](crate::memory::block::spares::LaneHandle::commit)).
 //! 2. In the order of records, each head is swapped from the expected one to a *reference* to the descriptor. A head that
 //!    is another commit's reference: that commit is finished first. Any other head: FAILED.
 //! 3. All installed: UNDECIDED → COMMITTED, one compare-and-swap: **this is the moment the commit takes place**.
@@ -46,20 +46,11 @@
 
 use crate::memory::block::arena::Arena;
 use crate::memory::layout::sections::{Descriptor, ENTRIES, SPARES, UPDATE_SPARES};
-use crate::memory::layout::word::{CommitPhase, Control, Head, Plan, RevisionWord, Spare};
+use crate::memory::layout::word::{CommitPhase, Control, EntryWords, Head, Plan, RevisionWord, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
 use crate::mutant::{edge, planted};
-
-/// One record of a commit, as its author wrote it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct EntryWords {
-    pub(crate) plan: Plan,
-    pub(crate) expected: Head,
-    /// The new block's owned word.
-    pub(crate) owned: u64,
-}
 
 /// How far one helper got with one commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,8 +5,9 @@ use super::segment::Segment;
 use crate::clock::{Revision, Version};
 use crate::error::{Error, Result};
 use crate::memory::block::meta::Next;
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::sections::MAX_OPS;
-use crate::memory::record::publish::{LaneHandle, Published};
+use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 
 /// One record's part in a [`Segment::commit`]: which version it must have, and its next value.

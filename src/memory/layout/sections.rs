@@ -201,7 +201,7 @@ pub(crate) struct PaddedWord {
 /// The line of a reader who asks writers to give way.
 #[repr(C, align(128))]
 #[derive(Default)]
-pub(crate) struct Announced {
+pub(crate) struct GateLine {
     /// While this word, which nobody stored before, stands here, writers give way.
     pub(crate) word: AtomicU64,
     /// Until when nobody asks again, in nanoseconds of the host's monotonic clock.
@@ -249,7 +249,7 @@ mod geometry {
         pub(crate) retired: PaddedWord,
         /// The clock: one fetch-add a numbered change.
         pub(crate) clock: PaddedWord,
-        pub(crate) announced: Announced,
+        pub(crate) reader_gate: GateLine,
         pub(crate) watch: [AtomicU32; WATCH_WORDS],
         pub(crate) counters: Counters,
     }

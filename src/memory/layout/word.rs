@@ -317,6 +317,15 @@ impl Plan {
     }
 }
 
+/// One record of a commit, as its author wrote it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct EntryWords {
+    pub(crate) plan: Plan,
+    pub(crate) expected: Head,
+    /// The new block's owned word.
+    pub(crate) owned: u64,
+}
+
 /// `row:16 | epoch:48`: one attachment, for ever; epochs of a row begin at 1, so 0 is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct OwnerWord(pub(crate) u64);

@@ -11,13 +11,14 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64 as LocalU64;
 use std::sync::{Arc, Mutex, Weak};
 
-use super::locks::{Locks, Recovered};
+use super::locks::Locks;
+use super::recovery::Recovered;
 use crate::error::{Error, Resource, Result, Usage};
 use crate::memory::block::arena::Arena;
+use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::word::{OwnerWord, RowWord};
 use crate::memory::os::fork;
 use crate::memory::os::host::{self, HostClock};
-use crate::memory::record::publish::LaneHandle;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::AtomicU32;
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -195,7 +196,7 @@ impl Attachment {
         let lane = unsafe { &mut *lent.0.lane.get() };
         // SAFETY: as for the lane.
         let copies = unsafe { &mut *lent.0.copies.get() };
-        lane.losses = 0;
+        lane.backoff.reset();
         work(lane, copies)
     }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::layout::word::{OwnerWord, RowWord};
 use crate::memory::os::fork::LockDescriptor;
-use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 use crate::mutant::planted;
 
 /// Where the lock bytes begin: past any byte a segment can have, so that no lock of other software is in the way.
@@ -118,13 +118,6 @@ fn right_to(row: u32) -> u32 {
     if planted("recover under the lock of the row") { row } else { RIGHTS + row }
 }
 
-/// What [`Arena::recover_row`] did.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Recovered {
-    pub(crate) lanes: u32,
-    pub(crate) finished: u32,
-}
-
 impl Arena {
     /// Whether `owner` may still store into the segment, as `me`, which holds `locks`, can tell.
     pub(crate) fn is_alive(&self, owner: OwnerWord, me: OwnerWord, locks: &Locks) -> bool {
@@ -144,32 +137,5 @@ impl Arena {
         }
         // Our own locks do not show, but a row of ours in this epoch would be `me`.
         locks.is_held_by_another(owner.row())
-    }
-
-    /// Settles and frees every lane of a row whose owner is gone or the caller, who has the right to the row or is it.
-    ///
-    /// Repeatable from the start at any point. A lane whose journal is damaged is freed as it is: it then keeps what it
-    /// has, and the damage is reported by whoever takes it.
-    pub(crate) fn recover_row(&self, row: u32) -> Recovered {
-        let mut recovered = Recovered::default();
-        let word = &self.row(row).word;
-        if planted("recovery leaves the row before its lanes") {
-            word.store(RowWord(word.load(Relaxed)).detach().0, Release);
-        }
-        for index in 0..self.lanes() {
-            let lane = self.lane(index).expect("a lane of the table");
-            let owner = OwnerWord(lane.owner.load(Acquire));
-            if owner == OwnerWord::NOBODY || owner.row() != row {
-                continue;
-            }
-            if !planted("recovery frees lanes as they are") {
-                recovered.finished += u32::from(self.settle(index).unwrap_or(false));
-            }
-            // Release: edge `lane`, to whoever takes it next.
-            lane.owner.store(OwnerWord::NOBODY.0, Release);
-            recovered.lanes += 1;
-        }
-        word.store(RowWord(word.load(Relaxed)).detach().0, Release);
-        recovered
     }
 }

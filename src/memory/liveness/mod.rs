@@ -3,6 +3,7 @@
 //! ```text
 //!  attachment     one process's attachment: its row, its threads' lanes
 //!  locks          the file locks that prove a process alive
+//!  recovery       completing what a dead lane left, freeing its row
 //!  reader_gate    a reader asks writers to pause for a moment
 //! ```
 
@@ -12,3 +13,4 @@ pub(crate) mod attachment;
 pub(crate) mod locks;
 #[cfg(not(loom))]
 pub(crate) mod reader_gate;
+pub(crate) mod recovery;

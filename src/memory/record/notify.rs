@@ -5,13 +5,34 @@
 //! `sleep`). A waker that dies in between leaves sleepers asleep for at most one wait slice, after which they look again.
 
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::word::{Head, WaitWord};
+use crate::memory::layout::word::{Group, Head, WaitWord};
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Relaxed, SeqCst};
 use crate::memory::sync::atomics::{AtomicU32, loom_fence};
 use crate::mutant::{edge, planted};
 
 impl Arena {
+    /// Tells the watchers of the record's group that something changed; answers which watch words to wake later.
+    ///
+    /// One load when nobody watches. Before the change is numbered, so that a change at or below a revision read from the
+    /// clock has been marked.
+    #[inline]
+    pub(crate) fn mark(&self, record: u32) -> u16 {
+        let group = self.group(record);
+        loom_fence("mark.look");
+        let mut word = Group(group.load(edge("mark.look", SeqCst)));
+        loop {
+            let bits = word.wake();
+            if bits == 0 || planted("forget the mark") {
+                return 0;
+            }
+            match group.compare_exchange(word.0, word.marked().0, SeqCst, SeqCst) {
+                Ok(_) => return bits,
+                Err(found) => word = Group(found),
+            }
+        }
+    }
+
     /// Wakes everybody who waits for a change of the record; one load when nobody does.
     #[inline]
     pub(crate) fn wake(&self, record: u32) {

@@ -7,7 +7,7 @@ use crate::memory::block::arena::{Arena, Block};
 use crate::memory::block::meta::BlockMeta;
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use crate::memory::sync::atomics::{fence, loom_fence, pause};
+use crate::memory::sync::atomics::{fence, pause};
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
 use crate::mutant::{edge, planted};
 
@@ -222,27 +222,5 @@ impl Arena {
         self.wake_next(record);
         self.wake_watchers(bits);
         Ok(())
-    }
-
-    /// Tells the watchers of the record's group that something changed; answers which watch words to wake later.
-    ///
-    /// One load when nobody watches. Before the change is numbered, so that a change at or below a revision read from the
-    /// clock has been marked.
-    #[inline]
-    pub(crate) fn mark(&self, record: u32) -> u16 {
-        use crate::memory::layout::word::Group;
-        let group = self.group(record);
-        loom_fence("mark.look");
-        let mut word = Group(group.load(edge("mark.look", SeqCst)));
-        loop {
-            let bits = word.wake();
-            if bits == 0 || planted("forget the mark") {
-                return 0;
-            }
-            match group.compare_exchange(word.0, word.marked().0, SeqCst, SeqCst) {
-                Ok(_) => return bits,
-                Err(found) => word = Group(found),
-            }
-        }
     }
 }

@@ -1,17 +1,28 @@
-//! Giving way after a lost race, so that two writers of one record do not spend their time taking the line from each
-//! other.
+//! Waiting a moment after a lost race, so that two writers of one record do not take its cache line from each other in
+//! turn.
 
-use crate::memory::block::arena::Arena;
-use crate::memory::record::publish::LaneHandle;
+/// Races that one lane has lost in a row.
+pub(crate) struct Backoff {
+    losses: u32,
+    /// Differs between lanes, so that two losers do not wait equally long.
+    random: u32,
+}
 
-impl LaneHandle {
+impl Backoff {
+    pub(crate) fn new(lane: u32) -> Self {
+        Self { losses: 0, random: lane.wrapping_mul(0x9e37_79b9) | 1 }
+    }
+
+    /// Forgets the losses: another operation begins.
+    #[inline(always)]
+    pub(crate) fn reset(&mut self) {
+        self.losses = 0;
+    }
+
     /// Waits a moment that grows with the races lost in a row.
     #[cold]
-    pub(crate) fn back_off(&mut self, arena: &Arena) {
+    pub(crate) fn wait(&mut self) {
         self.losses += 1;
-        let lane = arena.lane(self.index).expect("a lane this process took");
-        use super::atomics::Ordering::Relaxed;
-        lane.conflicts.store(lane.conflicts.load(Relaxed).wrapping_add(1), Relaxed);
         // xorshift32
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;

@@ -1,0 +1,167 @@
+//! Recovering a lane whose owner is dead, so that each block is in one place again.
+
+use crate::memory::block::arena::Arena;
+use crate::memory::block::spares::LaneHandle;
+use crate::memory::block::staged::Staged;
+use crate::memory::layout::sections::{Lane, SPARES, UPDATE_SPARES};
+use crate::memory::layout::word::{BlockState, BlockStateKind, Head, JournalWord, Spare};
+#[cfg(not(loom))]
+use crate::memory::layout::word::{OwnerWord, RowWord};
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::memory::sync::backoff::Backoff;
+use crate::memory::sync::error::ProtocolError;
+use crate::mutant::planted;
+
+#[cfg(not(loom))]
+/// What [`Arena::recover_row`] did.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    pub(crate) lanes: u32,
+    pub(crate) finished: u32,
+}
+
+#[cfg(not(loom))]
+impl Arena {
+    /// Settles and frees every lane of a row whose owner is gone or the caller, who has the right to the row or is it.
+    ///
+    /// Repeatable from the start at any point. A lane whose journal is damaged is freed as it is: it then keeps what it
+    /// has, and the damage is reported by whoever takes it.
+    pub(crate) fn recover_row(&self, row: u32) -> Recovered {
+        let mut recovered = Recovered::default();
+        let word = &self.row(row).word;
+        if planted("recovery leaves the row before its lanes") {
+            word.store(RowWord(word.load(Relaxed)).detach().0, Release);
+        }
+        for index in 0..self.lanes() {
+            let lane = self.lane(index).expect("a lane of the table");
+            let owner = OwnerWord(lane.owner.load(Acquire));
+            if owner == OwnerWord::NOBODY || owner.row() != row {
+                continue;
+            }
+            if !planted("recovery frees lanes as they are") {
+                recovered.finished += u32::from(self.settle(index).unwrap_or(false));
+            }
+            // Release: edge `lane`, to whoever takes it next.
+            lane.owner.store(OwnerWord::NOBODY.0, Release);
+            recovered.lanes += 1;
+        }
+        word.store(RowWord(word.load(Relaxed)).detach().0, Release);
+        recovered
+    }
+}
+
+impl LaneHandle {
+    /// Takes over what the lane's last owner left: settles its journal and reads its spares.
+    ///
+    /// The caller owns the lane by its owner word, or holds the lock of the dead row that does.
+    pub(crate) fn inherit(arena: &Arena, index: u32) -> Result<Self, ProtocolError> {
+        arena.settle(index)?;
+        let lane = arena.lane(index).expect("a lane this process took");
+        let mut handle = Self {
+            index,
+            spares: [0; UPDATE_SPARES],
+            classes: [0; UPDATE_SPARES],
+            newest: arena.clock().load(Relaxed),
+            staged: Staged::new(arena),
+            expired_gate: 0,
+            backoff: Backoff::new(index),
+        };
+        for spare in 0..UPDATE_SPARES {
+            let block = Spare(lane.spares[spare].load(Relaxed)).block();
+            // No single change ever had a node in its hands.
+            if let Some(class) = arena.class_of(block).filter(|class| *class < arena.classes()) {
+                handle.spares[spare] = block;
+                handle.classes[spare] = class as u8;
+            }
+        }
+        handle.staged.inherit(arena, index);
+        handle.staged.give_back(arena, index);
+        // An owner killed between keeping a displaced block and giving back its twin leaves both.
+        for spare in (0..UPDATE_SPARES).rev() {
+            if handle.spares[spare] != 0 {
+                handle.give_back_all_but(arena, spare);
+            }
+        }
+        Ok(handle)
+    }
+}
+
+impl Arena {
+    /// Settles what a dead or departed owner left in a lane, so that each block is in one place again.
+    ///
+    /// Every step may be repeated: a recoverer that is killed here is followed by another that starts over. Blocks in
+    /// spares stay there and are inherited with the lane. The caller holds the right to the lane, alone.
+    pub(crate) fn settle(&self, index: u32) -> Result<bool, ProtocolError> {
+        let lane = self.lane(index).expect("a lane the caller has the right to");
+        let journal = JournalWord(lane.journal.load(Acquire));
+        let mut finished = self.settle_commit(index)?.unwrap_or(false);
+        if journal.is_set() {
+            if planted("recovery clears the journal first") {
+                lane.journal.store(JournalWord::NONE.0, Release);
+            }
+            finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, journal)?;
+            lane.journal.store(JournalWord::NONE.0, Release);
+        }
+        for spare in 0..SPARES {
+            self.settle_spare(index, lane, spare);
+        }
+        // What a commit had gathered goes back: a lane may lie idle for long, and a commit has many.
+        for spare in UPDATE_SPARES..SPARES {
+            let block = Spare(lane.spares[spare].load(Relaxed)).block();
+            if block != 0 && !planted("recovery keeps what a commit gathered") {
+                self.give(index, spare, block);
+            }
+        }
+        Ok(finished)
+    }
+
+    /// Finds out whether the journalled swap took place and completes it if so; answers whether it did.
+    fn settle_update(&self, index: u32, lane: &Lane, journal: JournalWord) -> Result<bool, ProtocolError> {
+        let (record, spare) = (journal.record(), journal.spare());
+        let expected = Head(lane.expected.load(Relaxed));
+        let damaged = |found| ProtocolError::Corrupt { what: "a lane's journal", place: index.into(), found };
+        if record >= self.records() || spare >= UPDATE_SPARES || expected.is_reference() {
+            return Err(damaged(journal.0));
+        }
+        let new = Spare(lane.spares[spare].load(Relaxed)).block();
+        if new == expected.block() {
+            // The displaced block is in the spare already: all but the journal and perhaps the wake was done.
+            self.wake(record);
+            self.wake_next(record);
+            return Ok(true);
+        }
+        let block = self.block(new).ok_or(damaged(new.into()))?;
+        // The head before the state: if the swap was won and the block displaced since, it was numbered before that.
+        let head = Head(self.record(record).head.load(SeqCst));
+        let state = BlockState(block.head.state.load(Acquire));
+        let won = if head == expected.next(new) && !planted("recovery forgets the head") {
+            if state.is_owned_by(index) {
+                self.finish_for(record, head, state)?;
+            }
+            true
+        } else {
+            !state.is_owned_by(index)
+        };
+        if won {
+            lane.spares[spare].store(Spare::keeping(expected.block()).0, Relaxed);
+            let bits = self.mark(record);
+            self.wake(record);
+            self.wake_next(record);
+            self.wake_watchers(bits);
+        }
+        Ok(won)
+    }
+
+    /// An unsettled spare holds its block exactly if the block's state says so.
+    fn settle_spare(&self, index: u32, lane: &Lane, spare: usize) {
+        let word = Spare(lane.spares[spare].load(Relaxed));
+        if !word.is_unsettled() || planted("recovery leaves cells unsettled") {
+            return;
+        }
+        let ours = self.block(word.block()).is_some_and(
+            |block| matches!(BlockState(block.head.state.load(Acquire)).kind(), BlockStateKind::Owned { lane } if lane == index),
+        );
+        let settled = if ours { Spare::keeping(word.block()) } else { Spare::EMPTY };
+        lane.spares[spare].store(settled.0, Release);
+    }
+}
