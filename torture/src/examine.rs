@@ -8,11 +8,11 @@ use slotguard::Segment;
 
 use crate::check::recovery::{self, Recovery};
 use crate::check::{self, Counted, Final, Findings, Promise, Scene, Verdicts};
-use crate::fault::{Fault, FaultKind};
 use crate::history::History;
+use crate::nemesis::Schedule;
+use crate::nemesis::{Fault, FaultKind};
 use crate::options::Workload;
 use crate::report::picture::Picture;
-use crate::torment::Torment;
 use crate::value::{self, Evidence, Torn};
 use crate::workloads::{Examined, Figure, Scenario};
 use harness::scratch::Scratch;
@@ -94,7 +94,7 @@ pub struct Left<'a> {
 
 impl Left<'_> {
     /// Counts the segment, reads the last values, removes it, and checks the history; draws what `plan` was about.
-    pub fn examine(self, plan: Option<&Torment>) -> io::Result<Phased> {
+    pub fn examine(self, plan: Option<&Schedule>) -> io::Result<Phased> {
         let mut refused = unexplained(self.errors)?;
         let (mut counted, engine) = take_stock(&self.segment, &mut refused);
         let mut finals = Vec::new();

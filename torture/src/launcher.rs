@@ -7,7 +7,7 @@ use std::time::Duration;
 use harness::gate::Gate;
 use harness::subprocess::{Subprocess, command};
 
-use crate::fault::{Fault, FaultKind};
+use crate::nemesis::{Fault, FaultKind};
 use crate::system;
 use crate::worker::{self, Job};
 

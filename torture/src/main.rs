@@ -2,8 +2,8 @@
 //!
 //! A run is drawn from a seed, which is printed before anything else. [`plan`] turns it into phases; [`launcher`] starts
 //! worker processes, this same program again, whose threads do what [`client`], [`claims`] and [`workloads`] say and write
-//! every operation into a [`history`] that a kill cannot take back; [`fault`] kills and stops them meanwhile, as
-//! [`torment`] has drawn it. When all have left, [`check`] compares the history with what is in the segment, promise by
+//! every operation into a [`history`] that a kill cannot take back; [`nemesis`] kills and stops them meanwhile, as its
+//! schedule has drawn it. When all have left, [`check`] compares the history with what is in the segment, promise by
 //! promise, and [`report`] says what was found.
 //!
 //! ```text
@@ -17,16 +17,15 @@ mod claims;
 mod client;
 mod control;
 mod examine;
-mod fault;
 mod history;
 mod launcher;
+mod nemesis;
 mod options;
 mod plan;
 mod progress;
 mod report;
 mod run;
 mod system;
-mod torment;
 mod value;
 mod worker;
 mod workloads;

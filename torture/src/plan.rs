@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::nemesis::{Lives, Schedule, Slot};
 use crate::options::{Mode, Options, Workload};
-use crate::torment::{Lives, Slot, Torment};
 use crate::workloads::turns::Way;
 use crate::workloads::{Scenario, bank, churn, leases, letters, slots, turns, watch};
 use harness::random::Random;
@@ -94,10 +94,10 @@ impl PhaseWork {
     }
 
     /// What is done to its processes, if anything is.
-    pub fn torment(&self) -> Option<&Torment> {
+    pub fn schedule(&self) -> Option<&Schedule> {
         match self {
-            Self::Sustained(plan) => Some(&plan.torment),
-            work => work.scenario().map(Scenario::torment),
+            Self::Sustained(plan) => Some(&plan.schedule),
+            work => work.scenario().map(Scenario::schedule),
         }
     }
 
@@ -107,7 +107,7 @@ impl PhaseWork {
             Self::Naive(burst) | Self::Flock(burst) | Self::Updates(burst) => {
                 f64::from(burst.processes) * 0.003 + burst.total() as f64 * 1e-5
             }
-            _ => self.torment().map_or(0.0, |torment| torment.length.as_secs_f64() * 1.2),
+            _ => self.schedule().map_or(0.0, |schedule| schedule.length.as_secs_f64() * 1.2),
         }
     }
 }
@@ -129,7 +129,7 @@ impl Burst {
 /// One round of the sustained phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sustained {
-    pub torment: Torment,
+    pub schedule: Schedule,
     /// What the threads of each slot do.
     pub roles: Vec<Vec<Role>>,
     pub records: Records,
@@ -273,20 +273,20 @@ fn rounds(name: &str, whole: Duration, work: impl Fn(u64, Duration) -> PhaseWork
 
 /// What is done to those who are there in a phase: the busy ones are told before they are stopped or killed, and each
 /// thread has an equal part of the history.
-pub fn torment<R>(
+pub fn schedule<R>(
     crew: &[(Lives, Vec<R>)],
     called: impl Fn(&R) -> String,
     length: Duration,
     lease: Duration,
     seed: u64,
-) -> Torment {
+) -> Schedule {
     let slot = |(lives, roles): &(Lives, Vec<R>)| {
         let slot = Slot::of(*lives, roles.iter().map(&called));
         Slot { sprints: slot.is_busy(), ..slot }
     };
     let mut slots: Vec<Slot> = crew.iter().map(slot).collect();
     share_entries(&mut slots, length, |_| 1);
-    Torment { length, slots, lease, seed }
+    Schedule { length, slots, lease, seed }
 }
 
 /// What the threads of each slot do.
@@ -328,7 +328,7 @@ fn sustained(seed: u64, round: u64, length: Duration) -> Sustained {
         lease_ms: 40 + random.below(80),
     };
     let lease = Duration::from_millis(records.lease_ms);
-    Sustained { torment: Torment { length, slots, lease, seed: random.next() }, roles: roles(plan), records }
+    Sustained { schedule: Schedule { length, slots, lease, seed: random.next() }, roles: roles(plan), records }
 }
 
 #[cfg(test)]
@@ -346,12 +346,12 @@ mod tests {
     fn somebody_survives_every_phase_with_kills() {
         for seed in 0..20 {
             for phase in phases(&Options::usual(seed, 20)) {
-                let Some(torment) = phase.work.torment() else {
+                let Some(schedule) = phase.work.schedule() else {
                     continue;
                 };
-                let survives = |slot: &u32| torment.killed_after(*slot, 0).is_none();
-                assert!((0..torment.slots.len() as u32).any(|slot| survives(&slot)), "{}", phase.name);
-                assert!(torment.slots.iter().all(|slot| slot.capacity > 0), "{}", phase.name);
+                let survives = |slot: &u32| schedule.killed_after(*slot, 0).is_none();
+                assert!((0..schedule.slots.len() as u32).any(|slot| survives(&slot)), "{}", phase.name);
+                assert!(schedule.slots.iter().all(|slot| slot.capacity > 0), "{}", phase.name);
             }
         }
     }
@@ -361,7 +361,10 @@ mod tests {
         let plan = phases(&Options::usual(1, 600));
         let lengths = |workload| {
             let of_part = plan.iter().filter(move |phase| phase.work.workload() == workload);
-            of_part.filter_map(|phase| phase.work.torment()).map(|torment| torment.length.as_secs()).collect::<Vec<_>>()
+            of_part
+                .filter_map(|phase| phase.work.schedule())
+                .map(|schedule| schedule.length.as_secs())
+                .collect::<Vec<_>>()
         };
         assert_eq!(lengths(Workload::Records), [60; 10]);
         assert_eq!(lengths(Workload::Bank), [50; 3]);

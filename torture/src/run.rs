@@ -11,14 +11,14 @@ use slotguard::Segment;
 
 use crate::control;
 use crate::examine::{Left, Phased};
-use crate::fault::{self, Fault, FaultKind, Injector};
 use crate::history::{History, Layout};
 use crate::launcher::{Process, launch};
+use crate::nemesis::Schedule;
+use crate::nemesis::{self, Fault, FaultKind, Nemesis};
 use crate::options::Options;
 use crate::plan::{self, Burst, Phase, PhaseWork, Sustained};
 use crate::progress::Progress;
 use crate::system;
-use crate::torment::Torment;
 use crate::worker::{Job, Work};
 use crate::workloads::Scenario;
 
@@ -182,9 +182,9 @@ impl<'o> Run<'o> {
     }
 
     fn sustained(&self, paths: &Paths, seed: u64, plan: &Sustained, progress: &Progress) -> io::Result<Phased> {
-        let torment = &plan.torment;
+        let schedule = &plan.schedule;
         // One more slot for the process that makes the last change of every record.
-        let layout = layout(torment, &[CLOSING]);
+        let layout = layout(schedule, &[CLOSING]);
         let history = History::create(&paths.history, &layout)?;
         let segment = Segment::builder()
             .records(plan.records.total())
@@ -194,31 +194,31 @@ impl<'o> Run<'o> {
             .create(&paths.target)
             .map_err(io::Error::other)?;
         let closing = self.job(paths, &layout, seed, Work::Closing);
-        let closing = Job { slot: torment.slots.len() as u32, ..closing };
+        let closing = Job { slot: schedule.slots.len() as u32, ..closing };
         let start = |slot: u32, life: u32| {
             let work = Work::Sustained { roles: plan.roles[slot as usize].clone(), records: plan.records };
             let job = Job { slot, life, work, ..closing.clone() };
             launch(&job, None)
         };
-        let end = |injector: Injector<'_>| {
+        let end = |nemesis: Nemesis<'_>| {
             let mut closer = launch(&closing, None)?;
-            let mut faults = injector.finish(PATIENCE)?;
+            let mut faults = nemesis.finish(PATIENCE)?;
             faults.extend(closer.end_within(PATIENCE)?);
             Ok(faults)
         };
-        let siege = Siege { torment, history: &history, layout: &layout, start: &start, progress };
-        let (faults, lateness) = siege.hold(end)?;
+        let attack = Attack { schedule, history: &history, layout: &layout, start: &start, progress };
+        let (faults, lateness) = attack.run(end)?;
         progress.within(1.0, || "checking the history".into());
         let left = self.left(paths, segment, &history, faults, lateness);
-        let mut phased = left.examine(Some(torment))?;
+        let mut phased = left.examine(Some(schedule))?;
         phased.workers = u64::from(layout.writers()) - 1;
-        phased.milliseconds = torment.length.as_secs_f64() * 1_000.0;
+        phased.milliseconds = schedule.length.as_secs_f64() * 1_000.0;
         Ok(phased)
     }
 
     fn scenario(&self, paths: &Paths, seed: u64, scenario: &dyn Scenario, progress: &Progress) -> io::Result<Phased> {
-        let torment = scenario.torment();
-        let layout = layout(torment, &[]);
+        let schedule = scenario.schedule();
+        let layout = layout(schedule, &[]);
         let history = History::create(&paths.history, &layout)?;
         // What this process writes, it writes as somebody who leaves again: it is no participant when all is counted.
         scenario.create(&paths.target, self.options.payload).map_err(io::Error::other)?;
@@ -228,32 +228,32 @@ impl<'o> Run<'o> {
             let job = self.job(paths, &layout, seed, Work::Scenario(scenario.cast(slot)));
             launch(&Job { slot, life, ..job }, None)
         };
-        let end = |mut injector: Injector<'_>| {
-            injector.wait_for(|slot| !scenario.goes_on(slot as u32), PATIENCE)?;
+        let end = |mut nemesis: Nemesis<'_>| {
+            nemesis.wait_for(|slot| !scenario.goes_on(slot as u32), PATIENCE)?;
             scenario.close(&attach()?).map_err(io::Error::other)?;
-            injector.finish(PATIENCE)
+            nemesis.finish(PATIENCE)
         };
-        let siege = Siege { torment, history: &history, layout: &layout, start: &start, progress };
-        let (faults, lateness) = siege.hold(end)?;
+        let attack = Attack { schedule, history: &history, layout: &layout, start: &start, progress };
+        let (faults, lateness) = attack.run(end)?;
         progress.within(1.0, || "checking the history".into());
         let left = self.left(paths, segment, &history, faults, lateness);
         let mut phased = left.examine_scenario(scenario)?;
         phased.workers = u64::from(layout.writers());
-        phased.milliseconds = torment.length.as_secs_f64() * 1_000.0;
+        phased.milliseconds = schedule.length.as_secs_f64() * 1_000.0;
         Ok(phased)
     }
 }
 
 /// A region for every thread of the phase, and for each single-threaded slot that comes on top.
-fn layout(torment: &Torment, more: &[u64]) -> Layout {
-    let threads = torment.slots.iter().map(|slot| slot.threads).chain(more.iter().map(|_| 1));
-    let capacity = torment.slots.iter().map(|slot| slot.capacity).chain(more.iter().copied());
+fn layout(schedule: &Schedule, more: &[u64]) -> Layout {
+    let threads = schedule.slots.iter().map(|slot| slot.threads).chain(more.iter().map(|_| 1));
+    let capacity = schedule.slots.iter().map(|slot| slot.capacity).chain(more.iter().copied());
     Layout { threads: threads.collect(), capacity: capacity.collect() }
 }
 
 /// A phase in which processes are killed and stopped all the time.
-struct Siege<'a> {
-    torment: &'a Torment,
+struct Attack<'a> {
+    schedule: &'a Schedule,
     history: &'a History,
     layout: &'a Layout,
     start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
@@ -263,30 +263,30 @@ struct Siege<'a> {
 /// When the harness itself was woken late: `(moment, nanoseconds)`.
 type Lateness = Vec<(u64, u64)>;
 
-impl Siege<'_> {
+impl Attack<'_> {
     /// Kills and stops until the time is over, and tells the workers to come to an end; `end` waits until they have.
-    fn hold(&self, end: impl FnOnce(Injector<'_>) -> io::Result<Vec<Fault>>) -> io::Result<(Vec<Fault>, Lateness)> {
+    fn run(&self, end: impl FnOnce(Nemesis<'_>) -> io::Result<Vec<Fault>>) -> io::Result<(Vec<Fault>, Lateness)> {
         let begin = system::now();
-        self.history.set_time(begin, begin + self.torment.length.as_nanos() as u64);
+        self.history.set_time(begin, begin + self.schedule.length.as_nanos() as u64);
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let watch = scope.spawn(|| fault::watch_lateness(&over));
-            let faults = self.torment(end);
+            let watch = scope.spawn(|| nemesis::watch_lateness(&over));
+            let faults = self.inject(end);
             over.store(true, Ordering::Relaxed);
             let lateness = watch.join().unwrap_or_default();
             Ok((faults?, lateness))
         })
     }
 
-    fn torment(&self, end: impl FnOnce(Injector<'_>) -> io::Result<Vec<Fault>>) -> io::Result<Vec<Fault>> {
-        let mut injector = Injector::new(self.torment, self.history, self.layout, self.start)?;
+    fn inject(&self, end: impl FnOnce(Nemesis<'_>) -> io::Result<Vec<Fault>>) -> io::Result<Vec<Fault>> {
+        let mut nemesis = Nemesis::new(self.schedule, self.history, self.layout, self.start)?;
         let (from, until) = self.history.time();
-        injector.torment(|faults| {
+        nemesis.run(|faults| {
             let part = (system::now() - from) as f64 / (until - from) as f64;
             let kills = faults.iter().filter(|fault| fault.kind == FaultKind::Kill);
             self.progress.within(part, || format!("{} changes, {} kills", self.history.acknowledged(), kills.count()));
         })?;
         self.history.stop();
-        end(injector)
+        end(nemesis)
     }
 }

@@ -1,8 +1,8 @@
 //! Histories written by hand: a small true engine that can be made to lie, so that every check is seen red.
 
 use super::{Counted, Final, Scene};
-use crate::fault::{Fault, FaultKind};
 use crate::history::{Entry, Kind, Outcome, Recorded, Region};
+use crate::nemesis::{Fault, FaultKind};
 use crate::value::{Author, Evidence, Torn};
 
 const LEASE: u64 = 1_000_000_000;

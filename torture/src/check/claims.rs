@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use super::chain::Chains;
 use super::{Findings, Scene};
-use crate::fault::FaultKind;
 use crate::history::{Entry, Kind, Outcome};
+use crate::nemesis::FaultKind;
 use crate::value::Author;
 
 /// What was found, and how often a late holder was refused.

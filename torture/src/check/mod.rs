@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use slotguard::Version;
 
-use crate::fault::Fault;
 use crate::history::Recorded;
+use crate::nemesis::Fault;
 use crate::value::{Evidence, Torn};
 
 /// The promises of a segment this harness checks.

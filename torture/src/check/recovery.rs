@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::chain::Chains;
 use super::claims::{self, Grant, UnderClaim};
 use super::{Findings, Scene};
-use crate::fault::{Fault, FaultKind};
 use crate::history::{Entry, Kind, Outcome};
+use crate::nemesis::{Fault, FaultKind};
 use crate::value::Author;
 
 /// Two wait slices, in nanoseconds.

@@ -92,7 +92,7 @@ impl<'h> Log<'h> {
         self.add_one(ACKNOWLEDGED);
     }
 
-    /// Says to the fault injector whether this writer holds a claim.
+    /// Says to the nemesis whether this writer holds a claim.
     pub fn set_holding(&self, holding: bool) {
         self.history.region_word(self.writer, HOLDING).store(u64::from(holding), Relaxed);
     }

@@ -3,7 +3,7 @@
 use super::chart::{Chart, Scale};
 use super::picture::{BINS, HoldEnd, Picture};
 use crate::check::recovery::{BOUND, Next, Recovery};
-use crate::fault::FaultKind;
+use crate::nemesis::FaultKind;
 
 const SECOND: f64 = 1e9;
 /// Stops shorter than this, in nanoseconds, would cover the overview.

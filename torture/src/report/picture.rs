@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::check::claims::{self, Grant};
 use crate::check::{Checked, Scene};
-use crate::fault::{Fault, FaultKind};
 use crate::history::{Kind, Outcome};
-use crate::torment::Torment;
+use crate::nemesis::Schedule;
+use crate::nemesis::{Fault, FaultKind};
 use crate::value::Author;
 
 /// Bins of the overview.
@@ -82,7 +82,7 @@ pub enum HoldEnd {
 }
 
 impl Picture {
-    pub fn of(scene: &Scene<'_>, checked: &Checked, plan: &Torment) -> Self {
+    pub fn of(scene: &Scene<'_>, checked: &Checked, plan: &Schedule) -> Self {
         let begin = scene.history.begin;
         let length = (scene.history.end - begin).max(1);
         let since = |moment: u64| moment.saturating_sub(begin);
@@ -101,7 +101,7 @@ impl Picture {
     }
 }
 
-fn slots(scene: &Scene<'_>, plan: &Torment, length: u64) -> Vec<SlotPicture> {
+fn slots(scene: &Scene<'_>, plan: &Schedule, length: u64) -> Vec<SlotPicture> {
     let mut slots: Vec<SlotPicture> =
         plan.slots.iter().map(|slot| SlotPicture { name: slot.name.clone(), operations: vec![0; BINS] }).collect();
     for (author, entry) in scene.history.all() {
@@ -207,10 +207,10 @@ mod tests {
     use crate::options::Options;
     use crate::plan::{PhaseWork, phases};
 
-    fn plan() -> Torment {
+    fn plan() -> Schedule {
         let phases = phases(&Options::usual(1, 20));
         let sustained = phases.into_iter().find_map(|phase| match phase.work {
-            PhaseWork::Sustained(plan) => Some(plan.torment),
+            PhaseWork::Sustained(plan) => Some(plan.schedule),
             _ => None,
         });
         sustained.expect("a sustained phase")

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery, Times};
 use crate::check::{Counted, Findings, Promise, Verdicts};
 use crate::examine::{EngineCounts, Phased};
-use crate::fault::FaultKind;
+use crate::nemesis::FaultKind;
 use crate::options::{Mode, Options, Workload};
 use crate::plan::{Phase, PhaseWork};
 use crate::workloads::Figure;

@@ -2,7 +2,7 @@
 //! people come for.
 //!
 //! Each is a folder: `mod.rs` says what there is and who does what, `work.rs` what a thread does, `check.rs` what must
-//! hold of the history and of what is left. They are run and tormented as single records are (see [`crate::run`]), and
+//! hold of the history and of what is left. They are run and killed and stopped as single records are (see [`crate::run`]), and
 //! their histories have the same form: an operation is written down before it is begun and completed when it returns.
 //!
 //! | workload | what goes on | what must hold |
@@ -44,12 +44,12 @@ use crate::check::recovery::{Recovery, Times};
 use crate::check::{Promise, Scene, Verdicts};
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
+use crate::nemesis::Schedule;
 use crate::report::thousands;
-use crate::torment::Torment;
 
 /// What a run has to know of a workload.
 pub trait Scenario {
-    fn torment(&self) -> &Torment;
+    fn schedule(&self) -> &Schedule;
 
     /// Makes the segment as the workers are to find it.
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error>;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::check::Scene;
 use crate::check::recovery::Next;
-use crate::fault::FaultKind;
 use crate::history::{Entry, Kind, Outcome};
+use crate::nemesis::FaultKind;
 
 /// The names somebody asks for, by their bits: those it wants alone, and those together with other readers. Nothing at all
 /// is the name of the entry's record, alone. Packed as `alone:16 | shared:16`.
@@ -104,7 +104,7 @@ impl Register {
     /// `time` is what every lease lasts from its grant or renewal on, in nanoseconds.
     pub fn of(scene: &Scene<'_>, time: u64) -> Self {
         let deaths = scene.faults.iter().filter(|fault| fault.kind.ends_life());
-        let long = |fault: &&crate::fault::Fault| fault.kind == FaultKind::Stop && fault.until - fault.at > time;
+        let long = |fault: &&crate::nemesis::Fault| fault.kind == FaultKind::Stop && fault.until - fault.at > time;
         let overslept = scene.faults.iter().filter(long);
         let mut register = Self {
             holds: Vec::new(),

@@ -25,8 +25,8 @@ use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
+use crate::nemesis::{Lives, Schedule};
 use crate::plan;
-use crate::torment::{Lives, Torment};
 use harness::random::Random;
 use house::{House, Named, Numbered};
 
@@ -42,7 +42,7 @@ pub const TOTAL: u64 = ACCOUNTS as u64 * OPENING;
 /// A bank and what is done to its people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub torment: Torment,
+    pub schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
@@ -94,15 +94,15 @@ impl Plan {
         ];
         // Nobody holds anything here: this only says how long the long stops are.
         let lease = Duration::from_millis(60);
-        let mut torment = plan::torment(&crew, |role| format!("{role:?}"), length, lease, random.next());
-        plan::share_entries(&mut torment.slots, length, |slot| if slot.is_busy() { 3 } else { 1 });
-        Self { torment, roles: plan::roles(crew) }
+        let mut schedule = plan::schedule(&crew, |role| format!("{role:?}"), length, lease, random.next());
+        plan::share_entries(&mut schedule.slots, length, |slot| if slot.is_busy() { 3 } else { 1 });
+        Self { schedule, roles: plan::roles(crew) }
     }
 }
 
 impl Scenario for Plan {
-    fn torment(&self) -> &Torment {
-        &self.torment
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {

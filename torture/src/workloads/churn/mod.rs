@@ -22,8 +22,8 @@ use slotguard::{Error, Segment, recipe};
 
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
+use crate::nemesis::{Lives, Schedule};
 use crate::plan;
-use crate::torment::{Lives, Torment};
 use crate::value;
 use harness::random::Random;
 
@@ -59,7 +59,7 @@ fn ticket(name: &str) -> Option<u64> {
 /// Who wants names and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub torment: Torment,
+    pub schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
@@ -86,14 +86,14 @@ impl Plan {
             (Lives::Steady, vec![Owner, Counter(STEADY)]),
         ];
         let lease = Duration::from_millis(60);
-        let torment = plan::torment(&crew, |role| format!("{role:?}"), length, lease, random.next());
-        Self { torment, roles: plan::roles(crew) }
+        let schedule = plan::schedule(&crew, |role| format!("{role:?}"), length, lease, random.next());
+        Self { schedule, roles: plan::roles(crew) }
     }
 }
 
 impl Scenario for Plan {
-    fn torment(&self) -> &Torment {
-        &self.torment
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {
@@ -141,6 +141,6 @@ mod tests {
         let before: usize = plan.roles[..6].iter().map(Vec::len).sum();
         assert_eq!(before, STEADY as usize);
         assert_eq!(plan.roles[6][0], Role::Owner);
-        assert_eq!(plan.torment.slots[6].lives, Lives::Steady);
+        assert_eq!(plan.schedule.slots[6].lives, Lives::Steady);
     }
 }

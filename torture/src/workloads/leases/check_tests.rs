@@ -243,7 +243,13 @@ fn a_take_over_that_comes_too_late_is_seen_unless_the_taker_was_stopped() {
     let mut house = House::new();
     late(&mut house);
     let (at, until) = (house.story.now - 100, house.story.now);
-    house.story.faults.push(crate::fault::Fault { kind: crate::fault::FaultKind::Stop, slot: 1, life: 0, at, until });
+    house.story.faults.push(crate::nemesis::Fault {
+        kind: crate::nemesis::FaultKind::Stop,
+        slot: 1,
+        life: 0,
+        at,
+        until,
+    });
     assert_eq!(house.examine().verdicts.0[&Promise::P4].violations, 0);
 }
 

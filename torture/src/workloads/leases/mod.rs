@@ -25,8 +25,8 @@ use slotguard::{Error, Segment, recipe};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Promise, Scene};
 use crate::client::Client;
+use crate::nemesis::{Lives, Schedule};
 use crate::plan;
-use crate::torment::{Lives, Torment};
 use crate::value;
 use harness::random::Random;
 
@@ -57,7 +57,7 @@ impl Terms {
 /// Who holds what for how long, and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub torment: Torment,
+    pub schedule: Schedule,
     roles: Vec<Vec<Role>>,
     terms: Terms,
 }
@@ -106,14 +106,14 @@ impl Plan {
             Role::Guest => "guest",
             Role::Looker(_) => "looker",
         };
-        let torment = plan::torment(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
-        Self { torment, roles: plan::roles(crew), terms }
+        let schedule = plan::schedule(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
+        Self { schedule, roles: plan::roles(crew), terms }
     }
 }
 
 impl Scenario for Plan {
-    fn torment(&self) -> &Torment {
-        &self.torment
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {

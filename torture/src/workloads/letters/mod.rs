@@ -26,8 +26,8 @@ use slotguard::{Error, Segment};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
 use crate::client::Client;
+use crate::nemesis::{Lives, Schedule};
 use crate::plan;
-use crate::torment::{Lives, Torment};
 use crate::value;
 use harness::random::Random;
 
@@ -48,7 +48,7 @@ pub struct Terms {
 /// Who takes part, and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub torment: Torment,
+    pub schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
@@ -75,14 +75,14 @@ impl Plan {
         ];
         let lease = Duration::from_millis(terms.lease_ms);
         let called = |Role(number, _): &Role| format!("member {number}");
-        let torment = plan::torment(&crew, called, length, lease, random.next());
-        Self { torment, roles: plan::roles(crew) }
+        let schedule = plan::schedule(&crew, called, length, lease, random.next());
+        Self { schedule, roles: plan::roles(crew) }
     }
 }
 
 impl Scenario for Plan {
-    fn torment(&self) -> &Torment {
-        &self.torment
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {

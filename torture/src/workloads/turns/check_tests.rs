@@ -118,7 +118,7 @@ fn turns_one_after_the_other_are_sound() {
     house.write(five);
     // Stopped past its lease, and refused.
     let at = house.story.now;
-    house.story.fault(1, crate::fault::FaultKind::Stop, 2 * TIME);
+    house.story.fault(1, crate::nemesis::FaultKind::Stop, 2 * TIME);
     house.story.now = at + 2 * TIME;
     house.take(2, 1);
     house.told(1, Kind::Guarded, 1, Outcome::LeaseLost, five.token);

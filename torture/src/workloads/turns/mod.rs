@@ -34,8 +34,8 @@ use slotguard::{Error, Segment};
 use super::{Cast, Examined, Scenario, fill};
 use crate::check::{Findings, Promise, Scene};
 use crate::client::Client;
+use crate::nemesis::{Lives, Schedule};
 use crate::plan;
-use crate::torment::{Lives, Torment};
 use crate::value;
 use harness::random::Random;
 use row::Rows;
@@ -79,7 +79,7 @@ impl Terms {
 /// Who takes turns at what, and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub torment: Torment,
+    pub schedule: Schedule,
     roles: Vec<Vec<Role>>,
     terms: Terms,
 }
@@ -133,8 +133,8 @@ impl Plan {
             (Role::Looker(_), Way::Election) => "observer",
             (Role::Looker(_), _) => "looker",
         };
-        let torment = plan::torment(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
-        Self { torment, roles: plan::roles(crew), terms }
+        let schedule = plan::schedule(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
+        Self { schedule, roles: plan::roles(crew), terms }
     }
 
     pub fn way(&self) -> Way {
@@ -143,8 +143,8 @@ impl Plan {
 }
 
 impl Scenario for Plan {
-    fn torment(&self) -> &Torment {
-        &self.torment
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {

@@ -15,8 +15,8 @@ use crate::check::chain::{self, Chains};
 use crate::check::numbers::Numbers;
 use crate::check::recovery::{self, Next, Recoveries, Recovery};
 use crate::check::{Final, Findings, Promise, Scene, order, reads};
-use crate::fault::FaultKind;
 use crate::history::{Entry, Kind, Outcome};
+use crate::nemesis::FaultKind;
 use crate::value::Evidence;
 use crate::workloads::{Examined, Figure, slowest};
 

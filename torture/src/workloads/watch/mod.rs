@@ -26,8 +26,8 @@ use slotguard::{Error, Outcome, Segment, recipe};
 use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
 use crate::client::Client;
+use crate::nemesis::{Lives, Schedule};
 use crate::plan;
-use crate::torment::{Lives, Torment};
 use crate::value;
 use harness::random::Random;
 
@@ -82,7 +82,7 @@ fn names(number: u32) -> Vec<String> {
 /// Writers, watchers, and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub torment: Torment,
+    pub schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
@@ -121,8 +121,8 @@ impl Plan {
             (Lives::Steady, vec![sleeper]),
         ];
         let lease = Duration::from_millis(60);
-        let torment = plan::torment(&crew, |role| format!("{role:?}"), length, lease, random.next());
-        Self { torment, roles: plan::roles(crew) }
+        let schedule = plan::schedule(&crew, |role| format!("{role:?}"), length, lease, random.next());
+        Self { schedule, roles: plan::roles(crew) }
     }
 
     /// How many threads follow this prefix at any time.
@@ -132,8 +132,8 @@ impl Plan {
 }
 
 impl Scenario for Plan {
-    fn torment(&self) -> &Torment {
-        &self.torment
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error> {

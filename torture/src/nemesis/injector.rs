@@ -1,4 +1,4 @@
-//! The fault injector: kills, stops and starts again, as the plan has drawn it.
+//! The nemesis: kills, stops and starts again, as the plan has drawn it.
 
 use std::io;
 use std::ops::Range;
@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::history::{History, Layout};
 use crate::launcher::Process;
+use crate::nemesis::{Aim, Schedule, Stops};
 use crate::system;
-use crate::torment::{Aim, Stops, Torment};
 
 /// What was done to a process, or what it did to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +35,7 @@ pub enum FaultKind {
     Stuck,
 }
 
-/// How long the injector sleeps when nothing is due.
+/// How long the nemesis sleeps when nothing is due.
 const STEP: Duration = Duration::from_micros(50);
 /// How long before a kill or stop a sprinter is told: longer than its rest.
 const HEAD_START: Duration = Duration::from_micros(150);
@@ -57,8 +57,8 @@ struct Place {
 }
 
 /// All process slots of one phase.
-pub struct Injector<'a> {
-    plan: &'a Torment,
+pub struct Nemesis<'a> {
+    plan: &'a Schedule,
     history: &'a History,
     layout: &'a Layout,
     start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
@@ -75,10 +75,10 @@ struct Stream {
     due: u64,
 }
 
-impl<'a> Injector<'a> {
+impl<'a> Nemesis<'a> {
     /// Starts every slot's first life with `start(slot, life)`.
     pub fn new(
-        plan: &'a Torment,
+        plan: &'a Schedule,
         history: &'a History,
         layout: &'a Layout,
         start: &'a dyn Fn(u32, u32) -> io::Result<Process>,
@@ -86,12 +86,12 @@ impl<'a> Injector<'a> {
         let now = system::now();
         let stream = |stops| Stream { stops, number: 0, due: now + nanoseconds(plan.stop(stops, 0).after) };
         let streams = [stream(Stops::Brief), stream(Stops::Long)];
-        let mut injector = Self { plan, history, layout, start, places: Vec::new(), faults: Vec::new(), streams };
+        let mut nemesis = Self { plan, history, layout, start, places: Vec::new(), faults: Vec::new(), streams };
         for slot in 0..plan.slots.len() as u32 {
-            let place = injector.live(slot, 0)?;
-            injector.places.push(place);
+            let place = nemesis.live(slot, 0)?;
+            nemesis.places.push(place);
         }
-        Ok(injector)
+        Ok(nemesis)
     }
 
     fn live(&self, slot: u32, life: u32) -> io::Result<Place> {
@@ -106,7 +106,7 @@ impl<'a> Injector<'a> {
     }
 
     /// Kills, stops and starts until the time is over; `tick` is called often.
-    pub fn torment(&mut self, mut tick: impl FnMut(&[Fault])) -> io::Result<()> {
+    pub fn run(&mut self, mut tick: impl FnMut(&[Fault])) -> io::Result<()> {
         let mut look_at = 0;
         loop {
             let now = system::now();

@@ -6,7 +6,7 @@ use harness::random::Random;
 
 /// The faults of one phase with kills and stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Torment {
+pub struct Schedule {
     pub length: Duration,
     pub slots: Vec<Slot>,
     /// How long what people hold lasts: long stops of holders go past it.
@@ -41,7 +41,7 @@ pub enum Lives {
     Steady,
 }
 
-impl Torment {
+impl Schedule {
     /// When life number `life` of a slot is to end, counted from its start; `None` if it is not to be killed.
     pub fn killed_after(&self, slot: u32, life: u32) -> Option<Duration> {
         let mut random = Random::of(self.seed, &[1, u64::from(slot), u64::from(life)]);
@@ -121,15 +121,15 @@ impl Slot {
 mod tests {
     use super::*;
 
-    fn torment(seed: u64) -> Torment {
+    fn schedule(seed: u64) -> Schedule {
         let slot = |lives| Slot { name: String::new(), threads: 1, lives, sprints: false, capacity: 0 };
         let slots = [Lives::Short, Lives::Brisk, Lives::Long, Lives::Steady].map(slot);
-        Torment { length: Duration::from_secs(5), slots: slots.into(), lease: Duration::from_millis(80), seed }
+        Schedule { length: Duration::from_secs(5), slots: slots.into(), lease: Duration::from_millis(80), seed }
     }
 
     #[test]
     fn faults_are_drawn_from_the_seed_alone() {
-        let (one, two, other) = (torment(5), torment(5), torment(6));
+        let (one, two, other) = (schedule(5), schedule(5), schedule(6));
         for number in 0..50 {
             assert_eq!(one.killed_after(0, number), two.killed_after(0, number));
             assert_eq!(one.stop(Stops::Long, number), two.stop(Stops::Long, number));
@@ -141,11 +141,11 @@ mod tests {
     #[test]
     fn a_holder_is_stopped_past_its_lease_and_somebody_always_survives() {
         for seed in 0..20 {
-            let torment = torment(seed);
-            let stops = (0..100).map(|number| torment.stop(Stops::Long, number));
+            let schedule = schedule(seed);
+            let stops = (0..100).map(|number| schedule.stop(Stops::Long, number));
             assert!(stops.clone().any(|stop| stop.aim == Aim::Holder));
-            assert!(stops.filter(|s| s.aim == Aim::Holder).all(|s| s.lasts > torment.lease));
-            let killed = (0..4).filter(|slot| torment.killed_after(*slot, 0).is_some());
+            assert!(stops.filter(|s| s.aim == Aim::Holder).all(|s| s.lasts > schedule.lease));
+            let killed = (0..4).filter(|slot| schedule.killed_after(*slot, 0).is_some());
             assert_eq!(killed.count(), 3);
         }
     }
