@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::nemesis::{Lives, Schedule, Slot};
 use crate::options::{Mode, Options, Workload};
-use crate::workloads::turns::Way;
-use crate::workloads::{Scenario, bank, churn, leases, letters, slots, turns, watch};
+use crate::workloads::exclusion::Way;
+use crate::workloads::{Scenario, assignment, bank, churn, delivery, exclusion, leases, watch};
 use harness::random::Random;
 
 /// Processes that are alive at the same time when many come in waves.
@@ -50,9 +50,9 @@ pub enum PhaseWork {
     Churn(churn::Plan),
     Leases(leases::Plan),
     Watch(watch::Plan),
-    Turns(turns::Plan),
-    Slots(slots::Plan),
-    Letters(letters::Plan),
+    Exclusion(exclusion::Plan),
+    Assignment(assignment::Plan),
+    Delivery(delivery::Plan),
 }
 
 impl PhaseWork {
@@ -69,13 +69,13 @@ impl PhaseWork {
             Self::Churn(_) => Workload::Churn,
             Self::Leases(_) => Workload::Leases,
             Self::Watch(_) => Workload::Watch,
-            Self::Turns(plan) => match plan.way() {
+            Self::Exclusion(plan) => match plan.way() {
                 Way::Lock => Workload::Lock,
                 Way::Election => Workload::Election,
                 Way::Guard => Workload::Guard,
             },
-            Self::Slots(_) => Workload::Assignment,
-            Self::Letters(_) => Workload::Delivery,
+            Self::Assignment(_) => Workload::Assignment,
+            Self::Delivery(_) => Workload::Delivery,
         }
     }
 
@@ -87,9 +87,9 @@ impl PhaseWork {
             Self::Churn(plan) => Some(plan),
             Self::Leases(plan) => Some(plan),
             Self::Watch(plan) => Some(plan),
-            Self::Turns(plan) => Some(plan),
-            Self::Slots(plan) => Some(plan),
-            Self::Letters(plan) => Some(plan),
+            Self::Exclusion(plan) => Some(plan),
+            Self::Assignment(plan) => Some(plan),
+            Self::Delivery(plan) => Some(plan),
         }
     }
 
@@ -203,17 +203,17 @@ pub fn phases(options: &Options) -> Vec<Phase> {
 
 /// One round of a workload that is a scenario.
 fn scenario(workload: Workload, seed: u64, round: u64, length: Duration) -> PhaseWork {
-    let turns = |way| PhaseWork::Turns(turns::Plan::of(way, seed, round, length));
+    let exclusion = |way| PhaseWork::Exclusion(exclusion::Plan::of(way, seed, round, length));
     match workload {
         Workload::Bank => PhaseWork::Bank(bank::Plan::of(seed, round, length)),
         Workload::Churn => PhaseWork::Churn(churn::Plan::of(seed, round, length)),
         Workload::Leases => PhaseWork::Leases(leases::Plan::of(seed, round, length)),
         Workload::Watch => PhaseWork::Watch(watch::Plan::of(seed, round, length)),
-        Workload::Lock => turns(Way::Lock),
-        Workload::Election => turns(Way::Election),
-        Workload::Guard => turns(Way::Guard),
-        Workload::Assignment => PhaseWork::Slots(slots::Plan::of(seed, round, length)),
-        Workload::Delivery => PhaseWork::Letters(letters::Plan::of(seed, round, length)),
+        Workload::Lock => exclusion(Way::Lock),
+        Workload::Election => exclusion(Way::Election),
+        Workload::Guard => exclusion(Way::Guard),
+        Workload::Assignment => PhaseWork::Assignment(assignment::Plan::of(seed, round, length)),
+        Workload::Delivery => PhaseWork::Delivery(delivery::Plan::of(seed, round, length)),
         Workload::Records => unreachable!("single records are no scenario"),
     }
 }

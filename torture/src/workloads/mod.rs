@@ -16,20 +16,20 @@
 //!
 //! | workload | what goes on | what must hold |
 //! |---|---|---|
-//! | `lock` ([`turns`]) | locks alone, with other readers, and several at once in any order; writes under the token | one holder, or readers only; late writes refused; the next one comes in time; no ticket left |
-//! | `election` ([`turns`]) | candidates, writes under the term, observers | one leader a term; an ex-leader is refused; terms only grow for whoever looks |
-//! | `guard` ([`turns`]) | rows of a file outside the store, changed in turns with an intent | every change of a row is counted once, in the rows' order, by its author or by who came next |
-//! | `assignment` ([`slots`]) | more nodes than slots join, are released, and swept away | one slot a node; who was released is refused; all slots can be had at the end |
-//! | `delivery` ([`letters`]) | members that send, and do something for each message with its acknowledgement | every message has its effect once at each member, none before what caused it |
+//! | `lock` ([`exclusion`]) | locks alone, with other readers, and several at once in any order; writes under the token | one holder, or readers only; late writes refused; the next one comes in time; no ticket left |
+//! | `election` ([`exclusion`]) | candidates, writes under the term, observers | one leader a term; an ex-leader is refused; terms only grow for whoever looks |
+//! | `guard` ([`exclusion`]) | rows of a file outside the store, changed in turns with an intent | every change of a row is counted once, in the rows' order, by its author or by who came next |
+//! | `assignment` ([`assignment`]) | more nodes than slots join, are released, and swept away | one slot a node; who was released is refused; all slots can be had at the end |
+//! | `delivery` ([`delivery`]) | members that send, and do something for each message with its acknowledgement | every message has its effect once at each member, none before what caused it |
 
+pub mod assignment;
 pub mod bank;
 pub mod churn;
+pub mod delivery;
+pub mod exclusion;
 pub mod fill;
 pub mod leases;
 mod left;
-pub mod letters;
-pub mod slots;
-pub mod turns;
 pub mod watch;
 
 use std::fmt;
@@ -82,9 +82,9 @@ pub enum Cast {
     Churn(Vec<churn::Role>),
     Leases(Vec<leases::Role>),
     Watch(Vec<watch::Role>),
-    Turns(Vec<turns::Role>),
-    Slots(Vec<slots::Role>),
-    Letters(Vec<letters::Role>),
+    Exclusion(Vec<exclusion::Role>),
+    Assignment(Vec<assignment::Role>),
+    Delivery(Vec<delivery::Role>),
 }
 
 impl Cast {
@@ -95,9 +95,9 @@ impl Cast {
             Self::Churn(roles) => roles.len(),
             Self::Leases(roles) => roles.len(),
             Self::Watch(roles) => roles.len(),
-            Self::Turns(roles) => roles.len(),
-            Self::Slots(roles) => roles.len(),
-            Self::Letters(roles) => roles.len(),
+            Self::Exclusion(roles) => roles.len(),
+            Self::Assignment(roles) => roles.len(),
+            Self::Delivery(roles) => roles.len(),
         }
     }
 
@@ -108,9 +108,9 @@ impl Cast {
             Self::Churn(roles) => Ok(churn::act(roles[number], client)?),
             Self::Leases(roles) => Ok(leases::act(roles[number], client)?),
             Self::Watch(roles) => Ok(watch::act(roles[number], client)?),
-            Self::Turns(roles) => turns::act(roles[number], client),
-            Self::Slots(roles) => slots::act(roles[number], client),
-            Self::Letters(roles) => letters::act(roles[number], client),
+            Self::Exclusion(roles) => exclusion::act(roles[number], client),
+            Self::Assignment(roles) => assignment::act(roles[number], client),
+            Self::Delivery(roles) => delivery::act(roles[number], client),
         }
     }
 }

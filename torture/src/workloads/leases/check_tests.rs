@@ -221,8 +221,8 @@ fn a_token_that_does_not_grow_is_seen() {
 fn what_is_left_of_the_dead_is_seen() {
     let mut house = House::new();
     house.take(0, 0);
-    house.left.leased.push("guest/4/1".to_owned());
-    house.breaks(Promise::P4, "guest/4/1");
+    house.left.leased.push("participant/4/1".to_owned());
+    house.breaks(Promise::P4, "participant/4/1");
 }
 
 #[test]

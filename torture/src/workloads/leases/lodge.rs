@@ -65,7 +65,7 @@ pub fn lodge(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Error>
         };
         let key = &own[client.random.below(GUEST_ENTRIES) as usize];
         let open = client.log.begin(Kind::Lodge, 0).with_extra(lease);
-        match store.commit(&[Op::put_leased(key, b"guest", Lease(lease))]) {
+        match store.commit(&[Op::put_leased(key, b"participant", Lease(lease))]) {
             Ok(Answer::Committed(revision)) => open.finish(Outcome::Done, 0, revision.0),
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
             Err(error) => {

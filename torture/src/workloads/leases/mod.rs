@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! holder ─ grant ► take held/2 if absent ► { check held/2 is of my token, write data/2 } … ► give back, revoke, walk away
-//! host ─── grant ► publish host/1 ► revoke            guest ─ read host/1 ► put guest/… under that lease
+//! host ─── grant ► publish host/1 ► revoke            participant ─ read host/1 ► put participant/… under that lease
 //! ```
 
 mod check;
@@ -33,11 +33,11 @@ use harness::random::Random;
 /// Names, leases and entries under them the segment has room for.
 const KEYS: u32 = 256;
 const HOSTS: u32 = 2;
-/// Entries each guest has at most.
+/// Entries each participant has at most.
 const GUEST_ENTRIES: u64 = 8;
 
 const HELD: &str = "held/";
-const GUESTS: &str = "guest/";
+const GUESTS: &str = "participant/";
 
 /// What holders have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub enum Role {
     Holder(Terms),
     /// Publishes leases under its number.
     Host(u32, Terms),
-    Guest,
+    Participant,
     Looker(Terms),
 }
 
@@ -81,7 +81,7 @@ pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
         Role::Holder(terms) => hold::hold_names(&store, terms, client),
         Role::Looker(terms) => hold::look_who_holds(&store, terms, client),
         Role::Host(number, terms) => lodge::host(&store, number, terms, client),
-        Role::Guest => lodge::lodge(&store, client),
+        Role::Participant => lodge::lodge(&store, client),
     }
 }
 
@@ -95,15 +95,15 @@ impl Plan {
             (Lives::Brisk, vec![holder]),
             (Lives::Long, vec![holder, looker]),
             (Lives::Steady, vec![holder, holder]),
-            (Lives::Brisk, vec![Role::Guest]),
-            (Lives::Brisk, vec![Role::Guest]),
+            (Lives::Brisk, vec![Role::Participant]),
+            (Lives::Brisk, vec![Role::Participant]),
             (Lives::Long, vec![Role::Host(0, terms)]),
             (Lives::Steady, vec![Role::Host(1, terms), looker]),
         ];
         let called = |role: &Role| match role {
             Role::Holder(_) => "holder",
             Role::Host(..) => "host",
-            Role::Guest => "guest",
+            Role::Participant => "participant",
             Role::Looker(_) => "looker",
         };
         let schedule = plan::schedule(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());

@@ -125,7 +125,7 @@ impl Scenario for Plan {
     }
 
     fn cast(&self, slot: u32) -> Cast {
-        Cast::Slots(self.roles[slot as usize].clone())
+        Cast::Assignment(self.roles[slot as usize].clone())
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {

@@ -23,7 +23,7 @@ pub const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: u32 = 6;
 
 /// Somebody with a session.
-pub struct Guest<'a, 'h> {
+pub struct Participant<'a, 'h> {
     pub store: Arc<SharedMemory>,
     pub session: Arc<Session<SharedMemory>>,
     pub client: &'a mut Client<'h>,
@@ -34,17 +34,17 @@ pub struct Guest<'a, 'h> {
 pub fn take_part<P>(
     terms: Terms,
     client: &mut Client<'_>,
-    prepare: impl Fn(&Guest<'_, '_>) -> Result<P>,
-    turn: impl Fn(&mut Guest<'_, '_>, &P) -> Result<bool>,
+    prepare: impl Fn(&Participant<'_, '_>) -> Result<P>,
+    turn: impl Fn(&mut Participant<'_, '_>, &P) -> Result<bool>,
 ) -> Result<()> {
     let store = Arc::new(SharedMemory::new(client.segment.clone())?);
     while client.awaits_room() {
         let Some(session) = client.join(&store, terms.lease()) else {
             continue;
         };
-        let mut guest = Guest { store: Arc::clone(&store), session, client, terms };
-        let place = prepare(&guest)?;
-        while guest.session.is_alive() && guest.client.awaits_room() && turn(&mut guest, &place)? {}
+        let mut participant = Participant { store: Arc::clone(&store), session, client, terms };
+        let place = prepare(&participant)?;
+        while participant.session.is_alive() && participant.client.awaits_room() && turn(&mut participant, &place)? {}
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ fn counted_on(session: &Session<SharedMemory>) -> Option<u64> {
     Some(now + left.as_nanos() as u64)
 }
 
-impl Guest<'_, '_> {
+impl Participant<'_, '_> {
     /// Writes down until when the session may be counted on: nobody else may have before what is held by it.
     pub fn counts_on(&mut self) {
         if let Some(until) = counted_on(&self.session) {

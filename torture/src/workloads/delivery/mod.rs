@@ -91,7 +91,7 @@ impl Scenario for Plan {
     }
 
     fn cast(&self, slot: u32) -> Cast {
-        Cast::Letters(self.roles[slot as usize].clone())
+        Cast::Delivery(self.roles[slot as usize].clone())
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {

@@ -7,7 +7,7 @@ use slotguard::recipe::lock::{self, Guard, Lock, Mode};
 use slotguard::recipe::{Error, Result};
 
 use super::check::Left;
-use super::guest::{Guest, PAUSE, WRITES, data, take_part};
+use super::participant::{PAUSE, Participant, WRITES, data, take_part};
 use super::{Key, TURN, Terms};
 use crate::anomaly::Anomaly;
 use crate::check::holds::Wanted;
@@ -23,10 +23,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
 struct Locks(Vec<(Lock<SharedMemory>, Key)>);
 
 impl Locks {
-    fn of(guest: &Guest<'_, '_>) -> Result<Self> {
-        let locks = data(&guest.store, guest.terms)?.into_iter().enumerate();
-        let called = |name| guest.terms.called(name as u32);
-        let locks = locks.map(|(name, data)| Ok((Lock::new(&guest.session, &called(name))?, data)));
+    fn of(participant: &Participant<'_, '_>) -> Result<Self> {
+        let locks = data(&participant.store, participant.terms)?.into_iter().enumerate();
+        let called = |name| participant.terms.called(name as u32);
+        let locks = locks.map(|(name, data)| Ok((Lock::new(&participant.session, &called(name))?, data)));
         Ok(Self(locks.collect::<Result<_>>()?))
     }
 }
@@ -37,8 +37,8 @@ pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
 }
 
 /// Which locks are asked for, each in its mode.
-fn draw(guest: &mut Guest<'_, '_>) -> Vec<(u32, Mode)> {
-    let (random, names) = (&mut guest.client.random, guest.terms.names);
+fn draw(participant: &mut Participant<'_, '_>) -> Vec<(u32, Mode)> {
+    let (random, names) = (&mut participant.client.random, participant.terms.names);
     let first = random.below(u64::from(names)) as u32;
     let mode = if random.one_in(4) { Mode::Shared } else { Mode::Exclusive };
     if !random.one_in(4) {
@@ -53,14 +53,14 @@ fn draw(guest: &mut Guest<'_, '_>) -> Vec<(u32, Mode)> {
     (0..several).map(each).collect()
 }
 
-fn turn(guest: &mut Guest<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
-    let drawn = draw(guest);
+fn turn(participant: &mut Participant<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
+    let drawn = draw(participant);
     let mut wanted = Wanted::default();
     for (name, mode) in &drawn {
         *(if *mode == Mode::Shared { &mut wanted.shared } else { &mut wanted.alone }) |= 1 << name;
     }
-    let (deadline, lease) = (guest.patience(), guest.session.lease());
-    let open = guest.client.log.begin(Kind::Take, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
+    let (deadline, lease) = (participant.patience(), participant.session.lease());
+    let open = participant.client.log.begin(Kind::Take, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
     let taken = match drawn.as_slice() {
         [(name, Mode::Exclusive)] => locks[*name as usize].0.acquire(&deadline),
         [(name, Mode::Shared)] => locks[*name as usize].0.read(&deadline),
@@ -71,94 +71,95 @@ fn turn(guest: &mut Guest<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
     };
     let guard = match taken {
         Ok(guard) => guard,
-        Err(error) => return guest.had_no_turn(open, drawn[0].0, &error),
+        Err(error) => return participant.had_no_turn(open, drawn[0].0, &error),
     };
-    open.finish(Outcome::Done, guest.store.segment().revision().0, guard.token().0);
-    guest.client.log.set_holding(true);
-    let goes_on = hold(guest, guard, &drawn, locks);
-    guest.client.log.set_holding(false);
+    open.finish(Outcome::Done, participant.store.segment().revision().0, guard.token().0);
+    participant.client.log.set_holding(true);
+    let goes_on = hold(participant, guard, &drawn, locks);
+    participant.client.log.set_holding(false);
     goes_on
 }
 
 /// Uses what it has, and parts with it in one of the ways there are; answers whether the session is still its own.
 fn hold(
-    guest: &mut Guest<'_, '_>,
+    participant: &mut Participant<'_, '_>,
     guard: Guard<SharedMemory>,
     drawn: &[(u32, Mode)],
     locks: &[(Lock<SharedMemory>, Key)],
 ) -> Result<bool> {
-    guest.counts_on();
+    participant.counts_on();
     let token = guard.token();
     let of_mode = |mode| drawn.iter().filter(move |(_, of)| *of == mode).map(|(name, _)| *name).collect::<Vec<u32>>();
     let (alone, shared) = (of_mode(Mode::Exclusive), of_mode(Mode::Shared));
-    let before = shared.iter().map(|name| read(guest, *name, &locks[*name as usize].1)).collect::<Result<Vec<_>>>()?;
-    for _ in 0..1 + guest.client.random.below(WRITES) {
-        if guest.client.random.one_in(8) {
-            guest.counts_on();
+    let before =
+        shared.iter().map(|name| read(participant, *name, &locks[*name as usize].1)).collect::<Result<Vec<_>>>()?;
+    for _ in 0..1 + participant.client.random.below(WRITES) {
+        if participant.client.random.one_in(8) {
+            participant.counts_on();
         }
-        guest.linger(PAUSE);
-        if guest.client.log.room() < 16 || guest.client.is_over() {
+        participant.linger(PAUSE);
+        if participant.client.log.room() < 16 || participant.client.is_over() {
             break;
         }
-        let Some(name) = alone.get(guest.client.random.below(alone.len() as u64) as usize) else {
+        let Some(name) = alone.get(participant.client.random.below(alone.len() as u64) as usize) else {
             // Readers do not stay for as long.
-            if guest.client.random.one_in(8) {
+            if participant.client.random.one_in(8) {
                 break;
             }
             continue;
         };
-        if !guest.write(*name, token, &locks[*name as usize].1, |ops| guard.commit(ops))? {
-            return Ok(guest.is_sure(*name, token, guard.is_alive()));
+        if !participant.write(*name, token, &locks[*name as usize].1, |ops| guard.commit(ops))? {
+            return Ok(participant.is_sure(*name, token, guard.is_alive()));
         }
     }
     for (name, before) in shared.iter().zip(before) {
-        let now = read(guest, *name, &locks[*name as usize].1)?;
+        let now = read(participant, *name, &locks[*name as usize].1)?;
         // It was ours in between if it is now.
         match guard.check() {
-            Ok(()) if now != before => guest.client.anomaly(*name, token.0, Anomaly::Unlocked),
+            Ok(()) if now != before => participant.client.anomaly(*name, token.0, Anomaly::Unlocked),
             Ok(()) | Err(Error::NotHolder { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    match guest.client.random.below(8) {
-        0 => guest.end_session().map(|()| false),
+    match participant.client.random.below(8) {
+        0 => participant.end_session().map(|()| false),
         1 | 2 => {
-            guest.drop_turn(drawn[0].0, token, guard);
+            participant.drop_turn(drawn[0].0, token, guard);
             Ok(true)
         }
-        _ => Ok(guest.part(drawn[0].0, token, || guard.release())),
+        _ => Ok(participant.part(drawn[0].0, token, || guard.release())),
     }
 }
 
 /// Reads a name's data under a lock for readers, and writes it down; answers the revision.
-fn read(guest: &mut Guest<'_, '_>, name: u32, data: &Key) -> Result<u64> {
-    let open = guest.client.log.begin(Kind::Read, name);
+fn read(participant: &mut Participant<'_, '_>, name: u32, data: &Key) -> Result<u64> {
+    let open = participant.client.log.begin(Kind::Read, name);
     let mut bytes = Vec::new();
-    let (meta, _) = guest.store.read(data, &mut bytes)?;
-    guest.client.log.count_read();
+    let (meta, _) = participant.store.read(data, &mut bytes)?;
+    participant.client.log.count_read();
     let revision = meta.map_or(0, |meta| meta.modified.0);
     open.finish(Outcome::Done, meta.map_or(0, |meta| meta.version.0), revision);
     if Evidence::of(name, &bytes).is_err() {
-        guest.client.anomaly(name, revision, Anomaly::Mixed);
+        participant.client.anomaly(name, revision, Anomaly::Mixed);
     }
     Ok(revision)
 }
 
 /// Looks who has which lock, and now and then asks for it back, which changes nothing but what the ticket says.
 pub fn look(terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    take_part(terms, client, Locks::of, |guest, Locks(locks)| {
+    take_part(terms, client, Locks::of, |participant, Locks(locks)| {
         for (name, (lock, _)) in locks.iter().enumerate() {
-            if guest.client.log.room() < 16 {
+            if participant.client.log.room() < 16 {
                 break;
             }
-            let open = guest.client.log.begin(Kind::Sight, name as u32);
+            let open = participant.client.log.begin(Kind::Sight, name as u32);
             let first = lock.status()?.holders.into_iter().next();
             match first {
                 Some(first) => open.finish(Outcome::Done, 0, first.token.0),
                 None => open.finish(Outcome::Declined, 0, 0),
             }
-            guest.client.log.count_read();
-            if guest.client.random.one_in(16) {
+            participant.client.log.count_read();
+            if participant.client.random.one_in(16) {
                 lock.ask_to_release()?;
             }
         }

@@ -18,8 +18,8 @@
 mod check;
 mod election;
 mod guard;
-mod guest;
 mod lock;
+mod participant;
 mod row;
 mod settled;
 
@@ -157,7 +157,7 @@ impl Scenario for Plan {
     }
 
     fn cast(&self, slot: u32) -> Cast {
-        Cast::Turns(self.roles[slot as usize].clone())
+        Cast::Exclusion(self.roles[slot as usize].clone())
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {

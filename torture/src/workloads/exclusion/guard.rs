@@ -9,7 +9,7 @@ use slotguard::recipe::{self, Guarded, Result};
 use slotguard::{Deadline, Segment};
 
 use super::check::Left;
-use super::guest::{Guest, PAUSE, take_part};
+use super::participant::{PAUSE, Participant, take_part};
 use super::row::{Row, Rows};
 use super::{Terms, lock, rows_of};
 use crate::anomaly::Anomaly;
@@ -26,106 +26,107 @@ struct Things {
 
 /// Changes rows, turn after turn.
 pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    take_part(terms, client, things, |guest, things| {
-        let name = guest.client.random.below(u64::from(guest.terms.names)) as u32;
-        let (deadline, lease) = (guest.patience(), guest.session.lease());
-        let open = guest.client.log.begin(Kind::Take, name).with_extra(lease.0);
+    take_part(terms, client, things, |participant, things| {
+        let name = participant.client.random.below(u64::from(participant.terms.names)) as u32;
+        let (deadline, lease) = (participant.patience(), participant.session.lease());
+        let open = participant.client.log.begin(Kind::Take, name).with_extra(lease.0);
         let turn = match things.guarded[name as usize].enter(&deadline) {
             Ok(turn) => turn,
-            Err(error) => return guest.had_no_turn(open, name, &error),
+            Err(error) => return participant.had_no_turn(open, name, &error),
         };
         if let Some(intent) = turn.abandoned() {
             open.attempt(intent.token.0, 0);
         }
-        open.finish(Outcome::Done, guest.store.segment().revision().0, turn.token().0);
-        guest.client.log.set_holding(true);
-        let goes_on = change(guest, name, turn, &things.rows);
-        guest.client.log.set_holding(false);
+        open.finish(Outcome::Done, participant.store.segment().revision().0, turn.token().0);
+        participant.client.log.set_holding(true);
+        let goes_on = change(participant, name, turn, &things.rows);
+        participant.client.log.set_holding(false);
         goes_on
     })
 }
 
-fn things(guest: &Guest<'_, '_>) -> Result<Things> {
-    let guarded = (0..guest.terms.names).map(|name| Guarded::new(&guest.session, &guest.terms.called(name)));
-    let path = guest.store.segment().path().map(rows_of).unwrap_or_default();
+fn things(participant: &Participant<'_, '_>) -> Result<Things> {
+    let guarded =
+        (0..participant.terms.names).map(|name| Guarded::new(&participant.session, &participant.terms.called(name)));
+    let path = participant.store.segment().path().map(rows_of).unwrap_or_default();
     Ok(Things { guarded: guarded.collect::<Result<_>>()?, rows: Rows::open(&path)? })
 }
 
 /// One turn: counts a change that nobody has counted, or makes one; answers whether the session is still its own.
-fn change(guest: &mut Guest<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, rows: &Rows) -> Result<bool> {
-    guest.counts_on();
+fn change(participant: &mut Participant<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, rows: &Rows) -> Result<bool> {
+    participant.counts_on();
     let (token, counted) = (turn.token(), turn.version().0);
     let row = rows.read(name)?;
-    guest.client.log.count_read();
+    participant.client.log.count_read();
     let Ok(before) = row.evidence(name) else {
-        guest.client.anomaly(name, token.0, Anomaly::Mixed);
+        participant.client.anomaly(name, token.0, Anomaly::Mixed);
         return Ok(true);
     };
     if before.count != counted {
         if before.count != counted + 1 {
             // Who is late sees the turn after its own; who is not must not.
             if turn.check().is_ok() {
-                guest.client.anomaly(name, token.0, Anomaly::Uncounted);
+                participant.client.anomaly(name, token.0, Anomaly::Uncounted);
             }
-            return Ok(guest.part(name, token, || turn.withdraw()));
+            return Ok(participant.part(name, token, || turn.withdraw()));
         }
-        return Ok(settle(guest, name, turn, &row, before.count));
+        return Ok(settle(participant, name, turn, &row, before.count));
     }
     // The write is the entry after the intent, and names itself as author.
-    let author = guest.client.log.author_after(1);
+    let author = participant.client.log.author_after(1);
     let mut value = Vec::new();
-    before.followed_by(author).write(name, value::length_of(author, guest.client.longest()), &mut value);
-    let open = guest.client.log.begin(Kind::Intend, name).with_extra(token.0);
+    before.followed_by(author).write(name, value::length_of(author, participant.client.longest()), &mut value);
+    let open = participant.client.log.begin(Kind::Intend, name).with_extra(token.0);
     open.attempt(before.author, before.count + 1);
     if let Err(error) = turn.intend(&value) {
-        guest.client.refused_by(open, &error);
-        return Ok(guest.session.is_alive());
+        participant.client.refused_by(open, &error);
+        return Ok(participant.session.is_alive());
     }
     open.finish(Outcome::Done, 0, 0);
-    linger(guest);
-    if guest.client.random.one_in(16) {
+    linger(participant);
+    if participant.client.random.one_in(16) {
         // Thinks better of it, one way or the other.
-        if guest.client.random.one_in(2) {
-            return Ok(guest.part(name, token, || turn.withdraw()));
+        if participant.client.random.one_in(2) {
+            return Ok(participant.part(name, token, || turn.withdraw()));
         }
-        guest.drop_turn(name, token, turn);
+        participant.drop_turn(name, token, turn);
         return Ok(true);
     }
-    let open = guest.client.log.begin(Kind::Guarded, name).with_extra(token.0);
+    let open = participant.client.log.begin(Kind::Guarded, name).with_extra(token.0);
     open.attempt(before.author, before.count + 1);
     if !rows.swap(name, before.count, token.0, &value)? {
         open.finish(Outcome::Conflict, 0, 0);
-        return Ok(guest.part(name, token, || turn.withdraw()));
+        return Ok(participant.part(name, token, || turn.withdraw()));
     }
-    guest.client.log.count_acknowledged();
+    participant.client.log.count_acknowledged();
     open.finish(Outcome::Done, before.count + 1, 0);
-    linger(guest);
-    if guest.client.random.one_in(16) {
+    linger(participant);
+    if participant.client.random.one_in(16) {
         // Walks away: whoever comes next has to find out.
-        guest.drop_turn(name, token, turn);
+        participant.drop_turn(name, token, turn);
         return Ok(true);
     }
     let row = Row { token: token.0, value };
-    Ok(settle(guest, name, turn, &row, before.count + 1))
+    Ok(settle(participant, name, turn, &row, before.count + 1))
 }
 
 /// Counts the change that the row shows, and ends the turn.
-fn settle(guest: &mut Guest<'_, '_>, name: u32, turn: Turn<SharedMemory>, row: &Row, changes: u64) -> bool {
-    let open = guest.client.log.begin(Kind::Settle, name).with_extra(turn.token().0).with_count(changes);
+fn settle(participant: &mut Participant<'_, '_>, name: u32, turn: Turn<SharedMemory>, row: &Row, changes: u64) -> bool {
+    let open = participant.client.log.begin(Kind::Settle, name).with_extra(turn.token().0).with_count(changes);
     match turn.commit(&row.value) {
         Ok(version) => open.finish(Outcome::Done, version.0, 0),
         Err(error) => {
-            guest.client.refused_by(open, &error);
-            return guest.session.is_alive();
+            participant.client.refused_by(open, &error);
+            return participant.session.is_alive();
         }
     }
     true
 }
 
 /// One who talks to a database is slow now and then.
-fn linger(guest: &mut Guest<'_, '_>) {
+fn linger(participant: &mut Participant<'_, '_>) {
     for _ in 0..4 {
-        guest.linger(PAUSE);
+        participant.linger(PAUSE);
     }
 }
 
