@@ -3,7 +3,7 @@
 //! A build with `--cfg mutants` reads one name from the environment variable `SLOTGUARD_MUTANT` and breaks exactly
 //! that spot; every other build compiles these functions away. `ci/mutants` runs the list and prints the score.
 
-use crate::memory::sync::atomics::Ordering;
+use std::sync::atomic::Ordering;
 
 /// Whether the bug `name` is planted in this run.
 #[cfg(mutants)]

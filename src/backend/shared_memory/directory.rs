@@ -128,7 +128,7 @@ impl Directory {
         let words = (arena.records() - 1) / GROUP - root / GROUP + 1;
         let used = (0..words).map(|_| AtomicU64::new(0)).collect();
         let (cursor, no_unused_group) = (AtomicU32::new(keys.start), AtomicBool::new(false));
-        let generation = arena.generation();
+        let generation = arena.header().generation();
         Self { used, cursor, no_unused_group, first: root, generation, keys, nodes, segment }
     }
 

@@ -41,7 +41,7 @@ use crate::memory::handle::segment::Segment;
 use crate::memory::layout::word::Head;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::error::RetryBudget;
-use crate::memory::wait::change::{Attempt, Pace};
+use crate::memory::wait::change::{Pace, WaitStep};
 use crate::mutant::planted;
 
 pub use watch::SharedWatch;
@@ -444,13 +444,13 @@ impl Backend for SharedMemory {
             let pace = if lease.is_some() { Pace::Leased } else { Pace::Steady };
             let done = home.wait_until(Record::new(self.segment(), record), deadline, pace, || {
                 Ok(match self.look_for_wait(key, &mut known)? {
-                    Waiting::Changed => Attempt::Done(true),
+                    Waiting::Changed => WaitStep::Done(true),
                     Waiting::Sleep { record: now, lease: under, .. } if (now, under) != (record, lease) => {
-                        Attempt::Done(false)
+                        WaitStep::Done(false)
                     }
                     Waiting::Sleep { head, lease, .. } => {
                         let until = lease.map(|lease| self.lease_until(lease)).transpose()?.flatten();
-                        Attempt::Wait { head, until }
+                        WaitStep::Wait { head, until }
                     }
                 })
             });

@@ -224,8 +224,7 @@ impl Arena {
             };
             // Whoever released it: that one may have died before its wake.
             if entry.plan.is_change() && !planted("forget the wake") {
-                self.wake(entry.plan.record());
-                self.wake_next(entry.plan.record());
+                self.wake_waiters(entry.plan.record(), 0);
             }
         }
         self.wake_watchers(bits);

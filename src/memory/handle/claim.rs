@@ -18,7 +18,7 @@ use crate::error::{Error, LeaseEnd, Result};
 use crate::memory::block::meta::{ClaimWords, IntentWords, Next};
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::record::read::Observed;
-use crate::memory::wait::change::{Attempt, Pace};
+use crate::memory::wait::change::{Pace, WaitStep};
 use crate::mutant::planted;
 
 /// What a holder announced it was about to write.
@@ -59,7 +59,7 @@ impl<'s> Claim<'s> {
                 let seen = record.observe_value(&mut copies.old)?;
                 if record.live_claim(&seen) {
                     met = Some((met.map_or_else(Instant::now, |(began, _)| began), seen));
-                    return Ok(Attempt::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
+                    return Ok(WaitStep::Wait { head: seen.head, until: Some(seen.meta.claim.until) });
                 }
                 let now = home.host.now();
                 let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
@@ -68,7 +68,7 @@ impl<'s> Claim<'s> {
                     next.intent = None;
                 }
                 let published = record.publish(lane, &seen, &next, &copies.old)?;
-                Ok(published.map_or(Attempt::Again, |revision| Attempt::Done((seen.meta.intent, revision))))
+                Ok(published.map_or(WaitStep::Again, |revision| WaitStep::Done((seen.meta.intent, revision))))
             })
         })?;
         let Some((left, revision)) = claimed else {

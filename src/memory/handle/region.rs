@@ -56,11 +56,16 @@ impl SegmentBuilder {
         file::reserve(&file, geometry.size, Path::new("/dev/shm"))?;
         let arena = Arena::new(file::map(&file, &geometry, Some(&path))?, geometry.clone());
         // A placer that was killed has left at most words of a header without the magic number, which go first.
-        arena.clear_identity();
+        arena.header().clear_identity();
         if !arena.is_all_zeros() {
             return Err(Error::Invalid(format!("the region {} holds something already", path.display())));
         }
-        arena.write_identity(&header::identity_of(&geometry, host::boot()?, host::random()?, host::real_time()));
+        arena.header().write_identity(&header::identity_of(
+            &geometry,
+            host::boot()?,
+            host::random()?,
+            host::real_time(),
+        ));
         attach(file, geometry, Some(path))
     }
 }

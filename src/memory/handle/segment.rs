@@ -427,7 +427,7 @@ fn nodes_for(keys: u32, name_bytes: u32, lanes: u32) -> Result<u32> {
 fn initialise(file: &std::fs::File, geometry: &Geometry, path: Option<&Path>) -> Result<()> {
     let arena = Arena::new(file::map(file, geometry, path)?, geometry.clone());
     let identity = header::identity_of(geometry, host::boot()?, host::random()?, host::real_time());
-    arena.write_identity(&identity);
+    arena.header().write_identity(&identity);
     Ok(())
 }
 

@@ -8,9 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::sections::{ENDIAN_TAG, FORMAT, Geometry, IDENTITY, MAGIC, MAX_CLASSES, Shape, layout_hash};
+use super::sections::{ENDIAN_TAG, FORMAT, Geometry, Header, IDENTITY, MAGIC, MAX_CLASSES, Shape, layout_hash};
 use crate::error::{Error, Mismatch, Result};
-use crate::memory::block::arena::Arena;
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::sync::atomics::Ordering::{Relaxed, Release};
 use crate::mutant::planted;
@@ -138,15 +137,15 @@ pub(crate) fn check(words: &Identity, path: Option<&Path>, length: u64, boot: [u
     Ok(geometry)
 }
 
-impl Arena {
+impl Header {
     /// What tells this segment from every other.
     pub(crate) fn generation(&self) -> u64 {
-        self.header().identity[at::GENERATION].load(Relaxed)
+        self.identity[at::GENERATION].load(Relaxed)
     }
 
     /// Stores the identity into a segment nobody else uses yet, the magic number last.
     pub(crate) fn write_identity(&self, words: &Identity) {
-        let places = &self.header().identity;
+        let places = &self.identity;
         for (place, word) in places.iter().zip(words).skip(1) {
             place.store(*word, Relaxed);
         }
@@ -157,7 +156,7 @@ impl Arena {
     /// Wipes what a placer that was killed has written of an identity.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn clear_identity(&self) {
-        self.header().identity.iter().for_each(|place| place.store(0, Relaxed));
+        self.identity.iter().for_each(|place| place.store(0, Relaxed));
     }
 }
 

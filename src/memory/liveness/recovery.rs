@@ -126,8 +126,7 @@ impl Arena {
         let new = Spare(lane.spares[spare].load(Relaxed)).block();
         if new == expected.block() {
             // The displaced block is in the spare already: all but the journal and perhaps the wake was done.
-            self.wake(record);
-            self.wake_next(record);
+            self.wake_waiters(record, 0);
             return Ok(true);
         }
         let block = self.block(new).ok_or(damaged(new.into()))?;
@@ -144,10 +143,7 @@ impl Arena {
         };
         if won {
             lane.spares[spare].store(Spare::keeping(expected.block()).0, Relaxed);
-            let bits = self.mark(record);
-            self.wake(record);
-            self.wake_next(record);
-            self.wake_watchers(bits);
+            self.notify(record);
         }
         Ok(won)
     }

@@ -33,6 +33,19 @@ impl Arena {
         }
     }
 
+    /// Marks the record's group and wakes everybody who waits for the record or watches it.
+    pub(crate) fn notify(&self, record: u32) {
+        let bits = self.mark(record);
+        self.wake_waiters(record, bits);
+    }
+
+    /// Wakes everybody who waits for the record, and the watchers of `bits`, which [`Arena::mark`] answered.
+    pub(crate) fn wake_waiters(&self, record: u32, bits: u16) {
+        self.wake(record);
+        self.wake_next(record);
+        self.wake_watchers(bits);
+    }
+
     /// Wakes everybody who waits for a change of the record; one load when nobody does.
     #[inline]
     pub(crate) fn wake(&self, record: u32) {

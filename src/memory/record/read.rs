@@ -218,9 +218,7 @@ impl Arena {
         if stamped {
             self.counters().helped.fetch_add(1, Relaxed);
         }
-        self.wake(record);
-        self.wake_next(record);
-        self.wake_watchers(bits);
+        self.wake_waiters(record, bits);
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ pub const WAIT_SLICE: Duration = Duration::from_millis(250);
 const FIRST_PROBE: Duration = Duration::from_millis(2);
 
 /// What one attempt of a wait found.
-pub(crate) enum Attempt<T> {
+pub(crate) enum WaitStep<T> {
     /// What was waited for.
     Done(T),
     /// Something changed meanwhile: try again at once.
@@ -65,7 +65,7 @@ impl Attachment {
         record: Record<'_>,
         deadline: &Deadline,
         pace: Pace,
-        mut look: impl FnMut() -> Result<Attempt<T>>,
+        mut look: impl FnMut() -> Result<WaitStep<T>>,
     ) -> Result<Option<T>> {
         let index = record.index();
         let slot = self.arena.record(index);
@@ -75,12 +75,12 @@ impl Attachment {
         loop {
             self.check()?;
             let (head, until) = match look()? {
-                Attempt::Done(found) => {
+                WaitStep::Done(found) => {
                     claim_wait.taken();
                     return Ok(Some(found));
                 }
-                Attempt::Again => continue,
-                Attempt::Wait { head, until } => (head, until),
+                WaitStep::Again => continue,
+                WaitStep::Wait { head, until } => (head, until),
             };
             if sleeper.is_over()? {
                 if self.short_round() {
@@ -113,8 +113,8 @@ impl Attachment {
         self.wait_until(record, deadline, Pace::Steady, || {
             let now = record.observe_meta()?;
             Ok(match Version(now.meta.version) {
-                version if version == seen => Attempt::Wait { head: now.head, until: None },
-                version => Attempt::Done(version),
+                version if version == seen => WaitStep::Wait { head: now.head, until: None },
+                version => WaitStep::Done(version),
             })
         })
     }
@@ -498,9 +498,6 @@ impl Attachment {
                 crate::memory::layout::word::BlockState(words.head.state.load(Acquire)),
             );
         }
-        let bits = arena.mark(record);
-        arena.wake(record);
-        arena.wake_next(record);
-        arena.wake_watchers(bits);
+        arena.notify(record);
     }
 }
