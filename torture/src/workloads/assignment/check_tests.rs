@@ -5,12 +5,12 @@ use crate::check::by_hand::Story;
 use crate::history::Entry;
 
 /// Two joiners; one thing happens after the other.
-struct House {
+struct Fixture {
     story: Story,
     left: Left,
 }
 
-impl House {
+impl Fixture {
     fn new() -> Self {
         Self { story: Story::new(2, 0), left: Left { data: vec![Final::NEVER; 4], ..Left::default() } }
     }
@@ -60,74 +60,74 @@ impl House {
 
 #[test]
 fn slots_that_are_given_released_and_given_again_are_sound() {
-    let mut house = House::new();
-    let one = house.place(0, 7, 1);
-    house.write(0, 1, one);
+    let mut fixture = Fixture::new();
+    let one = fixture.place(0, 7, 1);
+    fixture.write(0, 1, one);
     // The same node comes back to its slot.
-    house.told(0, Kind::Place, 7, 1, one);
-    house.free(1, 7, 1, one);
-    house.refuse(0, 1, one);
-    let two = house.place(1, 8, 1);
-    house.write(1, 1, two);
-    house.place(0, 7, 2);
+    fixture.told(0, Kind::Place, 7, 1, one);
+    fixture.free(1, 7, 1, one);
+    fixture.refuse(0, 1, one);
+    let two = fixture.place(1, 8, 1);
+    fixture.write(1, 1, two);
+    fixture.place(0, 7, 2);
     // Released by somebody who was killed then.
-    let doubt = house.free(1, 8, 1, 0);
-    house.story.entry(doubt).outcome = Outcome::InDoubt;
-    house.story.kill(1);
-    house.place(0, 9, 1);
-    let examined = house.examine().sound();
+    let doubt = fixture.free(1, 8, 1, 0);
+    fixture.story.entry(doubt).outcome = Outcome::InDoubt;
+    fixture.story.kill(1);
+    fixture.place(0, 9, 1);
+    let examined = fixture.examine().sound();
     assert_eq!((examined.acknowledged, examined.found, examined.refused_late), (2, 2, 1));
 }
 
 #[test]
 fn a_slot_with_two_nodes_and_a_node_with_two_slots_are_seen() {
-    let mut house = House::new();
-    house.place(0, 7, 1);
-    house.place(1, 8, 1);
-    house.breaks(Promise::P7, "nobody had released node 7, slot 1");
-    let mut house = House::new();
-    house.place(0, 7, 1);
-    house.place(0, 7, 2);
-    house.breaks(Promise::P7, "nobody had released node 7, slot 1");
-    let mut house = House::new();
-    let one = house.place(0, 7, 1);
-    house.told(1, Kind::Place, 8, 1, one);
-    house.breaks(Promise::P7, "node 8 has slot 1, and node 7 slot 1");
+    let mut fixture = Fixture::new();
+    fixture.place(0, 7, 1);
+    fixture.place(1, 8, 1);
+    fixture.breaks(Promise::P7, "nobody had released node 7, slot 1");
+    let mut fixture = Fixture::new();
+    fixture.place(0, 7, 1);
+    fixture.place(0, 7, 2);
+    fixture.breaks(Promise::P7, "nobody had released node 7, slot 1");
+    let mut fixture = Fixture::new();
+    let one = fixture.place(0, 7, 1);
+    fixture.told(1, Kind::Place, 8, 1, one);
+    fixture.breaks(Promise::P7, "node 8 has slot 1, and node 7 slot 1");
 }
 
 #[test]
 fn a_slot_that_is_lost_or_released_twice_is_seen() {
-    let mut house = House::new();
-    house.place(0, 7, 1);
-    house.left.places.clear();
-    house.breaks(Promise::P7, "at the end it is None");
-    let mut house = House::new();
-    let one = house.place(0, 7, 1);
-    house.free(0, 7, 1, one);
-    house.free(1, 7, 1, one);
-    house.breaks(Promise::P7, "was ended twice");
+    let mut fixture = Fixture::new();
+    fixture.place(0, 7, 1);
+    fixture.left.places.clear();
+    fixture.breaks(Promise::P7, "at the end it is None");
+    let mut fixture = Fixture::new();
+    let one = fixture.place(0, 7, 1);
+    fixture.free(0, 7, 1, one);
+    fixture.free(1, 7, 1, one);
+    fixture.breaks(Promise::P7, "was ended twice");
 }
 
 #[test]
 fn a_write_of_the_released_and_a_refusal_of_the_owner_are_seen() {
-    let mut house = House::new();
-    let one = house.place(0, 7, 1);
-    house.free(1, 7, 1, one);
-    house.write(0, 1, one);
-    house.breaks(Promise::P7, "after generation 1 had ended");
-    let two = house.place(1, 8, 1);
-    house.write(1, 1, two);
-    house.write(0, 1, one);
-    house.breaks(Promise::P1, "came after one of token");
-    let mut house = House::new();
-    let one = house.place(0, 7, 1);
-    house.refuse(0, 1, one);
-    house.breaks(Promise::P7, "which lasted");
+    let mut fixture = Fixture::new();
+    let one = fixture.place(0, 7, 1);
+    fixture.free(1, 7, 1, one);
+    fixture.write(0, 1, one);
+    fixture.breaks(Promise::P7, "after generation 1 had ended");
+    let two = fixture.place(1, 8, 1);
+    fixture.write(1, 1, two);
+    fixture.write(0, 1, one);
+    fixture.breaks(Promise::P1, "came after one of token");
+    let mut fixture = Fixture::new();
+    let one = fixture.place(0, 7, 1);
+    fixture.refuse(0, 1, one);
+    fixture.breaks(Promise::P7, "which lasted");
 }
 
 #[test]
 fn what_is_left_of_the_dead_is_seen() {
-    let mut house = House::new();
-    house.left.of_the_dead.push("sessions/1".to_owned());
-    house.breaks(Promise::P4, "sessions/1");
+    let mut fixture = Fixture::new();
+    fixture.left.of_the_dead.push("sessions/1".to_owned());
+    fixture.breaks(Promise::P4, "sessions/1");
 }

@@ -8,7 +8,7 @@
 use slotguard::Error;
 
 use super::account::Account;
-use super::house::{House, Place, ledger};
+use super::book::{Book, Place, ledger};
 use super::work::Payment;
 use super::{ACCOUNTS, LEDGERS, OPENING, TOTAL, Which};
 use crate::check::chain::{self, Chains};
@@ -19,31 +19,31 @@ use crate::history::{Entry, Kind, Outcome};
 use crate::value::Torn;
 use crate::workloads::{Examined, Figure, slowest};
 
-/// What a house holds when everybody has left.
+/// What a book holds when everybody has left.
 pub struct BalanceSheet {
     /// By account.
     pub balances: Vec<Result<u64, Torn>>,
-    /// By ledger; those of the other house were never written.
+    /// By ledger; those of the other books were never written.
     pub ledgers: Vec<Final>,
 }
 
-/// Reads all of a house.
-pub fn balance_sheet(house: &impl House) -> Result<BalanceSheet, Error> {
+/// Reads all of a book.
+pub fn balance_sheet(book: &impl Book) -> Result<BalanceSheet, Error> {
     let mut sheet = BalanceSheet { balances: Vec::new(), ledgers: vec![Final::NEVER; LEDGERS as usize] };
     let mut bytes = Vec::new();
     for number in 0..ACCOUNTS {
-        house.read(Place::Account(number), &mut bytes)?;
+        book.read(Place::Account(number), &mut bytes)?;
         sheet.balances.push(Account::of(number, &bytes).map(|account| account.balance));
     }
-    for number in house.which().ledgers() {
-        let seen = house.read(Place::Ledger(number), &mut bytes)?;
+    for number in book.which().ledgers() {
+        let seen = book.read(Place::Ledger(number), &mut bytes)?;
         let evidence = ledger(number, &bytes);
         sheet.ledgers[number as usize] = Final { version: seen.version, evidence, ..Final::NEVER };
     }
     Ok(sheet)
 }
 
-/// Holds the history against the balance sheets of both houses.
+/// Holds the history against the balance sheets of both books.
 pub fn check(scene: &Scene<'_>, sheets: &[(Which, BalanceSheet)]) -> Examined {
     let mut finals = vec![Final::NEVER; LEDGERS as usize];
     for (which, sheet) in sheets {
@@ -101,7 +101,7 @@ fn answers_are_explained(scene: &Scene<'_>, findings: &mut Findings) {
     }
 }
 
-/// The transfers of a house that took effect, in the order of each ledger.
+/// The transfers of a book that took effect, in the order of each ledger.
 fn effects<'a>(scene: &'a Scene<'_>, chains: &'a Chains, ledger: u32) -> impl Iterator<Item = &'a Entry> {
     let authors = chains.authors.get(ledger as usize).map_or(&[][..], Vec::as_slice);
     authors.iter().flatten().filter_map(|author| scene.history.entry(*author))

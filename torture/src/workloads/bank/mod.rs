@@ -1,9 +1,9 @@
 //! Transfers between accounts: whoever looks at all of them at once sees the same total, whatever is being killed.
 //!
-//! There are two houses in one segment. The *numbered* one keeps its accounts in records and moves money with
+//! There are two books in one segment. The *numbered* one keeps its accounts in records and moves money with
 //! `Segment::commit`; the *named* one keeps them under names and moves it with the backend's commit. A transfer changes
 //! three entries at one moment: who pays, who is paid, and the teller's own *ledger*, whose value leads back from
-//! transfer to transfer. Auditors look at all accounts and ledgers of a house at once: in the numbered one by a commit that
+//! transfer to transfer. Auditors look at all accounts and ledgers of a book at once: in the numbered one by a commit that
 //! checks them all and writes one scratch record, in the named one by a `range`.
 //!
 //! ```text
@@ -12,8 +12,8 @@
 //! ```
 
 mod account;
+mod book;
 mod check;
-mod house;
 mod work;
 
 use std::path::Path;
@@ -27,16 +27,16 @@ use super::{Cast, Examined, Scenario};
 use crate::check::{Promise, Scene};
 use crate::nemesis::{Lives, Schedule};
 use crate::plan;
+use book::{Book, Named, Numbered};
 use harness::random::Random;
-use house::{House, Named, Numbered};
 
 pub use work::act;
 
-/// Accounts of each house.
+/// Accounts of each book.
 pub const ACCOUNTS: u32 = 16;
 /// What is in each at the beginning.
 pub const OPENING: u64 = 1_000;
-/// What is in all accounts of a house together, always.
+/// What is in all accounts of a book together, always.
 pub const TOTAL: u64 = ACCOUNTS as u64 * OPENING;
 
 /// A bank and what is done to its people.
@@ -46,7 +46,7 @@ pub struct Plan {
     roles: Vec<Vec<Role>>,
 }
 
-/// Which of the two houses.
+/// Which of the two books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Which {
     Numbered,
@@ -62,7 +62,7 @@ pub enum Role {
     Auditor(Which, u32),
 }
 
-/// The ledgers of a house. A ledger's number is that of the one thread that writes it.
+/// The ledgers of a book. A ledger's number is that of the one thread that writes it.
 const NUMBERED: [u32; 3] = [0, 2, 4];
 const NAMED: [u32; 3] = [1, 3, 5];
 const LEDGERS: u32 = 6;

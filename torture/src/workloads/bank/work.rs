@@ -4,7 +4,7 @@ use slotguard::backend::SharedMemory;
 use slotguard::{Error, Outcome as Answer};
 
 use super::account::Account;
-use super::house::{House, Named, Numbered, Place, Seen, ledger, number};
+use super::book::{Book, Named, Numbered, Place, Seen, ledger, number};
 use super::{ACCOUNTS, Role, Which};
 use crate::anomaly::Anomaly;
 use crate::client::Client;
@@ -44,28 +44,28 @@ pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
     }
 }
 
-fn act_in(house: &impl House, role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+fn act_in(book: &impl Book, role: Role, client: &mut Client<'_>) -> Result<(), Error> {
     while client.awaits_room() {
         match role {
-            Role::Teller(_, ledger) => transfer(house, ledger, client)?,
-            Role::Auditor(_, auditor) => look(house, auditor, client)?,
+            Role::Teller(_, ledger) => transfer(book, ledger, client)?,
+            Role::Auditor(_, auditor) => look(book, auditor, client)?,
         }
     }
     Ok(())
 }
 
 /// An account as it is read; `None` if it is not whole, which is written down.
-fn read_account(house: &impl House, at: u32, client: &mut Client<'_>) -> Result<Option<(Seen, Account)>, Error> {
+fn read_account(book: &impl Book, at: u32, client: &mut Client<'_>) -> Result<Option<(Seen, Account)>, Error> {
     let mut bytes = Vec::new();
-    let seen = house.read(Place::Account(at), &mut bytes)?;
+    let seen = book.read(Place::Account(at), &mut bytes)?;
     let account = Account::of(at, &bytes).ok().filter(|account| account.evidence.count == seen.version);
     note_look(client, Place::Account(at), seen, account.is_some());
     Ok(account.map(|account| (seen, account)))
 }
 
-fn read_ledger(house: &impl House, at: u32, client: &mut Client<'_>) -> Result<Option<(Seen, Evidence)>, Error> {
+fn read_ledger(book: &impl Book, at: u32, client: &mut Client<'_>) -> Result<Option<(Seen, Evidence)>, Error> {
     let mut bytes = Vec::new();
-    let seen = house.read(Place::Ledger(at), &mut bytes)?;
+    let seen = book.read(Place::Ledger(at), &mut bytes)?;
     let evidence = ledger(at, &bytes).ok().filter(|evidence| evidence.count == seen.version);
     note_look(client, Place::Ledger(at), seen, evidence.is_some());
     Ok(evidence.map(|evidence| (seen, evidence)))
@@ -79,12 +79,12 @@ fn note_look(client: &mut Client<'_>, place: Place, seen: Seen, is_whole: bool) 
 }
 
 /// One transfer between two accounts, entered in the ledger.
-fn transfer(house: &impl House, ledger: u32, client: &mut Client<'_>) -> Result<(), Error> {
+fn transfer(book: &impl Book, ledger: u32, client: &mut Client<'_>) -> Result<(), Error> {
     let payer = client.random.below(u64::from(ACCOUNTS)) as u32;
     let payee = (payer + 1 + client.random.below(u64::from(ACCOUNTS) - 1) as u32) % ACCOUNTS;
     let amount = 1 + client.random.below(MOST);
     let read =
-        (read_account(house, payer, client)?, read_account(house, payee, client)?, read_ledger(house, ledger, client)?);
+        (read_account(book, payer, client)?, read_account(book, payee, client)?, read_ledger(book, ledger, client)?);
     let (Some((payer_seen, paying)), Some((payee_seen, paid)), Some((ledger_seen, before))) = read else {
         return Ok(());
     };
@@ -107,7 +107,7 @@ fn transfer(house: &impl House, ledger: u32, client: &mut Client<'_>) -> Result<
     // In any order: who sorted them would have it easier.
     let turn = client.random.below(3) as usize;
     writes.rotate_left(turn);
-    match house.commit(&writes) {
+    match book.commit(&writes) {
         Ok(Answer::Committed(revision)) => {
             client.log.count_acknowledged();
             open.finish(Outcome::Done, before.count + 1, revision.0);
@@ -121,10 +121,10 @@ fn transfer(house: &impl House, ledger: u32, client: &mut Client<'_>) -> Result<
 }
 
 /// One look at everything, tried until nobody is in between.
-fn look(house: &impl House, auditor: u32, client: &mut Client<'_>) -> Result<(), Error> {
-    let open = client.log.begin(Kind::Look, house.which() as u32);
+fn look(book: &impl Book, auditor: u32, client: &mut Client<'_>) -> Result<(), Error> {
+    let open = client.log.begin(Kind::Look, book.which() as u32);
     for _ in 0..LOOKS {
-        if let Some(glance) = house.glance(client, auditor)? {
+        if let Some(glance) = book.glance(client, auditor)? {
             open.looked(glance.revision, glance.total, glance.transfers);
             return Ok(());
         }

@@ -5,17 +5,17 @@ use super::*;
 use crate::check::by_hand::Story;
 
 /// Three members, each a process of its own; one thing happens after the other.
-struct House {
+struct Fixture {
     story: Story,
     left: Left,
 }
 
-impl House {
+impl Fixture {
     fn new() -> Self {
         let left = Left { data: vec![Final::NEVER; 3], rest: vec![(true, Vec::new()); 3], of_the_dead: Vec::new() };
-        let mut house = Self { story: Story::new(3, 0), left };
-        (0..3).for_each(|member| house.join(member, false));
-        house
+        let mut fixture = Self { story: Story::new(3, 0), left };
+        (0..3).for_each(|member| fixture.join(member, false));
+        fixture
     }
 
     fn join(&mut self, member: u32, resumed: bool) {
@@ -63,107 +63,107 @@ impl House {
 
 #[test]
 fn messages_that_everybody_is_given_once_are_sound() {
-    let mut house = House::new();
-    let one = house.send(0);
-    let given = house.deliver(1, one);
-    house.deliver(2, one);
+    let mut fixture = Fixture::new();
+    let one = fixture.send(0);
+    let given = fixture.deliver(1, one);
+    fixture.deliver(2, one);
     // Member 1 is killed in the middle: what it did for the message took effect, what it sent did not.
-    house.story.entry(given).outcome = Outcome::InDoubt;
-    let lost = house.send(1);
-    house.story.entry(lost).outcome = Outcome::InDoubt;
-    house.story.kill(1);
-    house.join(1, true);
-    let two = house.send(1);
-    house.deliver(0, two);
+    fixture.story.entry(given).outcome = Outcome::InDoubt;
+    let lost = fixture.send(1);
+    fixture.story.entry(lost).outcome = Outcome::InDoubt;
+    fixture.story.kill(1);
+    fixture.join(1, true);
+    let two = fixture.send(1);
+    fixture.deliver(0, two);
     // The last one is given when everybody has left.
-    house.left.rest[2].1.push(two.packed());
-    let examined = house.is_sound();
+    fixture.left.rest[2].1.push(two.packed());
+    let examined = fixture.is_sound();
     assert_eq!((examined.acknowledged, examined.found, examined.took_effect), (2, 2, 1));
     assert_eq!(examined.recoveries.len(), 1);
 }
 
 #[test]
 fn a_message_that_is_given_twice_or_never_is_seen() {
-    let mut house = House::new();
-    let one = house.send(0);
-    house.deliver(2, one);
-    house.deliver(1, one);
-    house.deliver(1, one);
-    house.breaks(Promise::P1, "member 1 was given message 0 of member 0 once more or too late");
-    let mut house = House::new();
-    let (one, two) = (house.send(0), house.send(0));
+    let mut fixture = Fixture::new();
+    let one = fixture.send(0);
+    fixture.deliver(2, one);
+    fixture.deliver(1, one);
+    fixture.deliver(1, one);
+    fixture.breaks(Promise::P1, "member 1 was given message 0 of member 0 once more or too late");
+    let mut fixture = Fixture::new();
+    let (one, two) = (fixture.send(0), fixture.send(0));
     for message in [one, two] {
-        house.deliver(2, message);
+        fixture.deliver(2, message);
     }
-    house.deliver(1, one);
-    house.breaks(Promise::P1, "member 1 was given 1 of the 2 messages of member 0");
-    let three = house.send(0);
-    house.deliver(2, three);
-    house.deliver(1, three);
-    house.breaks(Promise::P1, "member 1 was given message 2 of member 0 too early: the next was 1");
+    fixture.deliver(1, one);
+    fixture.breaks(Promise::P1, "member 1 was given 1 of the 2 messages of member 0");
+    let three = fixture.send(0);
+    fixture.deliver(2, three);
+    fixture.deliver(1, three);
+    fixture.breaks(Promise::P1, "member 1 was given message 2 of member 0 too early: the next was 1");
 }
 
 #[test]
 fn who_begins_anew_is_not_given_what_was_sent_before() {
-    let mut house = House::new();
-    let (one, two, three) = (house.send(0), house.send(0), house.send(0));
+    let mut fixture = Fixture::new();
+    let (one, two, three) = (fixture.send(0), fixture.send(0), fixture.send(0));
     for message in [one, two, three] {
-        house.deliver(2, message);
+        fixture.deliver(2, message);
     }
-    house.deliver(1, one);
-    house.join(1, false);
-    house.is_sound();
-    house.deliver(1, three);
-    house.is_sound();
+    fixture.deliver(1, one);
+    fixture.join(1, false);
+    fixture.is_sound();
+    fixture.deliver(1, three);
+    fixture.is_sound();
 }
 
 #[test]
 fn a_message_that_comes_before_what_caused_it_is_seen() {
     // Member 0 asks, and member 1 answers: as a message of its own, or by the same commit.
     for reply in [0, 1] {
-        let mut house = House::new();
-        let earlier = house.send(0);
-        house.deliver(1, earlier);
-        house.deliver(2, earlier);
-        let question = house.send(0);
+        let mut fixture = Fixture::new();
+        let earlier = fixture.send(0);
+        fixture.deliver(1, earlier);
+        fixture.deliver(2, earlier);
+        let question = fixture.send(0);
         if reply == 0 {
-            house.deliver(1, question);
+            fixture.deliver(1, question);
         }
-        let answer = house.send(1);
-        house.story.entry(answer).extra = reply;
+        let answer = fixture.send(1);
+        fixture.story.entry(answer).extra = reply;
         if reply == 1 {
-            house.deliver(1, question);
+            fixture.deliver(1, question);
         }
-        house.deliver(0, answer);
-        house.deliver(2, answer);
-        house.deliver(2, question);
-        house.breaks(Promise::P6, "member 2 was given message 0 of member 1 before message 1 of member 0");
-        assert_eq!(house.examine().verdicts.0[&Promise::P1].violations, 0);
+        fixture.deliver(0, answer);
+        fixture.deliver(2, answer);
+        fixture.deliver(2, question);
+        fixture.breaks(Promise::P6, "member 2 was given message 0 of member 1 before message 1 of member 0");
+        assert_eq!(fixture.examine().verdicts.0[&Promise::P1].violations, 0);
     }
 }
 
 #[test]
 fn a_message_that_was_refused_and_arrived_is_seen() {
-    let mut house = House::new();
-    let one = house.send(0);
-    house.deliver(1, one);
-    house.story.entry(one).outcome = Outcome::Declined;
-    house.breaks(Promise::P1, "arrived all the same");
+    let mut fixture = Fixture::new();
+    let one = fixture.send(0);
+    fixture.deliver(1, one);
+    fixture.story.entry(one).outcome = Outcome::Declined;
+    fixture.breaks(Promise::P1, "arrived all the same");
 }
 
 #[test]
 fn an_effect_without_its_acknowledgement_is_seen() {
-    let mut house = House::new();
-    let one = house.send(0);
-    house.deliver(2, one);
-    let given = house.deliver(1, one);
-    house.story.entry(given).outcome = Outcome::LeaseLost;
-    house.breaks(Promise::P1, "all the same");
+    let mut fixture = Fixture::new();
+    let one = fixture.send(0);
+    fixture.deliver(2, one);
+    let given = fixture.deliver(1, one);
+    fixture.story.entry(given).outcome = Outcome::LeaseLost;
+    fixture.breaks(Promise::P1, "all the same");
 }
 
 #[test]
 fn what_is_left_of_the_dead_is_seen() {
-    let mut house = House::new();
-    house.left.of_the_dead.push("sessions/1".to_owned());
-    house.breaks(Promise::P4, "sessions/1");
+    let mut fixture = Fixture::new();
+    fixture.left.of_the_dead.push("sessions/1".to_owned());
+    fixture.breaks(Promise::P4, "sessions/1");
 }

@@ -2,18 +2,18 @@
 //!
 //! *Holders* take a name by putting an entry under a lease of their own if there is none, write the name's data by commits
 //! that check their token, prolong the lease, and give the name back, revoke the lease, walk away, are killed, or are
-//! stopped for longer than their lease lasts. Whoever finds the name taken waits for it. *Hosts* publish a lease, and
-//! revoke it soon after; *guests* put entries under it as fast as they can, so that some come in the moment it ends.
+//! stopped for longer than their lease lasts. Whoever finds the name taken waits for it. *Lenders* publish a lease, and
+//! revoke it soon after; *borrowers* put entries under it as fast as they can, so that some come in the moment it ends.
 //! *Lookers* read who holds what.
 //!
 //! ```text
 //! holder ─ grant ► take held/2 if absent ► { check held/2 is of my token, write data/2 } … ► give back, revoke, walk away
-//! host ─── grant ► publish host/1 ► revoke            participant ─ read host/1 ► put participant/… under that lease
+//! lender ─── grant ► publish lender/1 ► revoke            borrower ─ read lender/1 ► put borrower/… under that lease
 //! ```
 
 mod check;
 mod hold;
-mod lodge;
+mod lending;
 
 use std::path::Path;
 use std::time::Duration;
@@ -32,12 +32,12 @@ use harness::random::Random;
 
 /// Names, leases and entries under them the segment has room for.
 const KEYS: u32 = 256;
-const HOSTS: u32 = 2;
-/// Entries each participant has at most.
+const LENDERS: u32 = 2;
+/// Entries each borrower has at most.
 const GUEST_ENTRIES: u64 = 8;
 
 const HELD: &str = "held/";
-const GUESTS: &str = "participant/";
+const GUESTS: &str = "borrower/";
 
 /// What holders have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +67,8 @@ pub struct Plan {
 pub enum Role {
     Holder(Terms),
     /// Publishes leases under its number.
-    Host(u32, Terms),
-    Participant,
+    Lender(u32, Terms),
+    Borrower,
     Looker(Terms),
 }
 
@@ -80,8 +80,8 @@ pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
     match role {
         Role::Holder(terms) => hold::hold_names(&store, terms, client),
         Role::Looker(terms) => hold::look_who_holds(&store, terms, client),
-        Role::Host(number, terms) => lodge::host(&store, number, terms, client),
-        Role::Participant => lodge::lodge(&store, client),
+        Role::Lender(number, terms) => lending::lender(&store, number, terms, client),
+        Role::Borrower => lending::lending(&store, client),
     }
 }
 
@@ -95,15 +95,15 @@ impl Plan {
             (Lives::Brisk, vec![holder]),
             (Lives::Long, vec![holder, looker]),
             (Lives::Steady, vec![holder, holder]),
-            (Lives::Brisk, vec![Role::Participant]),
-            (Lives::Brisk, vec![Role::Participant]),
-            (Lives::Long, vec![Role::Host(0, terms)]),
-            (Lives::Steady, vec![Role::Host(1, terms), looker]),
+            (Lives::Brisk, vec![Role::Borrower]),
+            (Lives::Brisk, vec![Role::Borrower]),
+            (Lives::Long, vec![Role::Lender(0, terms)]),
+            (Lives::Steady, vec![Role::Lender(1, terms), looker]),
         ];
         let called = |role: &Role| match role {
             Role::Holder(_) => "holder",
-            Role::Host(..) => "host",
-            Role::Participant => "participant",
+            Role::Lender(..) => "lender",
+            Role::Borrower => "borrower",
             Role::Looker(_) => "looker",
         };
         let schedule = plan::schedule(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());

@@ -1,4 +1,4 @@
-//! The two houses of the bank behind one face: read an entry, move money, look at everything at once.
+//! The two ways in which the bank keeps its book, behind one trait: read an entry, move money, look at everything at once.
 
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Outcome, RecordOp, Revision, Segment, Version};
@@ -12,7 +12,7 @@ use crate::value::{Author, Evidence, Torn};
 /// Who opened the accounts: no writer of the history.
 const OPENER: Author = Author { writer: 0xff_ffff, sequence: 0 };
 
-/// An entry of a house.
+/// An entry of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Account(u32),
@@ -26,7 +26,7 @@ pub struct Seen {
     pub revision: u64,
 }
 
-/// All of a house at one moment.
+/// All of a book at one moment.
 pub struct Glance {
     pub revision: u64,
     pub total: u64,
@@ -34,8 +34,8 @@ pub struct Glance {
     pub transfers: u64,
 }
 
-/// What tellers and auditors need of a house.
-pub trait House {
+/// What tellers and auditors need of a book.
+pub trait Book {
     fn which(&self) -> Which;
 
     fn read(&self, place: Place, into: &mut Vec<u8>) -> Result<Seen, Error>;
@@ -123,7 +123,7 @@ fn places(which: Which) -> impl Iterator<Item = Place> {
     (0..ACCOUNTS).map(Place::Account).chain(which.ledgers().map(Place::Ledger))
 }
 
-impl House for Numbered<'_> {
+impl Book for Numbered<'_> {
     fn which(&self) -> Which {
         Which::Numbered
     }
@@ -185,7 +185,7 @@ impl<'s> Named<'s> {
     }
 }
 
-impl House for Named<'_> {
+impl Book for Named<'_> {
     fn which(&self) -> Which {
         Which::Named
     }

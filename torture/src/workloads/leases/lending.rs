@@ -1,22 +1,22 @@
-//! Hosts that lend their lease to everybody for a moment, and guests who come until the last one.
+//! Lenders that lend their lease to everybody for a moment, and borrowers who come until the last one.
 
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Lease, Outcome as Answer};
 
-use super::{GUEST_ENTRIES, GUESTS, HOSTS, Key, Terms};
+use super::{GUEST_ENTRIES, GUESTS, Key, LENDERS, Terms};
 use crate::anomaly::Anomaly;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
 
-fn host_keys(store: &SharedMemory) -> Result<Vec<Key>, Error> {
-    (0..HOSTS).map(|number| store.key(&format!("host/{number}"))).collect()
+fn lender_keys(store: &SharedMemory) -> Result<Vec<Key>, Error> {
+    (0..LENDERS).map(|number| store.key(&format!("lender/{number}"))).collect()
 }
 
-/// Publishes a lease, and ends it while guests are coming.
-pub fn host(store: &SharedMemory, number: u32, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
-    let key = &host_keys(store)?[number as usize];
+/// Publishes a lease, and ends it while borrowers are coming.
+pub fn lender(store: &SharedMemory, number: u32, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
+    let key = &lender_keys(store)?[number as usize];
     while client.awaits_room() {
         let Some(lease) = client.lend(store, terms.lease()) else {
             continue;
@@ -49,23 +49,23 @@ fn nobody_is_left(store: &SharedMemory, lease: Lease, client: &mut Client<'_>) -
 }
 
 /// Puts entries under whatever lease is published.
-pub fn lodge(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Error> {
-    let hosts = host_keys(store)?;
+pub fn lending(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Error> {
+    let lenders = lender_keys(store)?;
     let me = client.log.author_after(0).writer;
     let own = (0..GUEST_ENTRIES).map(|number| store.key(&format!("{GUESTS}{me}/{number}")));
     let own: Vec<Key> = own.collect::<Result<_, _>>()?;
     let mut bytes = Vec::new();
     while client.awaits_room() {
-        let host = &hosts[client.random.below(u64::from(HOSTS)) as usize];
-        store.read(host, &mut bytes)?;
+        let lender = &lenders[client.random.below(u64::from(LENDERS)) as usize];
+        store.read(lender, &mut bytes)?;
         let Ok(lease) = bytes.as_slice().try_into().map(u64::from_le_bytes) else {
-            // No host has come yet.
+            // No lender has come yet.
             std::thread::sleep(crate::worker::PAUSE);
             continue;
         };
         let key = &own[client.random.below(GUEST_ENTRIES) as usize];
         let open = client.log.begin(Kind::Lodge, 0).with_extra(lease);
-        match store.commit(&[Op::put_leased(key, b"participant", Lease(lease))]) {
+        match store.commit(&[Op::put_leased(key, b"borrower", Lease(lease))]) {
             Ok(Answer::Committed(revision)) => open.finish(Outcome::Done, 0, revision.0),
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
             Err(error) => {
