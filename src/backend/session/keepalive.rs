@@ -8,7 +8,6 @@ use crate::backend::monitor::Monitor;
 use crate::backend::{Backend, Op};
 use crate::clock::{Deadline, Lease, Token};
 use crate::error::{Error, Result};
-use crate::mutant::planted;
 
 /// The thread renews after the time to live divided by this, as etcd's clients do: two more can fail.
 const RENEWALS: u32 = 3;
@@ -91,10 +90,10 @@ impl<B: Backend> Keepalive<B> {
 
     /// Renews the lease; answers until when it may be counted on.
     pub(super) fn renew(&self) -> Result<Instant> {
-        if !self.is_alive() && !planted("session: renew after the end") {
+        if !self.is_alive() {
             return Err(self.expired());
         }
-        let mut until = match self.store.renew(self.lease) {
+        let until = match self.store.renew(self.lease) {
             Err(error) => {
                 if matches!(error, Error::LeaseExpired { .. } | Error::UnknownLease { .. }) {
                     self.mark_lost();
@@ -103,9 +102,6 @@ impl<B: Backend> Keepalive<B> {
             }
             Ok(until) => until,
         };
-        if planted("session: deadline from after the renewal") {
-            until = self.store.now() + self.time_to_live;
-        }
         if !self.extend(nanoseconds(self.base, until)) || !self.entry_is_ours() {
             // The lease has just been given its whole time again, for nobody.
             self.mark_lost();
@@ -117,7 +113,7 @@ impl<B: Backend> Keepalive<B> {
     }
 
     pub(super) fn delete_later(&self, keys: impl Iterator<Item = B::Key>) {
-        if self.is_alive() && !planted("session: what is left stays") {
+        if self.is_alive() {
             self.pending_deletes.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
         }
     }
@@ -131,15 +127,12 @@ impl<B: Backend> Keepalive<B> {
 
     /// Moves the local deadline, never back; `false` if the session is over.
     fn extend(&self, to: u64) -> bool {
-        let later = |until| (until != LOST || planted("session: renew after the end")).then(|| to.max(until));
+        let later = |until| (until != LOST).then(|| to.max(until));
         self.until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).is_ok()
     }
 
     /// Whether the entry is the one we created; if nobody can tell at the moment, it is.
     fn entry_is_ours(&self) -> bool {
-        if planted("session: overlook the entry") {
-            return true;
-        }
         match self.store.read(&self.key, &mut Vec::new()) {
             Ok((meta, _)) => meta.is_some_and(|meta| meta.created.0 == self.token.0),
             Err(_) => true,

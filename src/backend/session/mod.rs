@@ -49,7 +49,6 @@ use super::{Backend, Meta, Op, When};
 use crate::clock::{Deadline, Lease, Revision, Token};
 use crate::error::{Error, Result};
 use crate::memory::Outcome;
-use crate::mutant::planted;
 
 /// A lease kept alive, and an entry that lives by it.
 ///
@@ -141,7 +140,6 @@ impl<B: Backend> Session<B> {
         std::mem::forget(granted);
         // What `renew` would answer, without the round trip.
         let counted_on = time_to_live.saturating_sub(time_to_live / 1000 * B::LIMITS.clock_drift);
-        let from = if planted("session: deadline from after the renewal") { store.now() } else { base };
         let keepalive = Keepalive {
             store: Arc::clone(store),
             key,
@@ -149,7 +147,7 @@ impl<B: Backend> Session<B> {
             token,
             time_to_live,
             base,
-            until: AtomicU64::new(nanoseconds(base, from + counted_on)),
+            until: AtomicU64::new(nanoseconds(base, base + counted_on)),
             monitor: Monitor::new(Signals::default()),
             pending_deletes: Mutex::default(),
         };
@@ -277,7 +275,7 @@ impl<B: Backend> Session<B> {
 
 impl<B: Backend> Drop for Session<B> {
     fn drop(&mut self) {
-        if !self.owner.is_current() && !planted("session: a child ends it") {
+        if !self.owner.is_current() {
             // The thread is the parent's; nobody would ever answer a join. Locks may be held for ever.
             std::mem::forget(self.renewer.take());
         } else if !self.closed {

@@ -40,7 +40,6 @@ use crate::memory::layout::word::Head;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
-use crate::mutant::planted;
 
 /// What a node's block says its value is.
 pub(super) const NODE: u64 = u64::from_le_bytes(*b"dir/node");
@@ -192,7 +191,7 @@ impl Directory {
                 && incarnation.is_none_or(|incarnation| seen.meta.incarnation == incarnation);
             let found = Node::parse(&visited.bytes).filter(|node| {
                 let expected = level.is_none_or(|level| node.level() == level);
-                meant && expected && (node.covers(name) || planted("trust the parent for the range"))
+                meant && expected && node.covers(name)
             });
             let Some(node) = found else {
                 return Ok(Some((record, parent)));
@@ -419,7 +418,7 @@ impl Directory {
     /// Refuses to grow the directory into what deletions need.
     pub(super) fn keep_reserve(&self) -> Result<()> {
         let enough = self.segment.inner.arena.has_free(NODE_CLASS, NODE_RESERVE + 1);
-        if enough || planted("grow into the reserve") { Ok(()) } else { Err(self.full(Resource::Directory)) }
+        if enough { Ok(()) } else { Err(self.full(Resource::Directory)) }
     }
 
     /// A free record for an entry, near that of its neighbour in the leaf if both are in one folder.

@@ -35,7 +35,6 @@ use crate::memory::layout::word::{Head, OwnerWord};
 use crate::memory::liveness::attachment::Attachment;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
-use crate::mutant::planted;
 
 /// What a lease's block says its value is.
 pub(super) const LEASE: u64 = u64::from_le_bytes(*b"dirlease");
@@ -131,7 +130,7 @@ impl SharedMemory {
             let over = terms.state != ALIVE
                 || terms.until <= home.host.now()
                 || probe == Probe::Owner && !home.is_alive(terms.owner);
-            if !over || planted("a lease never ends") {
+            if !over {
                 return Ok(LeaseStatus::Alive(seen.head));
             }
             if terms.state == DYING || self.rewrite(lane, lease, &seen, Terms { state: DYING, ..terms })? {
@@ -145,7 +144,7 @@ impl SharedMemory {
     pub(super) fn is_over(&self, lease: Lease) -> Result<bool> {
         let terms = self.terms(lease)?;
         let over = terms.is_none_or(|(_, terms)| terms.state != ALIVE || terms.until <= self.home().host.now());
-        Ok(over && !planted("keep entries of a dead lease"))
+        Ok(over)
     }
 
     /// The lease's record, if it still is that lease's.
@@ -275,8 +274,8 @@ impl SharedMemory {
             });
         };
         let now = home.host.now();
-        let from = if planted("expiry counts from the question") { now + terms.time_to_live } else { terms.until };
-        let left = from.checked_sub(now).filter(|left| *left > 0 && terms.state == ALIVE && home.is_alive(terms.owner));
+        let left =
+            terms.until.checked_sub(now).filter(|left| *left > 0 && terms.state == ALIVE && home.is_alive(terms.owner));
         left.map(|left| before + Duration::from_nanos(left)).ok_or(Error::LeaseExpired { lease })
     }
 
@@ -327,18 +326,16 @@ impl SharedMemory {
         if over.is_empty() {
             return Ok(0);
         }
-        if !planted("sweep nothing") {
-            let mut dead: Vec<(Vec<u8>, Place, Lease)> = Vec::new();
-            let mut seen = Observed::NOTHING;
-            self.directory.walk(b"", |name, place| {
-                if place.leased && self.look_at(place, &mut seen)? && over.contains(&Lease(seen.meta.lease)) {
-                    dead.push((name.to_vec(), place, Lease(seen.meta.lease)));
-                }
-                Ok(())
-            })?;
-            for (name, place, lease) in &dead {
-                self.remove_dead(lane, name, *place, *lease)?;
+        let mut dead: Vec<(Vec<u8>, Place, Lease)> = Vec::new();
+        let mut seen = Observed::NOTHING;
+        self.directory.walk(b"", |name, place| {
+            if place.leased && self.look_at(place, &mut seen)? && over.contains(&Lease(seen.meta.lease)) {
+                dead.push((name.to_vec(), place, Lease(seen.meta.lease)));
             }
+            Ok(())
+        })?;
+        for (name, place, lease) in &dead {
+            self.remove_dead(lane, name, *place, *lease)?;
         }
         for lease in &over {
             self.remove_dead(lane, &lease.hidden_name(), lease.place(), Lease(0))?;

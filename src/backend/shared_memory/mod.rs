@@ -42,7 +42,6 @@ use crate::memory::layout::word::Head;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::error::RetryBudget;
 use crate::memory::wait::change::{Pace, WaitStep};
-use crate::mutant::planted;
 
 pub use watch::SharedWatch;
 
@@ -99,12 +98,12 @@ impl Key {
     }
 
     fn place_in(&self, directory: &Directory) -> Option<Place> {
-        let here = self.0.segment == directory.generation() || planted("a place is good in any segment");
+        let here = self.0.segment == directory.generation();
         Place::of_word(self.0.place.load(Relaxed)).filter(|_| here)
     }
 
     fn remember(&self, place: Place, directory: &Directory) {
-        if self.0.segment == directory.generation() || planted("a place is good in any segment") {
+        if self.0.segment == directory.generation() {
             self.0.place.store(place.word(), Relaxed);
         }
     }
@@ -228,7 +227,7 @@ impl SharedMemory {
         self.arena()
             .read_into(place.record, None, seen)
             .map_err(|error| self.directory.explain(error, place.record))?;
-        Ok(!seen.head.is_absent() && (seen.meta.incarnation == place.incarnation || planted("any incarnation will do")))
+        Ok(!seen.head.is_absent() && seen.meta.incarnation == place.incarnation)
     }
 
     fn look_at_entry(&self, place: Place, seen: &mut Observed) -> Result<bool> {
@@ -253,7 +252,7 @@ impl SharedMemory {
         self.arena()
             .read_into(place.record, Some(into), seen)
             .map_err(|error| self.directory.explain(error, place.record))?;
-        let same = seen.meta.incarnation == place.incarnation || planted("any incarnation will do");
+        let same = seen.meta.incarnation == place.incarnation;
         Ok(!seen.head.is_absent() && same && seen.meta.kind == 0)
     }
 
@@ -329,7 +328,7 @@ impl SharedMemory {
             }
             Presence::Present(place) => place,
         };
-        if seen.modified() > known.revision.0 && !planted("wait forgets a change") {
+        if seen.modified() > known.revision.0 {
             return Ok(Waiting::Changed);
         }
         known.present = Some(true);

@@ -24,7 +24,6 @@ use crate::backend::{Event, Watch};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Error, Result};
 use crate::memory::wait::change::Groups;
-use crate::mutant::planted;
 
 /// A running watch of a prefix in a segment.
 pub struct SharedWatch<'s> {
@@ -125,9 +124,6 @@ impl<'s> SharedWatch<'s> {
         if !deleted.is_empty() {
             deleted.retain(|entry| !self.snapshot.has(&entry.key));
             deleted.sort_by(|a, b| a.key.cmp(&b.key));
-            if planted("watch: forget the deletes") {
-                deleted.clear();
-            }
         }
         let mut deleted = deleted.into_iter().peekable();
         let unreported = self

@@ -23,7 +23,6 @@ use crate::memory::layout::word::Head;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 use crate::memory::sync::error::RetryBudget;
-use crate::mutant::planted;
 
 /// Where an entry was found.
 pub(super) enum Found {
@@ -136,10 +135,9 @@ impl SharedMemory {
                 && !draft.leases.contains(&lease)
             {
                 match self.lease_status(lane, lease, Probe::Clock)? {
-                    LeaseStatus::Alive(head) if !planted("put under a lease without a check") => {
+                    LeaseStatus::Alive(head) => {
                         lane.stage_check(lease.place().record, head);
                     }
-                    LeaseStatus::Alive(_) => {}
                     LeaseStatus::Over => over = over.or(Some(lease)),
                     LeaseStatus::Unknown => return Err(Error::UnknownLease { lease }),
                 }
@@ -232,14 +230,7 @@ impl SharedMemory {
 
     fn next(&self, record: u32, seen: &Observed, lease: Option<Lease>, fingerprint: u64) -> Next<'static> {
         let next = next_value(record, seen, &[], 0);
-        Next {
-            fingerprint,
-            lease: lease.map_or(0, |lease| lease.0),
-            created: if planted("created stays with the name") { 1 } else { next.created },
-            claim: None,
-            intent: None,
-            ..next
-        }
+        Next { fingerprint, lease: lease.map_or(0, |lease| lease.0), claim: None, intent: None, ..next }
     }
 
     fn stage(&self, lane: &mut LaneHandle, record: u32, seen: &Observed, next: &Next<'_>, value: &[u8]) -> Result<()> {
@@ -338,9 +329,7 @@ impl SharedMemory {
         let mut bytes = Vec::new();
         for leaf in &mut draft.leaves {
             if leaf.edits.is_empty() {
-                if !planted("absence without a check") {
-                    lane.stage_check(leaf.at.record, leaf.at.seen.head);
-                }
+                lane.stage_check(leaf.at.record, leaf.at.seen.head);
                 continue;
             }
             leaf.edits.sort_unstable_by_key(|(name, _)| *name);
@@ -409,7 +398,7 @@ impl SharedMemory {
         let mut budget = RetryBudget::new();
         for _ in 0..ROUNDS {
             let known = self.look_at(place, &mut seen)?;
-            if !known || seen.meta.lease != lease.0 || planted("leave the entries of the dead") {
+            if !known || seen.meta.lease != lease.0 {
                 return Ok(());
             }
             let mut draft = Draft::default();

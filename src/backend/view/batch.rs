@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::backend::Meta;
 use crate::clock::Revision;
-use crate::mutant::planted;
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +112,6 @@ impl<K: Clone + Ord> Difference<K> {
                 btree_map::Entry::Vacant(place) => {
                     place.insert(States { before: before.clone(), after: after.clone() });
                 }
-                btree_map::Entry::Occupied(_) if planted("view: merge out of order") => {}
                 btree_map::Entry::Occupied(mut place) => {
                     place.get_mut().after.clone_from(after);
                     if place.get().before == place.get().after {

@@ -9,7 +9,6 @@ use super::snapshot::News;
 use crate::backend::{Backend, Watch};
 use crate::clock::{Cancel, Deadline, Revision};
 use crate::error::{Error, Result};
-use crate::mutant::planted;
 
 /// After an error a view's own thread tries again after this long, and each time twice as long, up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
@@ -111,7 +110,7 @@ impl<'s, B: Backend> Follower<'s, B> {
     fn catch_up_with_store(&mut self) -> Result<Revision> {
         let newest = self.store.range(NOWHERE, &mut |_, _, _| {})?;
         while self.core.fresh_at() < newest {
-            if planted("view: fresh without a look") || self.look(&Deadline::now())?.is_none() {
+            if self.look(&Deadline::now())?.is_none() {
                 self.core.confirm(newest);
             }
         }
@@ -121,13 +120,8 @@ impl<'s, B: Backend> Follower<'s, B> {
     /// Waits for a batch and shows it, whole or not at all.
     fn look(&mut self, deadline: &Deadline) -> Result<Option<Revision>> {
         let mut news = News::new();
-        let revision = match self.watch.next(deadline, &mut |event| news.note(event)) {
-            Err(_) if planted("view: show half a batch") => self.core.fresh_at(),
-            Ok(None) => return Ok(None),
-            found => match found? {
-                Some(revision) => revision,
-                None => return Ok(None),
-            },
+        let Some(revision) = self.watch.next(deadline, &mut |event| news.note(event))? else {
+            return Ok(None);
         };
         self.core.show(news, revision);
         Ok(Some(self.core.fresh_at()))

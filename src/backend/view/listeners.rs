@@ -16,7 +16,6 @@ use crate::backend::monitor::Monitor;
 use crate::backend::process::OwnerProcess;
 use crate::clock::{Cancel, Deadline, Revision};
 use crate::error::{Error, Result};
-use crate::mutant::planted;
 
 /// What is run for each batch.
 pub(super) type Call<K> = Box<dyn FnMut(&Batch<K>) + Send>;
@@ -200,9 +199,7 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
             (listeners.asked, listeners.wake.clone())
         };
         // Without the lock: this calls the backend.
-        if !planted("view: forget the nudge") {
-            wake.cancel();
-        }
+        wake.cancel();
         let found = self.listeners.wait(deadline, |listeners| {
             if self.fresh_at() >= revision {
                 Some(Ok(true))
@@ -254,7 +251,6 @@ impl<K: Clone + Ord + AsRef<str> + Send + Sync + 'static> Core<K> {
     /// Registers a listener for what comes after the revision that is returned.
     pub(super) fn add_listener(&self, priority: i32, call: Call<K>) -> (Place, Revision) {
         let mut listeners = self.listeners.lock();
-        let priority = if planted("view: overlook the priority") { 0 } else { priority };
         let place = (Reverse(priority), listeners.number());
         listeners.callbacks.insert(place, Listener { call: Some(call), backlog: Backlog::Nothing });
         (place, self.fresh_at())
@@ -339,18 +335,8 @@ pub(super) fn remove_listener<K: Clone + Ord + Send + Sync + 'static>(
     place: Place,
 ) {
     let me = thread::current().id();
-    let removed = {
-        let mut listeners = listeners.lock();
-        let has_backlog = listeners.callbacks.get(&place).is_some_and(|listener| !listener.backlog.is_empty());
-        if has_backlog && planted("view: a listener is called after its removal") {
-            return;
-        }
-        listeners.callbacks.remove(&place)
-    };
+    let removed = listeners.lock().callbacks.remove(&place);
     drop(removed);
-    if planted("view: removal does not wait") {
-        return;
-    }
     // Without a deadline or a switch there is no way for this to fail.
     let _ = listeners.wait(&Deadline::never(), |listeners| {
         let runs_elsewhere = listeners.running.is_some_and(|(running, by)| running == place && by != me);

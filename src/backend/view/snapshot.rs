@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::batch::{Change, Entry};
 use crate::backend::Event;
 use crate::clock::Revision;
-use crate::mutant::planted;
 
 /// Entries by name.
 pub(super) type Map<K> = BTreeMap<ByName<K>, Entry>;
@@ -145,9 +144,7 @@ impl<K: Clone + Ord + AsRef<str>> News<K> {
             map.insert(ByName(key.clone()), entry);
             changes.extend(change(key, before, after));
         }
-        if !planted("view: drop the delete on resync") {
-            changes.extend(old.into_iter().filter_map(|(key, before)| change(key.0, Some(before), None)));
-        }
+        changes.extend(old.into_iter().filter_map(|(key, before)| change(key.0, Some(before), None)));
         changes.sort_by(|a, b| a.key.as_ref().cmp(b.key.as_ref()));
         changes
     }
