@@ -16,6 +16,8 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("ci/test", &["bash", "-n", "ci/test"]),
     ("cargo bench --bench throughput", &["cargo", "bench", "--bench", "throughput", "--", "--test"]),
     ("cargo bench --bench waist", &["cargo", "bench", "--bench", "waist", "--", "--test"]),
+    // Nothing is left in /dev/shm by a test.
+    ("cargo run --example lock", &["bash", "-c", "cargo run --example lock && rm -f /dev/shm/slotguard-demo"]),
     ("cargo run --example cron_leader", &["cargo", "run", "--example", "cron_leader"]),
     ("cargo run --example rate_limiter", &["cargo", "run", "--example", "rate_limiter"]),
     ("cargo run --example circuit_breaker", &["cargo", "run", "--example", "circuit_breaker"]),
@@ -74,6 +76,17 @@ fn every_check_is_a_command() {
         assert_eq!(mode & 0o111, 0o111, "{name} is not executable");
         assert!(Command::new("bash").arg("-n").arg(name).current_dir(root()).status().unwrap().success(), "{name}");
     }
+}
+
+/// A program in the README is all there is to it: GitHub shows what rustdoc hides.
+#[test]
+fn the_readme_hides_nothing_and_its_lock_is_the_example() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let hidden = readme.lines().find(|line| line.starts_with("# ") && *line != "# slotguard");
+    assert_eq!(hidden, None);
+    let example = fs::read_to_string(root().join("examples/lock.rs")).unwrap();
+    let (_, program) = example.split_once("\n\n").unwrap();
+    assert!(readme.contains(&format!("```rust,no_run\n{program}```")), "the README's lock is not examples/lock.rs");
 }
 
 /// Links to files of the repository lead somewhere.
