@@ -63,7 +63,7 @@ pub(super) fn wait_any<B: Backend>(
     if others.is_empty() {
         return wait_while_alive(session, last.0, last.1, deadline);
     }
-    let found = Found { first: Mutex::new(None), stop: Cancel::new() };
+    let found = FirstAnswer { first: Mutex::new(None), stop: Cancel::new() };
     // A deadline has one switch: ours, which the caller's throws as well.
     let _thrown = deadline.cancel().map(|by| {
         let stop = found.stop.clone();
@@ -90,12 +90,12 @@ pub(super) fn wait_any<B: Backend>(
 }
 
 /// The answer of whoever has one first, and what ends the others' waits.
-struct Found {
+struct FirstAnswer {
     first: Mutex<Option<Result<bool>>>,
     stop: Cancel,
 }
 
-impl Found {
+impl FirstAnswer {
     fn ends(&self, answer: Result<bool>) {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(answer);
         self.stop.cancel();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::record::Waiting;
+use super::record::StoredJob;
 use super::{Jobs, Worker};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
@@ -19,7 +19,7 @@ pub struct Claimed<B: Backend> {
     jobs: Jobs<B>,
     session: Arc<Session<B>>,
     id: String,
-    job: Waiting,
+    job: StoredJob,
     key: B::Key,
     claim: B::Key,
     token: Token,
@@ -30,7 +30,7 @@ impl<B: Backend> Claimed<B> {
     pub(super) fn new(
         worker: &Worker<B>,
         id: &str,
-        job: Waiting,
+        job: StoredJob,
         key: B::Key,
         claim: B::Key,
         revision: Revision,

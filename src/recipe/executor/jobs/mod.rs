@@ -69,7 +69,7 @@ mod worker;
 use std::fmt;
 use std::sync::Arc;
 
-use self::record::{Queue, Waiting};
+use self::record::{QueueSnapshot, StoredJob};
 use super::{Priority, check_id};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
@@ -206,7 +206,7 @@ impl<B: Backend> Jobs<B> {
             let (count, limit) = (job.after.len(), MOST_DEPENDENCIES);
             return Err(Error::TooManyDependencies { id: id(), count, limit });
         }
-        let waiting = Waiting::of(job);
+        let waiting = StoredJob::of(job);
         let value = waiting.encode();
         let (key, done, dead) = (self.key("job", job.id)?, self.key("done", job.id)?, self.key("dead", job.id)?);
         loop {
@@ -341,7 +341,7 @@ impl<B: Backend> Jobs<B> {
     /// # Errors
     /// Those of the store.
     pub fn status(&self) -> Result<Status> {
-        let Queue { jobs, claims, unreadable, done, dead, .. } = self.look()?;
+        let QueueSnapshot { jobs, claims, unreadable, done, dead, .. } = self.look()?;
         let waiting = jobs.keys().filter(|id| !claims.contains_key(*id)).count();
         let unreadable = unreadable.into_iter().map(|(id, job)| (id, job.beginning())).collect();
         let (running, done, dead) = (claims.into_iter().collect(), done.len(), dead.len());
@@ -353,7 +353,7 @@ impl<B: Backend> Jobs<B> {
     }
 
     /// Puts aside those jobs that depend on dead ones; whether there were any.
-    fn bury_lost(&self, queue: &Queue) -> Result<bool> {
+    fn bury_lost(&self, queue: &QueueSnapshot) -> Result<bool> {
         let mut found = false;
         for (id, job) in queue.jobs.iter().filter(|(id, _)| !queue.claims.contains_key(*id)) {
             if let Some(lost) = job.after.iter().find(|dependency| queue.dead.contains_key(*dependency)) {
@@ -365,14 +365,14 @@ impl<B: Backend> Jobs<B> {
     }
 
     /// Puts aside a job that nobody runs; `false` if something about it has changed.
-    fn bury(&self, id: &str, job: &Waiting, why: &str) -> Result<bool> {
+    fn bury(&self, id: &str, job: &StoredJob, why: &str) -> Result<bool> {
         let (key, claim) = (self.key("job", id)?, self.key("claim", id)?);
         let ops = [Op::delete(&key).if_modified_at(job.modified), Op::check(&claim, When::Absent)];
         Ok(matches!(self.lay_aside(id, job, why, ops)?, Outcome::Committed(_)))
     }
 
     /// Does this and leaves the job's remains. A reason that does not fit is cut: the payload did fit beside the line.
-    fn lay_aside(&self, id: &str, job: &Waiting, why: &str, ops: [Op<'_, B::Key>; 2]) -> Result<Outcome> {
+    fn lay_aside(&self, id: &str, job: &StoredJob, why: &str, ops: [Op<'_, B::Key>; 2]) -> Result<Outcome> {
         let dead = self.key("dead", id)?;
         let [first, second] = ops;
         let put = |why: &str| self.store.commit(&[first, second, Op::put(&dead, &job.remains(why))]);

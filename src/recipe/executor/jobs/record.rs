@@ -11,7 +11,7 @@ use crate::recipe::{Owner, Result};
 
 /// A job that has not ended.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
+pub(super) struct StoredJob {
     pub priority: Priority,
     pub attempts: u32,
     pub most: u32,
@@ -22,11 +22,11 @@ pub(super) struct Waiting {
 }
 
 /// A queue as of one moment.
-pub(super) struct Queue {
-    pub jobs: BTreeMap<String, Waiting>,
+pub(super) struct QueueSnapshot {
+    pub jobs: BTreeMap<String, StoredJob>,
     pub claims: BTreeMap<String, Owner>,
     /// What lies where a job would, and is none: its bytes are the payload.
-    pub unreadable: BTreeMap<String, Waiting>,
+    pub unreadable: BTreeMap<String, StoredJob>,
     /// When each was completed.
     pub done: BTreeMap<String, Revision>,
     /// When each was put aside.
@@ -34,7 +34,7 @@ pub(super) struct Queue {
     pub at: Revision,
 }
 
-impl Waiting {
+impl StoredJob {
     pub fn of(job: &Job<'_>) -> Self {
         Self {
             priority: job.priority,
@@ -86,10 +86,10 @@ impl Dead {
 }
 
 impl<B: Backend> Jobs<B> {
-    pub(super) fn look(&self) -> Result<Queue> {
+    pub(super) fn look(&self) -> Result<QueueSnapshot> {
         let (jobs, unreadable) = (BTreeMap::new(), BTreeMap::new());
         let (claims, done, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut queue = Queue { jobs, claims, unreadable, done, dead, at: Revision(0) };
+        let mut queue = QueueSnapshot { jobs, claims, unreadable, done, dead, at: Revision(0) };
         let prefix = format!("{}/", self.name);
         queue.at = self.store.range(&prefix, &mut |key, value, meta| {
             let Some((part, id)) = key.as_ref()[prefix.len()..].split_once('/') else { return };
@@ -100,12 +100,12 @@ impl<B: Backend> Jobs<B> {
             let id = id.to_owned();
             match part {
                 "job" => {
-                    let job = Waiting::decode(value).filter(|_| check_id(&id).is_ok());
+                    let job = StoredJob::decode(value).filter(|_| check_id(&id).is_ok());
                     let (jobs, job) = match job {
                         Some(job) => (&mut queue.jobs, job),
-                        None => (&mut queue.unreadable, Waiting::of(&Job::new(&id, value))),
+                        None => (&mut queue.unreadable, StoredJob::of(&Job::new(&id, value))),
                     };
-                    jobs.insert(id, Waiting { created: meta.created, modified: meta.modified, ..job });
+                    jobs.insert(id, StoredJob { created: meta.created, modified: meta.modified, ..job });
                 }
                 "claim" => {
                     queue.claims.insert(id, Owner::from_bytes(value));
@@ -123,7 +123,7 @@ impl<B: Backend> Jobs<B> {
     }
 }
 
-impl Queue {
+impl QueueSnapshot {
     /// What is known of this id.
     pub fn state(&self, id: &str) -> Option<&'static str> {
         if self.claims.contains_key(id) {
@@ -147,7 +147,7 @@ impl Queue {
     }
 
     /// Whether nothing is left to be done that it depends on. None of that is dead.
-    pub fn can_run(&self, job: &Waiting) -> bool {
+    pub fn can_run(&self, job: &StoredJob) -> bool {
         let cannot_be_read =
             |id| self.unreadable.contains_key(id) && !planted("executor: what cannot be read counts as done");
         let is_left = |id| self.jobs.contains_key(id) || cannot_be_read(id);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::record::{Queue, Waiting};
+use super::record::{QueueSnapshot, StoredJob};
 use super::{Claimed, Jobs};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch, When};
@@ -121,11 +121,11 @@ impl<B: Backend> Worker<B> {
     }
 
     /// Takes a job, and deletes results that need not be kept; `None` if somebody else was first.
-    fn claim(&self, queue: &Queue, id: &str, job: &Waiting) -> Result<Option<Claimed<B>>> {
+    fn claim(&self, queue: &QueueSnapshot, id: &str, job: &StoredJob) -> Result<Option<Claimed<B>>> {
         let (key, claim) = (self.jobs.key("job", id)?, self.jobs.key("claim", id)?);
         // What it depended on is done, and may be forgotten from now on.
         let attempts = job.attempts + u32::from(!planted("executor: count attempts when they end"));
-        let begun = Waiting { attempts, after: Vec::new(), ..job.clone() };
+        let begun = StoredJob { attempts, after: Vec::new(), ..job.clone() };
         let (value, owner) = (begun.encode(), Owner::me().to_bytes());
         let old = queue.beyond(self.jobs.keep).into_iter().take(MOST_FORGOTTEN);
         let old = old.map(|(id, created)| Ok((self.jobs.key("done", id)?, created))).collect::<Result<Vec<_>>>()?;
@@ -142,7 +142,7 @@ impl<B: Backend> Worker<B> {
         }
         match self.jobs.store.commit(&ops)? {
             Outcome::Committed(revision) => {
-                let job = Waiting { modified: revision, ..begun };
+                let job = StoredJob { modified: revision, ..begun };
                 Ok(Some(Claimed::new(self, id, job, key, claim, revision)))
             }
             Outcome::Conflict => {
