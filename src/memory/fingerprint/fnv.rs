@@ -19,9 +19,7 @@
 //! crate. From [`WIDE_FROM`] bytes on, a processor with AVX-512 and carry-less multiplication goes the way of [`wide`],
 //! which answers the same number without walking byte by byte. What the processor can do is asked once.
 
-use std::hash::Hasher;
-
-use fnv::FnvHasher;
+use super::serial::serial;
 
 #[cfg(target_arch = "x86_64")]
 use super::wide;
@@ -66,14 +64,6 @@ pub fn fnv1a32(bytes: &[u8]) -> u32 {
     state
 }
 
-/// Byte after byte, on from a running hash.
-#[inline]
-pub(super) fn serial(state: u64, bytes: &[u8]) -> u64 {
-    let mut hasher = FnvHasher::with_key(state);
-    hasher.write(bytes);
-    hasher.finish()
-}
-
 /// Kept out of line so that a caller with a short value inlines nothing but the short loop.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
@@ -83,6 +73,10 @@ fn long(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::Hasher;
+
+    use fnv::FnvHasher;
+
     use super::*;
     use std::collections::HashSet;
 

@@ -1,11 +1,13 @@
 //! FNV-1a hashes of values and names.
 //!
 //! ```text
-//!  fnv     the public functions, and the byte-by-byte way
-//!  wide    the 64-bit hash of long values with AVX-512: an equal number, sooner
+//!  fnv       the public functions
+//!  serial    the byte-by-byte way
+//!  wide      the 64-bit hash of long values with AVX-512: an equal number, sooner
 //! ```
 
 mod fnv;
+mod serial;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 

@@ -146,7 +146,7 @@ pub(super) fn fold(state: u64, bytes: &[u8]) -> Option<u64> {
     // SAFETY: the callee requires the seven features it is compiled for, and `AVAILABLE` has asked the processor
     // for each of them. It is safe in all other respects.
     let state = unsafe { whole(state, first, body) };
-    Some(super::fnv::serial(state, tail))
+    Some(super::serial::serial(state, tail))
 }
 
 /// `first` is the first word of `bytes`: the proof that there is one.

@@ -49,6 +49,23 @@ pub struct Claim<'s> {
     intending: bool,
 }
 
+impl<'s> Record<'s> {
+    /// Takes the record for oneself: until the claim ends, everybody else's update answers [`Error::Held`].
+    ///
+    /// Waits until `wait` for somebody else's claim to end. The claim ends by itself after `lease`, and at once if this
+    /// process dies. Its [token](Claim::token) grows from claim to claim.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] naming the holder; [`Error::Invalid`] for a lease of zero; else as [`Record::update`].
+    ///
+    /// # When a process dies
+    /// A killed holder's claim can be taken over as soon as the kernel has taken its lock away; a waiter notices within
+    /// one wait slice. A *stopped* holder's claim can be taken over once its lease has ended, and then it is refused.
+    pub fn claim(&self, wait: Deadline, lease: Duration) -> Result<Claim<'s>> {
+        self.note(Claim::acquire(*self, &wait, lease))
+    }
+}
+
 impl<'s> Claim<'s> {
     pub(crate) fn acquire(record: Record<'s>, wait: &Deadline, lease: Duration) -> Result<Self> {
         let lease = nanoseconds(lease)?;

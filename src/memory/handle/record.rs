@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::claim::Claim;
 use super::segment::Segment;
 use crate::clock::{Deadline, Revision, Version};
 use crate::error::{Error, Holder, Result};
@@ -224,21 +223,6 @@ impl<'s> Record<'s> {
     /// [`WAIT_SLICE`](crate::WAIT_SLICE)s.
     pub fn wait_newer(&self, seen: Version, deadline: Deadline) -> Result<Option<Version>> {
         self.note(self.segment.inner.wait_newer(*self, seen, &deadline))
-    }
-
-    /// Takes the record for oneself: until the claim ends, everybody else's update answers [`Error::Held`].
-    ///
-    /// Waits until `wait` for somebody else's claim to end. The claim ends by itself after `lease`, and at once if this
-    /// process dies. Its [token](Claim::token) grows from claim to claim.
-    ///
-    /// # Errors
-    /// [`Error::TimedOut`] naming the holder; [`Error::Invalid`] for a lease of zero; else as [`Record::update`].
-    ///
-    /// # When a process dies
-    /// A killed holder's claim can be taken over as soon as the kernel has taken its lock away; a waiter notices within
-    /// one wait slice. A *stopped* holder's claim can be taken over once its lease has ended, and then it is refused.
-    pub fn claim(&self, wait: Deadline, lease: Duration) -> Result<Claim<'s>> {
-        self.note(Claim::acquire(*self, &wait, lease))
     }
 
     /// Who has a live claim on the record.

@@ -4,11 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytemuck::Pod;
-
 use super::record::Record;
-use super::typed::Typed;
-use super::vector::SharedVector;
 use crate::clock::{Deadline, Revision, Version};
 use crate::error::{Error, Mismatch, Result};
 use crate::memory::block::arena::Arena;
@@ -106,17 +102,6 @@ impl Segment {
         Ok(Record::new(self, index))
     }
 
-    /// The record with this number as a `T`.
-    ///
-    /// The first value written through it says by its type's name and size which type the record holds.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`]; [`Error::TooLarge`] if no class holds a `T`; [`Error::Incompatible`] if the record holds
-    /// another type.
-    pub fn typed<T: Pod>(&self, index: u32) -> Result<Typed<'_, T>> {
-        Typed::new(self.record(index)?)
-    }
-
     /// Waits until one of the records has another version than the one given with it; answers its number, the first in
     /// the order given if several have, or `None` once the deadline has passed.
     ///
@@ -132,11 +117,6 @@ impl Segment {
     /// The clock: every change acknowledged before this call has this revision or a smaller one.
     pub fn revision(&self) -> Revision {
         Revision(self.inner.arena.clock().load(Acquire))
-    }
-
-    /// The segment's vector clock: one counter a participant.
-    pub fn vector(&self) -> SharedVector<'_> {
-        SharedVector::new(self)
     }
 
     /// How many records the segment has.

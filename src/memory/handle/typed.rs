@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use bytemuck::{Pod, bytes_of, pod_read_unaligned};
 
 use super::record::{Outcome, Record, Stamp};
+use super::segment::Segment;
 use crate::clock::Version;
 use crate::error::{Error, Mismatch, Result};
 use crate::memory::fingerprint::fnv1a64;
@@ -42,6 +43,19 @@ impl<T> Clone for Typed<'_, T> {
 }
 
 impl<T> Copy for Typed<'_, T> {}
+
+impl Segment {
+    /// The record with this number as a `T`.
+    ///
+    /// The first value written through it says by its type's name and size which type the record holds.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; [`Error::TooLarge`] if no class holds a `T`; [`Error::Incompatible`] if the record holds
+    /// another type.
+    pub fn typed<T: Pod>(&self, index: u32) -> Result<Typed<'_, T>> {
+        Typed::new(self.record(index)?)
+    }
+}
 
 impl<'s, T: Pod> Typed<'s, T> {
     pub(crate) fn new(record: Record<'s>) -> Result<Self> {

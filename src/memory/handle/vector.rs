@@ -20,6 +20,13 @@ pub struct SharedVector<'s> {
     segment: &'s Segment,
 }
 
+impl Segment {
+    /// The segment's vector clock: one counter a participant.
+    pub fn vector(&self) -> SharedVector<'_> {
+        SharedVector::new(self)
+    }
+}
+
 impl<'s> SharedVector<'s> {
     pub(crate) fn new(segment: &'s Segment) -> Self {
         Self { segment }
