@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::time::Duration;
 
+use super::{counter, delivery, latch, rate_limiter};
 use crate::clock::Token;
+use crate::error::{Kind, next_moves};
 
 /// What a program's own action, operation or rollback says when it fails.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -21,13 +23,16 @@ pub enum Error {
     Store(#[from] crate::Error),
     /// A counter's.
     #[error(transparent)]
-    Counter(#[from] super::counter::Error),
+    Counter(#[from] counter::Error),
     /// A latch's.
     #[error(transparent)]
-    Latch(#[from] super::latch::Error),
+    Latch(#[from] latch::Error),
     /// A rate limiter's.
     #[error(transparent)]
-    RateLimiter(#[from] super::rate_limiter::Error),
+    RateLimiter(#[from] rate_limiter::Error),
+    /// A delivery's.
+    #[error(transparent)]
+    Delivery(#[from] delivery::Error),
 
     // lock, semaphore, barrier, latch, counter, rate_limiter
     /// Others are ahead of us in the queue for a lock or a permit.
@@ -333,114 +338,6 @@ pub enum Error {
     },
 
     // delivery
-    /// A message of somebody who is no member.
-    #[error("a message of {sender}, which is no member; add it first, with the count it has reached")]
-    UnknownSender {
-        /// Its number.
-        sender: u32,
-    },
-
-    /// A message whose clock cannot be that of its sender.
-    #[error("message {clock} of {sender} has a clock of another shape: {why}; have all members know each other")]
-    OtherShape {
-        /// Who sent it.
-        sender: u32,
-        /// Its clock.
-        clock: crate::clock::VectorClock,
-        /// What is wrong with it.
-        why: String,
-    },
-
-    /// So many messages wait for others already. The message was not taken: bring it again.
-    #[error(
-        "{most} messages wait for others, so message {sequence} of {sender} was not taken: {}; bring what they wait for",
-        listed(waiting_for)
-    )]
-    BufferFull {
-        /// How many may wait.
-        most: usize,
-        /// Who sent it.
-        sender: u32,
-        /// Which of its messages it is.
-        sequence: u64,
-        /// What those that wait are waiting for.
-        waiting_for: Vec<crate::recipe::delivery::Gap>,
-    },
-
-    /// A bound of nothing.
-    #[error("a bound of 0, with which no message may wait or be under way; give one of at least 1")]
-    NoRoom,
-
-    /// A participant can send no more under its number.
-    #[error(transparent)]
-    Count(#[from] crate::clock::ClockOverflow),
-
-    /// Another session is the member of this number.
-    #[error("member {member} of {name:?} is {owner}; take another number, or wait until that session ends")]
-    MemberTaken {
-        /// What it is a member of.
-        name: String,
-        /// Its number.
-        member: u32,
-        /// Who it is.
-        owner: crate::recipe::Owner,
-    },
-
-    /// We are not the member any more: the session ended.
-    #[error(
-        "we are not member {member} of {name:?} any more (the session of token {token} ended); join again, and see whether that resumes"
-    )]
-    MemberLost {
-        /// What we were a member of.
-        name: String,
-        /// Our number.
-        member: u32,
-        /// The token of our membership.
-        token: Token,
-    },
-
-    /// As many messages are under way as may be. The message was not sent.
-    #[error(
-        "{most} messages of {sender} are not acknowledged by all, so no other was sent: {}; let these receive, or end their sessions",
-        listed(behind)
-    )]
-    Unacknowledged {
-        /// Who sends.
-        sender: u32,
-        /// How many may be under way.
-        most: u64,
-        /// Who has not acknowledged the oldest of them.
-        behind: Vec<crate::recipe::delivery::Behind>,
-    },
-
-    /// Not all have acknowledged a message before the deadline. It will be delivered to them all the same.
-    #[error("message {sequence} is not acknowledged by all: {}; wait longer, or look what keeps them", listed(behind))]
-    NotAcknowledged {
-        /// Which message.
-        sequence: u64,
-        /// Who has not.
-        behind: Vec<crate::recipe::delivery::Behind>,
-    },
-
-    /// A message was acknowledged already, so what was to be done for it was not done again.
-    #[error("message {sequence} of {sender} was acknowledged before; nothing was done, go on with the next")]
-    AlreadyAcknowledged {
-        /// Who sent it.
-        sender: u32,
-        /// Which of its messages it is.
-        sequence: u64,
-    },
-
-    /// There is no such message.
-    #[error("there is no message {sequence} of {sender}: {why}; those that are kept are in the history")]
-    NoSuchMessage {
-        /// Who would have sent it.
-        sender: u32,
-        /// Which of its messages it would be.
-        sequence: u64,
-        /// What became of it.
-        why: &'static str,
-    },
 
     // state_machine
     /// There is no rule that leads from the present state to the one asked for.
@@ -720,6 +617,36 @@ pub enum Error {
         token: Token,
     },
 }
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::Counter(error) => error.kind(),
+            Self::Delivery(error) => error.kind(),
+            Self::Latch(error) => error.kind(),
+            Self::RateLimiter(error) => error.kind(),
+            Self::NotHolder { .. } | Self::Evicted { .. } => Kind::Lost,
+            Self::InUse(_) => Kind::Busy,
+            _ => Kind::Misuse,
+        }
+    }
+
+    /// The store's own error, if it is what a recipe met.
+    pub fn store(&self) -> Option<&crate::Error> {
+        match self {
+            Self::Store(error)
+            | Self::Counter(counter::Error::Store(error))
+            | Self::Delivery(delivery::Error::Store(error))
+            | Self::Latch(latch::Error::Store(error))
+            | Self::RateLimiter(rate_limiter::Error::Store(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+next_moves!(Error);
 
 fn ways(from: &str, possible: &[&str]) -> String {
     if possible.is_empty() {

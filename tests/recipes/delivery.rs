@@ -13,7 +13,7 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Op, Session};
 use slotguard::conformance::Subject;
 use slotguard::recipe::delivery::{Behind, DEFAULT_BOUND, Member, foreign, remove_foreign};
-use slotguard::recipe::{Error, join};
+use slotguard::recipe::{Damaged, Kind, delivery::Error, join};
 use slotguard::{Cancel, Causality, Deadline, ErrorKind, Outcome, VectorClock};
 
 use self::frail::Frail;
@@ -431,6 +431,7 @@ fn a_sender_that_waits_is_woken_by_the_last_acknowledgement(subject: &impl Subje
     let sent = a.send(b"m").unwrap().sequence;
     let error = a.wait_acknowledged(sent, &Deadline::now()).unwrap_err();
     let Error::NotAcknowledged { sequence: 1, behind } = &error else { panic!("{error}") };
+    assert_eq!(error.kind(), Kind::TimedOut);
     assert_eq!(behind.iter().map(|behind| behind.member).collect::<Vec<_>>(), [2, 3]);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| a.wait_acknowledged(sent, &Deadline::never()));

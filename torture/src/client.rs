@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use slotguard::recipe;
+use slotguard::recipe::{self, delivery};
 use slotguard::{Deadline, Draft, Error, ErrorKind, Outcome as Swapped, Record, Segment, Stamp, Version};
 
 use crate::anomaly::Anomaly;
@@ -189,16 +189,19 @@ impl<'a> Client<'a> {
     }
 
     /// The same of a recipe's answer.
-    pub fn refused_by(&self, open: Open<'_>, error: &recipe::Error) -> Outcome {
-        use recipe::Error::{
-            Evicted, InUse, MemberLost, MemberTaken, NotHolder, SlotsFull, Store, Unacknowledged, UnknownNode,
-        };
-        let outcome = match error {
-            Store(error) => return self.refused(open, error),
-            NotHolder { .. } | Evicted { .. } | MemberLost { .. } => Outcome::LeaseLost,
+    pub fn refused_by(&self, open: Open<'_>, error: impl Into<recipe::Error>) -> Outcome {
+        use recipe::Error::{Delivery, InUse, SlotsFull, UnknownNode};
+        let error = error.into();
+        if let Some(error) = error.store() {
+            return self.refused(open, error);
+        }
+        let outcome = match &error {
+            lost if lost.is_lost() => Outcome::LeaseLost,
             InUse(_) => Outcome::TimedOut,
-            MemberTaken { .. } => Outcome::Held,
-            SlotsFull { .. } | UnknownNode { .. } | Unacknowledged { .. } => Outcome::Declined,
+            Delivery(delivery::Error::MemberTaken { .. }) => Outcome::Held,
+            SlotsFull { .. } | UnknownNode { .. } | Delivery(delivery::Error::Unacknowledged { .. }) => {
+                Outcome::Declined
+            }
             _ => {
                 self.note(&format!("{:?}: {error}", open.author()));
                 Outcome::Failed

@@ -28,11 +28,10 @@
 //! and atomic group multicast", 1991). Only a delivery counts; what waits changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
+use super::error::{Error, Gap, Result};
 use crate::clock::VectorClock;
 use crate::mutant::planted;
-use crate::recipe::{Error, Result};
 
 /// What somebody sent, and what it knew when it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,17 +56,6 @@ pub enum Received<T> {
     },
     /// It was delivered before, or waits already.
     Duplicate,
-}
-
-/// Messages of one sender that have not been delivered and must be first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Who sent them.
-    pub sender: u32,
-    /// The first of them.
-    pub from: u64,
-    /// The last of them.
-    pub to: u64,
 }
 
 /// What became of a participant's leaving.
@@ -262,14 +250,5 @@ impl<T> Causal<T> {
             released.push(self.deliver(message));
         }
         released
-    }
-}
-
-impl fmt::Display for Gap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.from == self.to {
-            true => write!(f, "message {} of {}", self.from, self.sender),
-            false => write!(f, "messages {} to {} of {}", self.from, self.to, self.sender),
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! How clocks and messages lie in values, and under which names.
 
 use super::causal::Message;
+use super::error::{Error, Result};
 use crate::clock::VectorClock;
-use crate::recipe::{Error, Result};
+use crate::recipe::Damaged;
 
 /// The names of a delivery's entries.
 #[derive(Clone, Debug)]
@@ -121,7 +122,7 @@ pub(super) fn read_message(name: &str, sender: u32, sequence: u64, value: &[u8])
 }
 
 pub(super) fn damaged(name: &str, what: &str) -> Error {
-    Error::Damaged { entry: name.to_owned(), what: format!("{what} (delivery::remove_foreign takes it away)") }
+    Damaged::new(&name, format!("{what} (delivery::remove_foreign takes it away)")).into()
 }
 
 #[cfg(test)]

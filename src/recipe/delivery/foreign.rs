@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::encoding::{Name, Names, REMOVED, write_clock};
+use super::error::Result;
 use super::look::Look;
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};
 use crate::clock::VectorClock;
 use crate::mutant::planted;
-use crate::recipe::Result;
 
 /// An entry that is in nobody's way but its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,12 +5,13 @@ use std::fmt;
 
 use super::causal::{Causal, Message, Received};
 use super::encoding::{Name, damaged, read_message};
+use super::error::{Error, Result};
 use super::member::{Member, Sent};
 use crate::Outcome;
 use crate::backend::{Backend, Event, Op, Watch};
 use crate::clock::{Deadline, Revision, VectorClock};
 use crate::mutant::planted;
-use crate::recipe::{Error, Result};
+use crate::recipe::Damaged;
 
 /// What is sent to a member and not acknowledged, in causal order.
 ///
@@ -139,7 +140,7 @@ enum Heard {
 impl<B: Backend> Member<B> {
     fn cursor_is_gone(&self) -> Error {
         let entry = self.names.of(Name::Cursor(self.number));
-        Error::Damaged { entry, what: "it is gone while its member is present; drop that and join again".to_owned() }
+        Damaged::new(&entry, "it is gone while its member is present; drop that and join again").into()
     }
 
     /// The error names the message as well.

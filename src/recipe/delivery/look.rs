@@ -1,14 +1,14 @@
 //! All of a delivery as of one moment, without the messages' bodies.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use super::encoding::{Name, Names, damaged, read_clock, read_message};
+use super::error::{Behind, Error, Result};
 use super::foreign::Foreign;
 use crate::backend::{Backend, Meta, When};
 use crate::clock::{Revision, VectorClock};
 use crate::mutant::planted;
-use crate::recipe::{Error, Result};
+use crate::recipe::Damaged;
 
 /// What one `range` has shown.
 pub(super) struct Look {
@@ -26,15 +26,6 @@ pub(super) struct Look {
     pub foreign: Vec<(Foreign, Revision)>,
     /// The moment.
     pub at: Revision,
-}
-
-/// A member that has not acknowledged everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Behind {
-    /// Its number.
-    pub member: u32,
-    /// Up to which message it has acknowledged them.
-    pub acknowledged: u64,
 }
 
 impl Look {
@@ -57,7 +48,7 @@ impl Look {
             at: Revision(0),
         };
         look.at = store.range(&names.prefix(), &mut |key, value, meta| {
-            if let Err(Error::Damaged { entry, what }) = look.add(names, key.as_ref(), value, meta) {
+            if let Err(Error::Damaged(Damaged { entry, what })) = look.add(names, key.as_ref(), value, meta) {
                 look.foreign.push((Foreign { entry, what }, meta.modified));
             }
         })?;
@@ -67,7 +58,7 @@ impl Look {
     /// What is wrong with this entry.
     pub fn damage(&self, entry: &str) -> Option<Error> {
         let (found, _) = self.foreign.iter().find(|(foreign, _)| foreign.entry == entry)?;
-        Some(Error::Damaged { entry: found.entry.clone(), what: found.what.clone() })
+        Some(Damaged::new(&found.entry, found.what.clone()).into())
     }
 
     fn add(&mut self, names: &Names, name: &str, value: &[u8], meta: Meta) -> Result<()> {
@@ -120,11 +111,5 @@ impl Look {
             (sender, others.map(|(_, (clock, _))| clock.get(sender)).fold(sent, u64::min))
         };
         self.sent().iter().map(by_all).collect()
-    }
-}
-
-impl fmt::Display for Behind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "member {} has acknowledged up to {}", self.member, self.acknowledged)
     }
 }

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::causal::Message;
 use super::encoding::{Name, Names, read_message, write_clock};
+use super::error::{Error, Result};
 use super::inbox::Inbox;
 use super::look::Look;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch, When};
 use crate::clock::{Deadline, Revision, Token, VectorClock};
 use crate::mutant::planted;
-use crate::recipe::{Error, Owner, Result};
+use crate::recipe::Owner;
 
 /// How many messages of one sender may be under way unless said otherwise: as many as source system 2 held for one.
 pub const DEFAULT_BOUND: u64 = 100;

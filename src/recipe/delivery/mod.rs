@@ -68,13 +68,14 @@
 
 mod causal;
 mod encoding;
+mod error;
 mod foreign;
 mod inbox;
 mod look;
 mod member;
 
-pub use self::causal::{Causal, Gap, Left, Message, Received};
+pub use self::causal::{Causal, Left, Message, Received};
+pub use self::error::{Behind, Error, Gap, Result};
 pub use self::foreign::{Foreign, foreign, remove_foreign};
 pub use self::inbox::{Delivery, Inbox};
-pub use self::look::Behind;
 pub use self::member::{DEFAULT_BOUND, Member, Sent};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use slotguard::recipe::Error;
+use slotguard::recipe::delivery::Error;
 use slotguard::recipe::delivery::{Causal, Gap, Message, Received};
 use slotguard::{Causality, VectorClock};
 

@@ -61,7 +61,7 @@ fn what_nobody_of_us_wrote_stops_nobody_and_is_taken_away(subject: &impl Subject
     put(&store, "d/r/9", b"");
     for (number, entry) in [(9, "d/r/9"), (8, "d/m/8")] {
         let error = Member::join(&session(subject), "d", number).unwrap_err();
-        assert!(matches!(&error, Error::Damaged { entry: found, .. } if found == entry), "{error}");
+        assert!(matches!(&error, Error::Damaged(Damaged { entry: found, .. }) if found == entry), "{error}");
         assert!(error.to_string().contains("remove_foreign"), "{error}");
     }
     let found: Vec<_> = foreign(&store, "d").unwrap().into_iter().map(|foreign| foreign.entry).collect();
@@ -87,7 +87,7 @@ fn a_message_that_cannot_be_read_is_told_and_can_be_taken_away(subject: &impl Su
     assert_eq!(anna.send(b"three").unwrap().sequence, 3);
     let mut inbox = bert.inbox().unwrap();
     let is_told = |error: Error, entry: &str| {
-        assert!(matches!(&error, Error::Damaged { entry: told, .. } if told == entry), "{error}");
+        assert!(matches!(&error, Error::Damaged(Damaged { entry: told, .. }) if told == entry), "{error}");
     };
     is_told(inbox.next(&Deadline::now()).unwrap_err(), &second);
     inbox.next(&Deadline::now()).unwrap().unwrap().acknowledge().unwrap();
@@ -132,8 +132,9 @@ fn a_damaged_floor_is_told_to_all_and_made_anew(subject: &impl Subject) {
     bert.send(b"other").unwrap();
     assert_eq!(anna.prune().unwrap(), 2);
     put(&store, "d/floor", b"\xff");
-    let is_told =
-        |error: Error| assert!(matches!(&error, Error::Damaged { entry, .. } if entry == "d/floor"), "{error}");
+    let is_told = |error: Error| {
+        assert!(matches!(&error, Error::Damaged(Damaged { entry, .. }) if entry == "d/floor"), "{error}")
+    };
     is_told(anna.prune().unwrap_err());
     is_told(Member::join(&session(subject), "d", 3).unwrap_err());
     assert!(remove_foreign(&store, "d", "d/floor").unwrap() && !remove_foreign(&store, "d", "d/floor").unwrap());

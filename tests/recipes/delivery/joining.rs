@@ -139,7 +139,9 @@ fn who_is_no_member_any_more_is_refused_and_told(subject: &impl Subject) {
     let delivery = inbox.next(&Deadline::now()).unwrap().unwrap();
     store.revoke(doomed.lease()).unwrap();
     let effect = store.key("effect").unwrap();
-    let is_lost = |error: Error| assert!(matches!(&error, Error::MemberLost { member: 2, .. }), "{error}");
+    let is_lost = |error: Error| {
+        assert!(matches!(&error, Error::MemberLost { member: 2, .. }) && error.is_lost(), "{error}");
+    };
     is_lost(delivery.commit(&[Op::put(&effect, b"late")]).unwrap_err());
     is_lost(delivery.reply(b"late", &[]).unwrap_err());
     is_lost(delivery.acknowledge().unwrap_err());

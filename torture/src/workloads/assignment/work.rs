@@ -55,7 +55,7 @@ fn turn(
         Ok(mine) => mine,
         Err(error) => {
             // None is free: somebody has to go.
-            if client.refused_by(open, &error) == Outcome::Declined {
+            if client.refused_by(open, error) == Outcome::Declined {
                 release_any(slots, client);
             }
             return Ok(());
@@ -74,7 +74,7 @@ fn turn(
             match mine.release() {
                 Ok(place) => freed(open, &place),
                 Err(error) => {
-                    client.refused_by(open, &error);
+                    client.refused_by(open, error);
                 }
             }
         }
@@ -141,7 +141,7 @@ fn release_any(slots: &Slots, client: &mut Client<'_>) {
     match slots.release(&called(node)) {
         Ok(place) => freed(open, &place),
         Err(error) => {
-            client.refused_by(open, &error);
+            client.refused_by(open, error);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use slotguard::backend::{Backend, Meta, Op, SharedMemory};
 use slotguard::recipe::delivery::{Delivery, Inbox, Member};
-use slotguard::recipe::{self, Error, Result};
-use slotguard::{Deadline, Error as StoreError, Outcome as Answer};
+use slotguard::recipe::{self, Result};
+use slotguard::{Deadline, Outcome as Answer};
 
 use super::check::Left;
 use super::{BOUND, MEMBERS, NAME};
@@ -37,7 +37,7 @@ pub fn take_part(store: &Arc<SharedMemory>, number: u32, lease: Duration, client
         let member = match Member::join_with(&session, NAME, number, BOUND) {
             Ok(member) => member,
             Err(error) => {
-                client.refused_by(open, &error);
+                client.refused_by(open, error);
                 continue;
             }
         };
@@ -46,7 +46,8 @@ pub fn take_part(store: &Arc<SharedMemory>, number: u32, lease: Duration, client
         let goes_on = go_on(&member, &data, store, number, client);
         client.log.set_holding(false);
         match goes_on {
-            Ok(()) | Err(Error::MemberLost { .. } | Error::Store(StoreError::LeaseExpired { .. })) => {}
+            Ok(()) => {}
+            Err(error) if error.is_lost() => {}
             Err(error) => return Err(error),
         }
     }
@@ -79,7 +80,7 @@ fn send(member: &Member<SharedMemory>, number: u32, client: &mut Client<'_>) -> 
     let open = client.log.begin(Kind::Send, number);
     match member.send(&open.author().packed().to_le_bytes()) {
         Ok(sent) => open.finish(Outcome::Done, sent.sequence, sent.revision.0),
-        Err(error) => return client.refused_by(open, &error) != Outcome::LeaseLost,
+        Err(error) => return client.refused_by(open, error) != Outcome::LeaseLost,
     }
     true
 }
@@ -129,7 +130,7 @@ fn receive(
             open.finish(Outcome::Conflict, 0, 0);
             Outcome::Conflict
         }
-        Err(error) => client.refused_by(open, &error),
+        Err(error) => client.refused_by(open, error),
     };
     reply.into_iter().for_each(|reply| reply.finish(outcome, 0, 0));
     Ok(outcome == Outcome::Declined)
@@ -148,7 +149,7 @@ pub fn left(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<Left> 
     let mut left = Left { data, of_the_dead, ..Left::default() };
     let session = recipe::join(store, Duration::from_secs(60))?;
     let members = (0..MEMBERS).map(|number| Member::join_with(&session, NAME, number, BOUND));
-    let members: Vec<_> = members.collect::<Result<_>>()?;
+    let members: Vec<_> = members.collect::<Result<_, _>>()?;
     for member in &members {
         let (mut inbox, mut rest) = (member.inbox()?, Vec::new());
         while let Some(delivery) = inbox.next(&Deadline::now())? {

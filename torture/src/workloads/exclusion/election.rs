@@ -32,7 +32,7 @@ pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
         let open = participant.client.log.begin(Kind::Take, name).with_extra(lease.0);
         let lead = match election.campaign(&open.author().packed().to_le_bytes(), &deadline) {
             Ok(lead) => lead,
-            Err(error) => return participant.had_no_turn(open, name, &error),
+            Err(error) => return participant.had_no_turn(open, name, error),
         };
         open.finish(Outcome::Done, participant.store.segment().revision().0, lead.term().0);
         participant.client.log.set_holding(true);
@@ -60,7 +60,7 @@ fn leads(participant: &mut Participant<'_, '_>, name: u32, lead: Lead<SharedMemo
             match lead.proclaim(&turn.to_le_bytes()) {
                 Ok(()) => open.finish(Outcome::Done, 0, 0),
                 Err(error) => {
-                    participant.client.refused_by(open, &error);
+                    participant.client.refused_by(open, error);
                     return Ok(participant.is_sure(name, term, lead.is_alive()));
                 }
             }

@@ -32,7 +32,7 @@ pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
         let open = participant.client.log.begin(Kind::Take, name).with_extra(lease.0);
         let turn = match things.guarded[name as usize].enter(&deadline) {
             Ok(turn) => turn,
-            Err(error) => return participant.had_no_turn(open, name, &error),
+            Err(error) => return participant.had_no_turn(open, name, error),
         };
         if let Some(intent) = turn.abandoned() {
             open.attempt(intent.token.0, 0);
@@ -79,7 +79,7 @@ fn change(participant: &mut Participant<'_, '_>, name: u32, mut turn: Turn<Share
     let open = participant.client.log.begin(Kind::Intend, name).with_extra(token.0);
     open.attempt(before.author, before.count + 1);
     if let Err(error) = turn.intend(&value) {
-        participant.client.refused_by(open, &error);
+        participant.client.refused_by(open, error);
         return Ok(participant.session.is_alive());
     }
     open.finish(Outcome::Done, 0, 0);
@@ -116,7 +116,7 @@ fn settle(participant: &mut Participant<'_, '_>, name: u32, turn: Turn<SharedMem
     match turn.commit(&row.value) {
         Ok(version) => open.finish(Outcome::Done, version.0, 0),
         Err(error) => {
-            participant.client.refused_by(open, &error);
+            participant.client.refused_by(open, error);
             return participant.session.is_alive();
         }
     }

@@ -71,7 +71,7 @@ fn turn(participant: &mut Participant<'_, '_>, Locks(locks): &Locks) -> Result<b
     };
     let guard = match taken {
         Ok(guard) => guard,
-        Err(error) => return participant.had_no_turn(open, drawn[0].0, &error),
+        Err(error) => return participant.had_no_turn(open, drawn[0].0, error),
     };
     open.finish(Outcome::Done, participant.store.segment().revision().0, guard.token().0);
     participant.client.log.set_holding(true);

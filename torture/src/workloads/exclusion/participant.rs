@@ -60,7 +60,7 @@ impl Client<'_> {
                 Some(session)
             }
             Err(error) => {
-                self.refused_by(open, &error);
+                self.refused_by(open, error);
                 None
             }
         }
@@ -92,7 +92,7 @@ impl Participant<'_, '_> {
     }
 
     /// Writes down that it has got no turn; nothing of it is in any line then. Answers whether to go on with the session.
-    pub fn had_no_turn(&mut self, open: Open<'_>, name: u32, error: &Error) -> Result<bool> {
+    pub fn had_no_turn(&mut self, open: Open<'_>, name: u32, error: Error) -> Result<bool> {
         if self.client.refused_by(open, error) == Outcome::LeaseLost {
             return Ok(false);
         }
@@ -138,7 +138,7 @@ impl Participant<'_, '_> {
             }
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),
             Err(error) => {
-                self.client.refused_by(open, &error);
+                self.client.refused_by(open, error);
             }
         }
         Ok(false)
@@ -165,7 +165,7 @@ impl Participant<'_, '_> {
         match part() {
             Ok(()) => open.finish(Outcome::Done, 0, 0),
             Err(error) => {
-                self.client.refused_by(open, &error);
+                self.client.refused_by(open, error);
                 return false;
             }
         }
