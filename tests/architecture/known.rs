@@ -2,7 +2,6 @@
 
 /// Arrows that close a circle: folder, and from which of its files or folders to which (`mod` is the folder's own file).
 pub const BACK: &[(&str, &str, &str)] = &[
-    ("crate::backend::model", "store", "mod"),
     ("crate::backend::shared_memory", "mod", "watch"),
     ("crate::backend::shared_memory", "directory", "mod"),
     ("crate::backend::shared_memory", "mod", "lease"),
@@ -12,6 +11,8 @@ pub const BACK: &[(&str, &str, &str)] = &[
     ("crate::recipe", "owner", "error"),
     ("crate::recipe", "error", "assignment"),
     ("crate::recipe", "error", "delivery"),
+    ("crate::recipe", "error", "queue"),
+    ("crate::recipe", "error", "rate_limiter"),
     ("crate::recipe::assignment", "mod", "assigned"),
     ("crate::recipe::assignment", "snapshot", "mod"),
     ("crate::recipe::assignment", "mod", "cleaner"),

@@ -24,14 +24,13 @@
 //! Leases end when [`Model::advance`] moves the clock past their end, and at no other time. Deadlines are of the real
 //! clock: a test waits for real.
 
+mod key;
 mod store;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,6 +41,7 @@ use crate::clock::{Deadline, Lease, Revision};
 use crate::error::{Error, Result};
 use crate::memory::Outcome;
 
+pub use self::key::ModelKey;
 pub use self::watch::ModelWatch;
 
 /// A store in this process's memory. Clones are the same store.
@@ -52,10 +52,6 @@ pub struct Model {
     base: Instant,
     value_limit: usize,
 }
-
-/// A name of an entry of a [`Model`].
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ModelKey(Arc<str>);
 
 impl Model {
     /// An empty store.
@@ -116,7 +112,7 @@ impl Backend for Model {
 
     fn key(&self, name: &str) -> Result<ModelKey> {
         check_name(name, &Self::LIMITS)?;
-        Ok(ModelKey(name.into()))
+        Ok(ModelKey::new(name))
     }
 
     fn read(&self, key: &ModelKey, into: &mut Vec<u8>) -> Result<(Option<Meta>, Revision)> {
@@ -196,23 +192,5 @@ impl Backend for Model {
 
     fn now(&self) -> Instant {
         self.base + self.store.lock().elapsed
-    }
-}
-
-impl AsRef<str> for ModelKey {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for ModelKey {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ModelKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ModelKey;
+use super::key::ModelKey;
 use crate::backend::{Act, Meta, Op};
 use crate::clock::{Lease, Revision, Version};
 use crate::error::{Error, Result};
@@ -181,7 +181,7 @@ impl Store {
     /// The entries under a prefix, in the order of names.
     pub(super) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a ModelKey, &'a Entry)> {
         let from = self.entries.range::<str, _>((Included(prefix), Unbounded));
-        from.take_while(move |(key, _)| key.0.starts_with(prefix))
+        from.take_while(move |(key, _)| key.as_ref().starts_with(prefix))
     }
 
     pub(super) fn changed_after(&self, key: &ModelKey, newer_than: Revision) -> bool {
@@ -202,7 +202,7 @@ impl Store {
             (key.clone(), if modified < from { modified } else { Revision(0) })
         });
         let gone = self.deletions.iter().filter(|deletion| deletion.created < from && from <= deletion.at);
-        let gone = gone.filter(|deletion| deletion.key.0.starts_with(prefix));
+        let gone = gone.filter(|deletion| deletion.key.as_ref().starts_with(prefix));
         gone.map(|deletion| (deletion.key.clone(), Revision(0))).chain(there).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ModelKey;
+use super::key::ModelKey;
 use super::store::Store;
 use crate::backend::monitor::Monitor;
 use crate::backend::{Event, Watch};
