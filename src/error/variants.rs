@@ -22,7 +22,7 @@ use crate::clock::{Lease, Revision, Token};
 /// | stop and look | [`Corrupt`](Self::Corrupt), [`NotPermitted`](Self::NotPermitted), [`Io`](Self::Io) |
 ///
 /// # Texts and causes
-/// This holds of every error of the crate: its text is whole. What the operating system or the program's own code said
+/// The text of an error is whole. What the operating system or the program's own code said
 /// (the field `cause`) is part of it, because many a program prints `{error}` and no more. A cause whose text has been
 /// told is not answered by [`source`](std::error::Error::source) again, so who prints the chain (`a: b: c`) reads it once
 /// as well.

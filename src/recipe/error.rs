@@ -627,9 +627,61 @@ impl Error {
             Self::Delivery(error) => error.kind(),
             Self::Latch(error) => error.kind(),
             Self::RateLimiter(error) => error.kind(),
-            Self::NotHolder { .. } | Self::Evicted { .. } => Kind::Lost,
-            Self::InUse(_) => Kind::Busy,
-            _ => Kind::Misuse,
+            // The store's refusal decides.
+            Self::EndRefused { source, .. } | Self::NotFreed { source, .. } => source.kind(),
+            Self::NotHolder { .. }
+            | Self::Evicted { .. }
+            | Self::NotLeader { .. }
+            | Self::BarrierRemoved { .. }
+            | Self::TransitionLost { .. }
+            | Self::ClaimLost { .. }
+            | Self::ForkedExecutor { .. } => Kind::Lost,
+            Self::InUse { .. } | Self::Delayed { .. } => Kind::Busy,
+            Self::NotAllThere { .. } | Self::NotAllGone { .. } | Self::OperationTimedOut { .. } => Kind::TimedOut,
+            Self::Cleared { .. } | Self::OperationCancelled { .. } => Kind::Cancelled,
+            Self::ImportConflict { .. }
+            | Self::TableExists { .. }
+            | Self::NoTransition { .. }
+            | Self::Overruled { .. }
+            | Self::IdTwice { .. } => Kind::Conflict,
+            Self::SlotsFull { .. } | Self::QueueFull { .. } | Self::SlotBeyondTable { .. } => Kind::Full,
+            Self::OtherCount { .. }
+            | Self::OtherSettings { .. }
+            | Self::UnknownState { .. }
+            | Self::TableCluster { .. } => Kind::Incompatible,
+            Self::NotARecord { .. }
+            | Self::Damaged { .. }
+            | Self::Inconsistent { .. }
+            | Self::TableTooShort { .. }
+            | Self::TableChecksum { .. }
+            | Self::TableMalformed { .. }
+            | Self::TableMagic { .. }
+            | Self::TableVersion { .. } => Kind::Damaged,
+            Self::UnknownNode { .. }
+            | Self::NoTable { .. }
+            | Self::UnknownId { .. }
+            | Self::UnknownDependency { .. }
+            | Self::Missed { .. }
+            | Self::ShutDown { .. } => Kind::Unavailable,
+            Self::TooManyIntents { .. } | Self::RollbackFailed { .. } => Kind::Indeterminate,
+            Self::ActionFailed { .. }
+            | Self::DependencyFailed { .. }
+            | Self::OperationFailed { .. }
+            | Self::OperationPanicked { .. } => Kind::Failed,
+            Self::Upgrade { .. }
+            | Self::NoLocks { .. }
+            | Self::OtherSession { .. }
+            | Self::LockNamedTwice { .. }
+            | Self::BadCount { .. }
+            | Self::EmptyNode { .. }
+            | Self::NoSlots { .. }
+            | Self::NoSuchSlot { .. }
+            | Self::RuleTwice { .. }
+            | Self::LongReason { .. }
+            | Self::BadId { .. }
+            | Self::DependencyCycle { .. }
+            | Self::TooManyDependencies { .. }
+            | Self::ShutDownInside { .. } => Kind::Misuse,
         }
     }
 
