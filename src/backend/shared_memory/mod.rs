@@ -193,25 +193,16 @@ impl SharedMemory {
         self.segment().inner.with_lane(|lane, _| work(lane))
     }
 
-    /// Does what may find the segment full. Before anybody is told so, what the dead left there goes, and what others'
-    /// commits have in their hands has had time to come back.
+    /// Runs `work`, and again when the segment is full, once the entries of dead leases are removed.
     #[inline]
     fn with_room<R>(&self, work: impl Fn() -> Result<R>) -> Result<R> {
-        let mut done = work();
-        for attempt in 0..ATTEMPTS_WHEN_FULL {
-            if !matches!(done, Err(Error::Full { .. })) {
-                break;
+        let sweep = || {
+            if self.any_over()? {
+                self.with_lane(|lane| self.sweep(lane))?;
             }
-            if attempt == 0 {
-                self.segment().inner.reap();
-                if self.any_over()? {
-                    self.with_lane(|lane| self.sweep(lane))?;
-                }
-            }
-            std::thread::yield_now();
-            done = work();
-        }
-        done
+            Ok(())
+        };
+        self.segment().inner.with_room(sweep, work)
     }
 
     /// Enters an error into the segment's table of distinct errors.
@@ -368,9 +359,6 @@ enum Waiting {
 
 /// More rounds than honest others cause an operation to take.
 const ROUNDS: u64 = 1 << 16;
-/// How often an operation that found the segment full is tried again.
-const ATTEMPTS_WHEN_FULL: u32 = 8;
-
 /// What a lookup found.
 enum Presence {
     Present(Place),

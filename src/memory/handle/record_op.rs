@@ -36,9 +36,6 @@ impl<'a> RecordOp<'a> {
     }
 }
 
-/// How often a commit that found no block is tried again.
-const ATTEMPTS_WHEN_FULL: u32 = 8;
-
 impl Segment {
     /// Applies all operations at one moment if every record then has the version its operation names, else nothing.
     ///
@@ -90,30 +87,16 @@ impl Segment {
                 let (_, stamp) = self.record(*record)?.update(|_, draft| draft.write(value))?;
                 return Ok(Outcome::Committed(stamp.revision));
             }
-            _ => self.with_room(|| {
-                home.with_lane(|lane, copies| {
-                    self.commit_with(&mut lane.build_commit(&home.arena), &mut copies.seen, ops)
-                })
-            }),
+            _ => home.with_room(
+                || Ok(()),
+                || {
+                    home.with_lane(|lane, copies| {
+                        self.commit_with(&mut lane.build_commit(&home.arena), &mut copies.seen, ops)
+                    })
+                },
+            ),
         };
         done.inspect_err(|error| home.note_error(error, ops[0].record))
-    }
-
-    /// Does what may find no block free: what the dead keep comes back first, and what commits under way have in their
-    /// hands may a moment later.
-    fn with_room<R>(&self, work: impl Fn() -> Result<R>) -> Result<R> {
-        let mut done = work();
-        for attempt in 0..ATTEMPTS_WHEN_FULL {
-            if !matches!(done, Err(Error::Full { .. })) {
-                break;
-            }
-            if attempt == 0 {
-                self.inner.reap();
-            }
-            std::thread::yield_now();
-            done = work();
-        }
-        done
     }
 
     fn commit_with(&self, lane: &mut LaneHandle, seen: &mut Observed, ops: &[RecordOp<'_>]) -> Result<Outcome> {

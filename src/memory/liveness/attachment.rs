@@ -26,6 +26,9 @@ use crate::memory::sync::error::ProtocolError;
 use crate::memory::wait::change::ShortRounds;
 use crate::mutant::planted;
 
+/// How often an operation that found the segment full is tried again.
+const ATTEMPTS_WHEN_FULL: u32 = 8;
+
 impl Seat {
     fn new(lane: LaneHandle) -> Self {
         let copies = Copies { old: Vec::new(), new: Vec::new(), seen: Observed::NOTHING };
@@ -287,6 +290,26 @@ impl Attachment {
         }
     }
 
+    /// Runs `work`, and again when the segment is full: once what the dead keep is recovered (`recover` after that), then a few
+    /// times more, in which commits under way give back the blocks that they took.
+    #[inline]
+    pub(crate) fn with_room<R>(&self, recover: impl FnOnce() -> Result<()>, work: impl Fn() -> Result<R>) -> Result<R> {
+        let mut done = work();
+        let mut recover = Some(recover);
+        for _ in 0..ATTEMPTS_WHEN_FULL {
+            if !matches!(done, Err(Error::Full { .. })) {
+                break;
+            }
+            if let Some(recover) = recover.take() {
+                self.reap();
+                recover()?;
+            }
+            std::thread::yield_now();
+            done = work();
+        }
+        done
+    }
+
     /// Recovers every row whose owner is dead; answers how many participants and what they left.
     pub(crate) fn reap(&self) -> (u32, Recovered) {
         let mut participants = 0;
@@ -331,7 +354,7 @@ impl Attachment {
                 Error::Corrupt { what, place, found }
             }
             ProtocolError::Outrun { rounds } => Error::Outrun { what: format!("record {record}"), rounds },
-            ProtocolError::NoBlock { length: usize::MAX } => Error::Full {
+            ProtocolError::ClockEnded => Error::Full {
                 what: Resource::Revisions,
                 limit: crate::memory::record::publish::LAST_REVISION,
                 holders: Vec::new(),

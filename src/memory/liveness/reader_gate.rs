@@ -86,13 +86,14 @@ impl LaneHandle {
         }
         let gate = &arena.header().reader_gate.word;
         let end = futex::now() + LONGEST;
+        let backoff = crossbeam_utils::Backoff::new();
         while word != 0 && gate.load(Relaxed) == word {
             if futex::now() >= end {
                 // Whoever announced it was stopped or killed, or is too slow for all of us.
                 let _ = gate.compare_exchange(word, 0, AcqRel, Relaxed);
                 break;
             }
-            std::thread::yield_now();
+            backoff.snooze();
         }
         self.expired_gate = word;
     }

@@ -90,8 +90,9 @@ struct Opening;
 
 impl Opening {
     fn enter() -> Self {
+        let backoff = crossbeam_utils::Backoff::new();
         while OPENING.swap(true, Ordering::Acquire) {
-            std::thread::yield_now();
+            backoff.snooze();
         }
         Self
     }

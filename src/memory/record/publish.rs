@@ -95,7 +95,7 @@ impl LaneHandle {
     pub(crate) fn check_the_clock(&self, seen: &Observed) -> Result<(), ProtocolError> {
         // A version ends where revisions do: there are no more changes than revisions.
         if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION && !planted("count for ever") {
-            return Err(ProtocolError::NoBlock { length: usize::MAX });
+            return Err(ProtocolError::ClockEnded);
         }
         Ok(())
     }

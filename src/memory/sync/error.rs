@@ -9,6 +9,8 @@ pub(crate) enum ProtocolError {
     Corrupt { what: &'static str, place: u64, found: u64 },
     /// No free block holds `length` bytes.
     NoBlock { length: usize },
+    /// The clock has no revision left.
+    ClockEnded,
     /// No free block holds a node of the directory.
     NoNode,
     /// Others changed the record so often that this one step was never taken.
