@@ -14,18 +14,18 @@ mod throughput;
 use std::{io, process::ExitCode, time::Duration};
 
 use criterion::Criterion;
-use support::{Run, crew, errand, options::Options, report};
+use support::{Run, options::Options, report, subprocess, workers};
 use throughput::{alone, contended, goals, handover, job, quiet, reading};
 
 const SILENCE: &str = "update without a waiter/system calls";
 
 fn main() -> ExitCode {
-    let errands: [errand::Errand<'_>; 3] = [
-        (crew::WORK, &job::work_for_the_parent),
+    let roles: [subprocess::Role<'_>; 3] = [
+        (workers::WORK, &job::work_for_the_parent),
         (quiet::QUIET, &|_| quiet::update_in_silence(false)),
         (quiet::QUIET_CONTROL, &|_| quiet::update_in_silence(true)),
     ];
-    if let Some(ended) = errand::run(&errands) {
+    if let Some(ended) = subprocess::run(&roles) {
         return ended;
     }
     // Criterion reads the command line first: it explains what it does not understand.

@@ -8,7 +8,7 @@ use heed::{
 };
 
 use crate::{
-    support::crew::Kind,
+    support::workers::Kind,
     waist::system::{Client, Store, System, number},
 };
 

@@ -11,7 +11,7 @@ use std::{
 use redis::{Cmd, Connection, ConnectionAddr, Pipeline, Value, cmd, pipe};
 
 use crate::{
-    support::{crew::Kind, errand},
+    support::{subprocess, workers::Kind},
     waist::system::{Client, Listener, Renewal, Store, System, number},
 };
 
@@ -58,7 +58,7 @@ impl Server {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        errand::dies_with_us(&mut command);
+        subprocess::dies_with_us(&mut command);
         let mut server = Self(command.spawn()?);
         let start = Instant::now();
         while connect(socket).is_err() {

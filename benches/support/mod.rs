@@ -4,14 +4,12 @@
 //!  options ─ what was asked for        machine ─ where it runs        scratch ─ its folder, removed however it ends
 //!     │
 //!     ├─ lineup     rows of one thread, in turns
-//!     ├─ crew       several workers, threads or processes ── board, pin, mapped
+//!     ├─ workers    several workers, threads or processes ── board, pin, mapped
 //!     └─ sleeper    whether somebody sleeps who is to be woken
 //!     │
 //!  figures ─ every number, by round ── goals ─ ratios of them ── report ─ table and JSON
 //! ```
 
-pub mod crew;
-pub mod errand;
 pub mod figures;
 pub mod goals;
 pub mod latency;
@@ -23,7 +21,9 @@ pub mod pin;
 pub mod report;
 pub mod scratch;
 pub mod sleeper;
+pub mod subprocess;
 pub mod ticks;
+pub mod workers;
 
 use std::{
     io,

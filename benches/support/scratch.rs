@@ -11,7 +11,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use super::errand;
+use super::subprocess;
 
 /// The folder; it is removed when this is dropped and when this process is gone.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Scratch {
 impl Scratch {
     /// Starts the keeper and learns from it where the folder is.
     pub fn new() -> io::Result<Self> {
-        let mut keeper = errand::command(errand::KEEP)?
+        let mut keeper = subprocess::command(subprocess::KEEP)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Its own process group: an interrupt from the terminal ends the run, and the keeper outlives it.

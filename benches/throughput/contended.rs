@@ -11,8 +11,8 @@ use super::{
 };
 use crate::support::{
     self, Run,
-    crew::Kind,
     figures::{rate, time},
+    workers::Kind,
 };
 
 /// Which rows belong together and how they differ.

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::support::{
     Run,
-    crew::Kind,
     goals::{Bound, Goal, at_least, at_most},
+    workers::Kind,
 };
 
 /// Goals of the engine that other programs judge, by name.

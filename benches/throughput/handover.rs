@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use super::baton::{Baton, Futexes, ParkingLotCondvars, Records, StdCondvars, Words};
+use super::handoff::{Futexes, Handoff, ParkingLotCondvars, Records, StdCondvars, Words};
 use crate::support::{
     self, Run,
     figures::{median, time},
@@ -38,11 +38,11 @@ pub fn awake(system: &str) -> String {
     format!("{AWAKE}/{system}")
 }
 
-fn batons(title: &str) -> io::Result<Vec<(&'static str, Box<dyn Baton>)>> {
-    let ours: Box<dyn Baton> = Box::new(Records::new().map_err(io::Error::other)?);
+fn handoffs(title: &str) -> io::Result<Vec<(&'static str, Box<dyn Handoff>)>> {
+    let ours: Box<dyn Handoff> = Box::new(Records::new().map_err(io::Error::other)?);
     Ok(if title == ASLEEP {
         vec![
-            ("futex (limit)", Box::new(Futexes::default()) as Box<dyn Baton>),
+            ("futex (limit)", Box::new(Futexes::default()) as Box<dyn Handoff>),
             ("slotguard", ours),
             ("parking_lot", Box::new(ParkingLotCondvars::default())),
             ("std mutex", Box::new(StdCondvars::default())),
@@ -61,7 +61,7 @@ fn batons(title: &str) -> io::Result<Vec<(&'static str, Box<dyn Baton>)>> {
 /// Measures the rows that were asked for and prints them.
 pub fn run(run: &mut Run) -> io::Result<()> {
     for title in [ASLEEP, AWAKE] {
-        let mut rows = batons(title)?;
+        let mut rows = handoffs(title)?;
         rows.retain(|(system, _)| run.options.runs(&format!("{title}/{system}")));
         let passes = match (run.options.measures(), title) {
             (false, _) => 1,
@@ -70,12 +70,12 @@ pub fn run(run: &mut Run) -> io::Result<()> {
         };
         let mut turn = 0;
         for _ in 0..run.options.rounds_of(2) {
-            for (system, baton) in &rows {
+            for (system, handoff) in &rows {
                 let row = format!("{title}/{system}");
                 let first = turn + 1;
                 let nanoseconds = support::watched(&row, || match title {
-                    ASLEEP => wake(baton.as_ref(), first, passes.max(1)),
-                    _ => bounce(baton.as_ref(), first, passes.max(1)),
+                    ASLEEP => wake(handoff.as_ref(), first, passes.max(1)),
+                    _ => bounce(handoff.as_ref(), first, passes.max(1)),
                 })?;
                 if run.options.measures() {
                     run.figures.add(&row, "ns", nanoseconds);
@@ -97,7 +97,7 @@ pub fn run(run: &mut Run) -> io::Result<()> {
 }
 
 /// The middle of the times from pass to awake, both directions, each side asleep before it is woken.
-fn wake(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
+fn wake(handoff: &dyn Handoff, first: u32, passes: u32) -> io::Result<f64> {
     let zero = Instant::now();
     let threads = [AtomicU32::new(0), AtomicU32::new(0)];
     let passed = [AtomicU64::new(0), AtomicU64::new(0)];
@@ -118,9 +118,9 @@ fn wake(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
                 if step == me {
                     until_asleep([&other_thread])?;
                     passed[other].store(zero.elapsed().as_nanos() as u64, Relaxed);
-                    baton.pass(other, turn);
+                    handoff.pass(other, turn);
                 } else {
-                    baton.wait(me, turn);
+                    handoff.wait(me, turn);
                     let now = zero.elapsed().as_nanos() as u64;
                     took.push((now - passed[me].load(Relaxed)) as f64);
                 }
@@ -143,7 +143,7 @@ const STRETCH: usize = 64;
 
 /// A round trip by two, with both sides awake: the middle of all stretches. Each begins with both sides looking for the
 /// other; otherwise two waiters that once slept would be measured asleep ever after, each waking too late for the other.
-fn bounce(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
+fn bounce(handoff: &dyn Handoff, first: u32, passes: u32) -> io::Result<f64> {
     let turns: Vec<u32> = (first..first + passes).collect();
     let arrived = [AtomicU64::new(0), AtomicU64::new(0)];
     let meet = |me: usize| {
@@ -156,8 +156,8 @@ fn bounce(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
             for stretch in turns.chunks(STRETCH) {
                 meet(1);
                 for turn in stretch {
-                    baton.wait(1, *turn);
-                    baton.pass(0, *turn);
+                    handoff.wait(1, *turn);
+                    handoff.pass(0, *turn);
                 }
             }
         });
@@ -167,8 +167,8 @@ fn bounce(baton: &dyn Baton, first: u32, passes: u32) -> io::Result<f64> {
                 meet(0);
                 let start = Instant::now();
                 for turn in stretch {
-                    baton.pass(1, *turn);
-                    baton.wait(0, *turn);
+                    handoff.pass(1, *turn);
+                    handoff.wait(0, *turn);
                 }
                 start.elapsed().as_nanos() as f64 / stretch.len() as f64 / 2.0
             });

@@ -1,4 +1,4 @@
-//! Who does what: a crew and its work, put into words where the workers are processes of their own.
+//! Describes a group of workers and their work, in words where the workers are processes of their own.
 
 use std::{
     ffi::OsString,
@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::place::{Place, System, Task};
-use crate::support::crew::{self, Crew, Kind, Outcome};
+use crate::support::workers::{self, Kind, Outcome, Workers};
 
-/// A crew and its work.
+/// A group of workers and its work.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// What they work on.
@@ -40,14 +40,14 @@ impl Job {
         }
     }
 
-    /// Lets the crew work on `place`, which lies in `file` of the folder, and adds up.
+    /// Lets the group work on `place`, which lies in `file` of the folder, and adds up.
     pub fn run(&self, place: &Place, folder: &Path, file: &Path) -> io::Result<Outcome> {
-        let crew = Crew { workers: self.workers, window: self.window, every: self.every() };
+        let group = Workers { workers: self.workers, window: self.window, every: self.every() };
         match self.kind {
-            Kind::Threads => crew.threads(folder, |worker, board| {
-                place.work(self.task, self.record_of(worker), self.payload, board, crew.every)
+            Kind::Threads => group.threads(folder, |worker, board| {
+                place.work(self.task, self.record_of(worker), self.payload, board, group.every)
             }),
-            Kind::Processes => crew.processes(folder, |worker| self.words(worker, file)),
+            Kind::Processes => group.processes(folder, |worker| self.words(worker, file)),
         }
     }
 
@@ -69,12 +69,12 @@ impl Job {
 
 /// What a worker process does with the words of its job.
 pub fn work_for_the_parent(words: &[OsString]) -> io::Result<()> {
-    crew::work_for_the_parent(words, |job, board, every| {
+    workers::work_for_the_parent(words, |job, board, every| {
         let [file, system, task, payload, record] = job[..] else {
-            return Err(crew::unknown());
+            return Err(workers::unknown());
         };
-        let number = |word: &str| word.parse::<u32>().map_err(|_| crew::unknown());
-        let place = Place::open(System::named(system).ok_or_else(crew::unknown)?, &PathBuf::from(file))?;
+        let number = |word: &str| word.parse::<u32>().map_err(|_| workers::unknown());
+        let place = Place::open(System::named(system).ok_or_else(workers::unknown)?, &PathBuf::from(file))?;
         let task = if task == "claim" { Task::Claim } else { Task::Update };
         Ok(place.work(task, number(record)?, number(payload)? as usize, board, every))
     })

@@ -11,8 +11,8 @@ use slotguard::{Deadline, Segment, fnv1a64};
 
 use super::rivals::{FlockedFile, LARGEST, Robust, Value, Word, ZEROS, one_more};
 use crate::support::{
-    crew::{Board, Tally},
     mapped::Mapped,
+    workers::{Board, Tally},
 };
 
 /// How long a claim of this bench would live if its worker died; no row comes near it.
@@ -132,7 +132,7 @@ impl Place {
         }
     }
 
-    /// Works as one of the crew until the board says stop. Every `every`th operation is timed.
+    /// Works as one of the group until the board says stop. Every `every`th operation is timed.
     pub fn work(&self, task: Task, record: u32, payload: usize, board: &Board, every: u32) -> Tally {
         match (self, task) {
             (Self::Slotguard(segment), Task::Update) => {

@@ -10,20 +10,20 @@ use rustix::thread::futex;
 use slotguard::Segment;
 
 use super::rivals::one_more;
-use crate::support::errand;
+use crate::support::subprocess;
 
 /// Updates and reads made in silence.
 pub const OPERATIONS: u32 = 10_000;
 
-/// The errand: update without a waiter where any system call is death.
+/// The role that makes an update without a waiter where any system call is death.
 pub const QUIET: &str = "quiet";
-/// The errand: the same with one system call more, which must be noticed.
+/// The role that makes one with one system call more, which must be noticed.
 pub const QUIET_CONTROL: &str = "quiet-control";
 
 /// `Some(true)` when they made no system call, `Some(false)` when they did, `None` where the kernel cannot say.
 pub fn is_silent() -> io::Result<Option<bool>> {
-    let killed = |errand: &str| -> io::Result<Option<bool>> {
-        let status = errand::command(errand)?.stdin(Stdio::null()).status()?;
+    let killed = |role: &str| -> io::Result<Option<bool>> {
+        let status = subprocess::command(role)?.stdin(Stdio::null()).status()?;
         Ok(match (status.code(), status.signal()) {
             (Some(0), _) => Some(false),
             (_, Some(libc::SIGKILL)) => Some(true),

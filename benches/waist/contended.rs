@@ -14,8 +14,8 @@ use super::{
 };
 use crate::support::{
     self, Run,
-    crew::{Crew, Kind, Outcome},
     figures::{rate, time},
+    workers::{Kind, Outcome, Workers},
 };
 
 /// One system at one task.
@@ -126,13 +126,13 @@ impl Matrix<'_> {
     fn measure(&self, run: &mut Run, row: &Row, site: &mut Site, cas: f64) -> io::Result<()> {
         let Contender { system, task, .. } = &self.contenders[row.contender];
         let window = run.options.window_of(row.workers);
-        let crew = Crew { workers: row.workers, window, every: system.every() };
+        let group = Workers { workers: row.workers, window, every: system.every() };
         let folder = site.folder.path();
         let outcome = support::watched(&row.name, || match (&site.ground, system.kind()) {
-            (Ground::Entries(store), Kind::Threads) => crew.threads(folder, |worker, board| {
-                task.work_on(&**store, worker, board, crew.every).expect("a user of a store of this process")
+            (Ground::Entries(store), Kind::Threads) => group.threads(folder, |worker, board| {
+                task.work_on(&**store, worker, board, group.every).expect("a user of a store of this process")
             }),
-            _ => crew.processes(folder, |worker| task::words(system.name(), folder, *task, worker)),
+            _ => group.processes(folder, |worker| task::words(system.name(), folder, *task, worker)),
         })?;
         site.acknowledged += outcome.acknowledged;
         self.check(row, *task, site)?;

@@ -21,8 +21,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use super::{
-    ear::{self, ENTRY},
     folder, limit,
+    listener::{self, ENTRY},
     system::{Store, System},
 };
 use crate::support::{
@@ -122,7 +122,7 @@ impl<'s> Audience<'s> {
 impl Drop for Audience<'_> {
     fn drop(&mut self) {
         let names = [self.name.to_owned()];
-        let told = self.store.client(&names).and_then(|mut client| client.tell(0, &ear::end()));
+        let told = self.store.client(&names).and_then(|mut client| client.tell(0, &listener::end()));
         told.expect("watchers can be told that this was all");
     }
 }
@@ -139,7 +139,7 @@ fn watch(store: &dyn Store, name: &str, heard: &AtomicU64, here: &mpsc::Sender<i
     let _ = here.send(Ok(thread));
     loop {
         let value = listener.next().expect("a watch of the bench's own entry");
-        if ear::is_end(&value).expect("values here are numbers") {
+        if listener::is_end(&value).expect("values here are numbers") {
             return;
         }
         // Release: who counts the heard ones sees them all.

@@ -24,12 +24,12 @@ mod churn;
 mod commits;
 mod contended;
 mod crossing;
-mod ear;
 mod event;
 mod fanout;
 mod goals;
 mod keys;
 mod limit;
+mod listener;
 mod lookup;
 mod memory;
 mod mutexed;
@@ -46,21 +46,21 @@ use std::{env, ffi::OsString, io, process::ExitCode};
 use system::System;
 
 use crate::support::{
-    Run, crew, errand,
+    Run,
     options::{Mode, Options},
-    report,
+    report, subprocess, workers,
 };
 
-/// Runs the errand it was started for, or measures what was asked for: ours, and these rivals as far as they are here. The
+/// Runs the role it was started for, or measures what was asked for: ours, and these rivals as far as they are here. The
 /// name is that of the bench and of its file of numbers.
 pub fn main(name: &str, rivals: &[&dyn System]) -> ExitCode {
     let mut systems: Vec<&dyn System> = vec![&ours::Ours, &mutexed::Mutexed];
     systems.extend(rivals);
-    let errands: [errand::Errand<'_>; 2] = [
-        (crew::WORK, &|words: &[OsString]| task::work_for_the_parent(words, &systems)),
-        (ear::LISTEN, &|words: &[OsString]| ear::listen_for_the_parent(words, &systems)),
+    let roles: [subprocess::Role<'_>; 2] = [
+        (workers::WORK, &|words: &[OsString]| task::work_for_the_parent(words, &systems)),
+        (listener::LISTEN, &|words: &[OsString]| listener::listen_for_the_parent(words, &systems)),
     ];
-    if let Some(ended) = errand::run(&errands) {
+    if let Some(ended) = subprocess::run(&roles) {
         return ended;
     }
     let notes: Vec<String> = systems.iter().filter_map(|system| system.absence()).collect();

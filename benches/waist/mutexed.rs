@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, ops::Bound, path::Path};
 use parking_lot::Mutex;
 
 use super::system::{Client, Store, System, number};
-use crate::support::crew::Kind;
+use crate::support::workers::Kind;
 
 /// The name of its rows.
 pub const NAME: &str = "parking_lot";

@@ -8,7 +8,7 @@ use slotguard::{
 };
 
 use super::system::{Client, Listener, Renewal, Store, System, number};
-use crate::support::crew::Kind;
+use crate::support::workers::Kind;
 
 /// The name of our rows.
 pub const NAME: &str = "slotguard";

@@ -42,7 +42,7 @@ const FLOCK: &str = "flock";
 const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
 type OurSession = Arc<Session<SharedMemory>>;
-/// Takes a baton in its turn and hands it on.
+/// Takes a handoff in its turn and hands it on.
 type Pass<'a> = &'a (dyn Fn() + Sync);
 
 /// Measures the rows that were asked for.
@@ -130,7 +130,7 @@ fn hand_over(run: &mut Run) -> io::Result<()> {
     let over = AtomicBool::new(false);
     let mutex = parking_lot::Mutex::new(());
     let [mine, theirs] = sessions.each_ref().map(|session| {
-        let lock = Lock::new(session, "baton")?;
+        let lock = Lock::new(session, "handoff")?;
         Ok::<_, recipe::Error>((lock, Election::new(session, "lead")?))
     });
     let (mine, theirs) = (mine.map_err(io::Error::other)?, theirs.map_err(io::Error::other)?);

@@ -35,7 +35,7 @@ fn alive(run: &mut Run) -> io::Result<()> {
     let session = session.mine().expect("nobody else is here");
     let lineup = Lineup::new(ALIVE);
     lineup.one_cas();
-    lineup.row(CLOCK, super::ear::now);
+    lineup.row(CLOCK, super::listener::now);
     lineup.row(ours::NAME, || assert!(session.is_alive(), "a session of a minute lives for longer than this row"));
     lineup.measure(run, |_, _| ());
     session.close().map_err(io::Error::other)

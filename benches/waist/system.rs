@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use crate::support::crew::Kind;
+use crate::support::workers::Kind;
 
 /// A kind of store.
 pub trait System: Sync {
@@ -17,7 +17,7 @@ pub trait System: Sync {
     /// Whether its users are threads of one process or processes of their own.
     fn kind(&self) -> Kind;
 
-    /// Which operations of a crew are timed, one in so many: each where an operation takes a system call.
+    /// Which operations of a group are timed, one in so many: each where an operation takes a system call.
     fn every(&self) -> u32;
 
     /// Whether transactions that read run at once and may be in vain; the others hold a lock from beginning to end.

@@ -1,4 +1,4 @@
-//! What one worker of a crew does, and the words that tell a worker process so.
+//! What one worker of a group does, and the words that tell a worker process so.
 
 use std::{ffi::OsString, fmt, io, path::Path};
 
@@ -8,7 +8,7 @@ use super::{
     ours::{LANES, SPARE},
     system::{Client, Store, System},
 };
-use crate::support::crew::{self, Board, Tally};
+use crate::support::workers::{self, Board, Tally};
 
 /// Entries of one commit, of the set all have in common, and of each worker's own.
 pub const SET: usize = 8;
@@ -161,13 +161,13 @@ pub fn words(system: &str, folder: &Path, task: Task, worker: usize) -> Vec<OsSt
 
 /// What a worker process does with them.
 pub fn work_for_the_parent(words: &[OsString], systems: &[&dyn System]) -> io::Result<()> {
-    crew::work_for_the_parent(words, |job, board, every| {
+    workers::work_for_the_parent(words, |job, board, every| {
         let [system, folder, what, overlap, worker] = job[..] else {
-            return Err(crew::unknown());
+            return Err(workers::unknown());
         };
-        let system = systems.iter().find(|known| known.name() == system).ok_or_else(crew::unknown)?;
-        let task = Task::from_words(what, overlap).ok_or_else(crew::unknown)?;
-        let worker = worker.parse().map_err(|_| crew::unknown())?;
+        let system = systems.iter().find(|known| known.name() == system).ok_or_else(workers::unknown)?;
+        let task = Task::from_words(what, overlap).ok_or_else(workers::unknown)?;
+        let worker = worker.parse().map_err(|_| workers::unknown())?;
         let folder = Path::new(folder);
         if let Task::Records(overlap) = task {
             return work_on_records(overlap, folder, worker, board, every).map_err(io::Error::other);

@@ -3,8 +3,8 @@
 use std::{io, thread, time::Duration};
 
 use super::{
-    ear::{self, BELL, Bell, ENTRY, Ear, Ringing, now},
     folder, limit,
+    listener::{self, BELL, Bell, ENTRY, ListenerWords, Ringing, now},
     system::{Client, Listener, Store, System},
 };
 use crate::support::{
@@ -113,13 +113,13 @@ fn measure(run: &Run, way: Way<'_>, apart: bool) -> io::Result<f64> {
             Ground::Store(store)
         }
     };
-    let ear = Ear::open(here.path())?;
-    let (ear, ground) = (ear.get(), &ground);
+    let words = ListenerWords::open(here.path())?;
+    let (ear, ground) = (words.get(), &ground);
     // A put takes tens of microseconds with the sleeping and waking around it.
     let times = (run.options.window.as_micros() as u64 / 500).max(1);
     let times = if run.options.measures() { times } else { 1 };
     if apart {
-        let mut listener = ear::start(way.name(), here.path())?;
+        let mut listener = listener::start(way.name(), here.path())?;
         let gone = || io::Error::other("the process that should listen is gone");
         let took = tell(ground, ear, times, || listener.try_wait()?.map_or(Ok(()), |_| Err(gone())));
         if took.is_err() {
@@ -143,7 +143,12 @@ fn measure(run: &Run, way: Way<'_>, apart: bool) -> io::Result<f64> {
     }
 }
 
-fn tell(ground: &Ground, ear: &Ear, times: u64, mut lives: impl FnMut() -> io::Result<()>) -> io::Result<f64> {
+fn tell(
+    ground: &Ground,
+    ear: &ListenerWords,
+    times: u64,
+    mut lives: impl FnMut() -> io::Result<()>,
+) -> io::Result<f64> {
     let (process, number) = loop {
         match ear.listener() {
             Some(listener) => break listener,
@@ -168,6 +173,6 @@ fn tell(ground: &Ground, ear: &Ear, times: u64, mut lives: impl FnMut() -> io::R
         };
         took.push((heard - told) as f64);
     }
-    teller.tell(u64::from_le_bytes(ear::end()))?;
+    teller.tell(u64::from_le_bytes(listener::end()))?;
     Ok(median(&took))
 }

@@ -22,13 +22,12 @@ use std::{
 use rustix::thread::futex;
 
 use super::{
-    errand,
     latency::Histogram,
     mapped::{Mapped, Shareable},
-    pin, ticks,
+    pin, subprocess, ticks,
 };
 
-/// The name of the errand of a worker process.
+/// The name of the role of a worker process.
 pub const WORK: &str = "work";
 
 /// Operations every worker does before it calls itself ready: as many as are needed until 16 would have been timed.
@@ -41,7 +40,7 @@ fn warm_up(every: u32) -> u64 {
 #[repr(C, align(128))]
 struct Line(AtomicU32);
 
-/// Where a crew meets: who is ready, go, stop.
+/// Where a group of workers meets: who is ready, go, stop.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Board {
@@ -78,14 +77,14 @@ impl Board {
         }
     }
 
-    /// Starts and stops whoever waits, for a crew that will never be whole.
+    /// Starts and stops whoever waits, for a group that will never be whole.
     fn dismiss(&self) {
         self.stop.0.store(1, Relaxed);
         self.go.0.store(1, Release);
         let _ = futex::wake(&self.go.0, futex::Flags::empty(), u32::MAX >> 1);
     }
 
-    /// Waits for the whole crew, lets it run for the window, and says how long that was. Gives up if `lives` says that
+    /// Waits for the whole group, lets it run for the window, and says how long that was. Gives up if `lives` says that
     /// somebody will never be ready.
     fn conduct(
         &self,
@@ -149,9 +148,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A crew and for how long it works.
+/// A group of workers and for how long it works.
 #[derive(Clone, Copy, Debug)]
-pub struct Crew {
+pub struct Workers {
     /// How many of them.
     pub workers: usize,
     /// How long they are timed.
@@ -160,7 +159,7 @@ pub struct Crew {
     pub every: u32,
 }
 
-/// What a crew did.
+/// What a group of workers did.
 #[derive(Debug)]
 pub struct Outcome {
     /// Operations of all workers together, with those to warm up.
@@ -176,14 +175,14 @@ pub struct Outcome {
     pub retries: u64,
 }
 
-impl Crew {
+impl Workers {
     /// Lets threads of this process do `work`, each with its number, and adds up. The board lies in `folder`.
     pub fn threads(&self, folder: &Path, work: impl Fn(usize, &Board) -> Tally + Sync) -> io::Result<Outcome> {
         let path = folder.join("board");
         let board: Mapped<Board> = Mapped::open(&path)?;
         let (board, work) = (board.get(), &work);
         let (window, tallies) = thread::scope(|scope| {
-            let crew: Vec<_> = (0..self.workers)
+            let group: Vec<_> = (0..self.workers)
                 .map(|worker| {
                     let core = pin::core_for(worker, self.workers);
                     scope.spawn(move || {
@@ -192,7 +191,7 @@ impl Crew {
                     })
                 })
                 .collect();
-            let lives = || match crew.iter().any(thread::ScopedJoinHandle::is_finished) {
+            let lives = || match group.iter().any(thread::ScopedJoinHandle::is_finished) {
                 true => Err(io::Error::other("a worker thread ended before the start")),
                 false => Ok(()),
             };
@@ -201,7 +200,7 @@ impl Crew {
                 // The others wait for the start: they get it, and the end with it.
                 board.dismiss();
             }
-            let tallies = crew.into_iter().map(|worker| worker.join().expect("a worker thread"));
+            let tallies = group.into_iter().map(|worker| worker.join().expect("a worker thread"));
             let tallies = tallies.collect::<Vec<Tally>>();
             window.map(|window| (window, tallies))
         })?;
@@ -214,12 +213,12 @@ impl Crew {
     pub fn processes(&self, folder: &Path, words: impl Fn(usize) -> Vec<OsString>) -> io::Result<Outcome> {
         let path = folder.join("board");
         let board: Mapped<Board> = Mapped::open(&path)?;
-        let mut crew = Processes(Vec::with_capacity(self.workers));
+        let mut group = Processes(Vec::with_capacity(self.workers));
         for worker in 0..self.workers {
-            crew.0.push(self.start_process(worker, &path, &words(worker))?);
+            group.0.push(self.start_process(worker, &path, &words(worker))?);
         }
-        let window = board.get().conduct(self.workers, self.window, || crew.live())?;
-        let tallies = std::mem::take(&mut crew.0).into_iter().map(|worker| {
+        let window = board.get().conduct(self.workers, self.window, || group.live())?;
+        let tallies = std::mem::take(&mut group.0).into_iter().map(|worker| {
             let output = worker.wait_with_output()?;
             let text = String::from_utf8_lossy(&output.stdout);
             let mut words = text.splitn(3, ' ');
@@ -238,7 +237,7 @@ impl Crew {
 
     fn start_process(&self, worker: usize, board: &Path, words: &[OsString]) -> io::Result<Child> {
         let core = pin::core_for(worker, self.workers);
-        let mut command = errand::command(WORK)?;
+        let mut command = subprocess::command(WORK)?;
         command
             .arg(board)
             .arg(self.every.to_string())
@@ -247,7 +246,7 @@ impl Crew {
             .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        errand::dies_with_us(&mut command);
+        subprocess::dies_with_us(&mut command);
         command.spawn()
     }
 

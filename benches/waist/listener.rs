@@ -18,12 +18,11 @@ use rustix::{
 
 use super::system::{Listener, Store, System, number};
 use crate::support::{
-    crew, errand,
     mapped::{Mapped, Shareable},
-    pin,
+    pin, subprocess, workers,
 };
 
-/// The name of the errand of a process that listens.
+/// The name of the role of a process that listens.
 pub const LISTEN: &str = "listen";
 /// The entry that is put, and its value's number for "that was all".
 pub const ENTRY: &str = "told/1";
@@ -45,10 +44,10 @@ pub fn is_end(value: &[u8]) -> io::Result<bool> {
     Ok(number(value)? == END)
 }
 
-/// What a listener says of itself, in a mapping of the file `ear`.
+/// What a listener says of itself, in a mapping of the file `listener`.
 #[derive(Debug)]
 #[repr(C, align(128))]
-pub struct Ear {
+pub struct ListenerWords {
     process: AtomicU32,
     thread: AtomicU32,
     heard: AtomicU64,
@@ -56,12 +55,12 @@ pub struct Ear {
 }
 
 // SAFETY: four atomics; zeros, and anything else, are values of them.
-unsafe impl Shareable for Ear {}
+unsafe impl Shareable for ListenerWords {}
 
-impl Ear {
+impl ListenerWords {
     /// Maps it.
     pub fn open(folder: &Path) -> io::Result<Mapped<Self>> {
-        Mapped::open(&folder.join("ear"))
+        Mapped::open(&folder.join("listener"))
     }
 
     /// Process and thread of the listener, once it listens.
@@ -149,27 +148,27 @@ impl Listener for Ringing<'_> {
 
 /// Starts a process that listens to the system's store in this folder.
 pub fn start(system: &str, folder: &Path) -> io::Result<Child> {
-    let mut command = errand::command(LISTEN)?;
+    let mut command = subprocess::command(LISTEN)?;
     command.arg(folder).arg(system).arg(std::process::id().to_string()).stdin(Stdio::null());
-    errand::dies_with_us(&mut command);
+    subprocess::dies_with_us(&mut command);
     command.spawn()
 }
 
 /// What that process does.
 pub fn listen_for_the_parent(words: &[OsString], systems: &[&dyn System]) -> io::Result<()> {
     let [folder, system, parent] = words else {
-        return Err(crew::unknown());
+        return Err(workers::unknown());
     };
-    crew::is_still_there(parent.to_str().ok_or_else(crew::unknown)?)?;
+    workers::is_still_there(parent.to_str().ok_or_else(workers::unknown)?)?;
     pin::to(pin::core_for(1, 2));
     let folder = Path::new(folder);
-    let ear = Ear::open(folder)?;
+    let words = ListenerWords::open(folder)?;
     if system.to_str() == Some(BELL) {
         let bell = Bell::open(folder)?;
-        return ear.get().listen(&mut Ringing::new(bell.get()));
+        return words.get().listen(&mut Ringing::new(bell.get()));
     }
-    let system = systems.iter().find(|known| system.to_str() == Some(known.name())).ok_or_else(crew::unknown)?;
+    let system = systems.iter().find(|known| system.to_str() == Some(known.name())).ok_or_else(workers::unknown)?;
     let store: Box<dyn Store> = system.open(folder)?;
     let mut listener = store.listen(ENTRY)?;
-    ear.get().listen(&mut *listener)
+    words.get().listen(&mut *listener)
 }

@@ -16,7 +16,7 @@ use rustix::thread::futex;
 use slotguard::{Deadline, Segment, Version};
 
 /// One way of handing over.
-pub trait Baton: Sync {
+pub trait Handoff: Sync {
     /// Tells `side` that this turn has come.
     fn pass(&self, side: usize, turn: u32);
     /// Returns when this turn of `side` has come.
@@ -32,7 +32,7 @@ struct Line(AtomicU32);
 #[derive(Debug, Default)]
 pub struct Words([Line; 2]);
 
-impl Baton for Words {
+impl Handoff for Words {
     fn pass(&self, side: usize, turn: u32) {
         self.0[side].0.store(turn, Release);
     }
@@ -52,7 +52,7 @@ pub struct Futexes {
 
 const SLEEPS: u32 = 1;
 
-impl Baton for Futexes {
+impl Handoff for Futexes {
     fn pass(&self, side: usize, turn: u32) {
         let word = &self.words[side].0;
         if word.swap(turn << 1, SeqCst) & SLEEPS != 0 {
@@ -89,7 +89,7 @@ impl Records {
     }
 }
 
-impl Baton for Records {
+impl Handoff for Records {
     fn pass(&self, side: usize, turn: u32) {
         let record = self.0.record(side as u32).expect("a record of the bench's own segment");
         record
@@ -109,7 +109,7 @@ impl Baton for Records {
 #[derive(Debug, Default)]
 pub struct StdCondvars([(Mutex<u32>, Condvar); 2]);
 
-impl Baton for StdCondvars {
+impl Handoff for StdCondvars {
     fn pass(&self, side: usize, turn: u32) {
         let (turns, changed) = &self.0[side];
         *turns.lock().unwrap_or_else(PoisonError::into_inner) = turn;
@@ -129,7 +129,7 @@ impl Baton for StdCondvars {
 #[derive(Debug, Default)]
 pub struct ParkingLotCondvars([(parking_lot::Mutex<u32>, parking_lot::Condvar); 2]);
 
-impl Baton for ParkingLotCondvars {
+impl Handoff for ParkingLotCondvars {
     fn pass(&self, side: usize, turn: u32) {
         let (turns, changed) = &self.0[side];
         *turns.lock() = turn;

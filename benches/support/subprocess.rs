@@ -12,32 +12,32 @@ use std::{
 
 use super::scratch;
 
-const WORD: &str = "--slotguard-bench-errand";
+const WORD: &str = "--slotguard-bench-role";
 
-/// The name of the errand of the scratch folder's keeper, which every bench has.
+/// The name of the role of the scratch folder's keeper, which every bench has.
 pub const KEEP: &str = "keep";
 
 /// Something to do in a process of its own: its name, and what does it with the words that follow the name.
-pub type Errand<'a> = (&'static str, &'a dyn Fn(&[OsString]) -> io::Result<()>);
+pub type Role<'a> = (&'static str, &'a dyn Fn(&[OsString]) -> io::Result<()>);
 
-/// This very program, started for the errand with this name.
+/// This very program, started for the role with this name.
 pub fn command(name: &str) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args([WORD, name]);
     Ok(command)
 }
 
-/// Runs the errand this program was started for; `None` when it was started by a person.
-pub fn run(errands: &[Errand<'_>]) -> Option<ExitCode> {
+/// Runs the role this program was started for; `None` when it was started by a person.
+pub fn run(roles: &[Role<'_>]) -> Option<ExitCode> {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if words.first()?.to_str() != Some(WORD) {
         return None;
     }
     let name = words.get(1).and_then(|word| word.to_str()).unwrap_or("");
-    let done = match errands.iter().find(|(known, _)| *known == name) {
-        Some((_, errand)) => errand(&words[2..]),
+    let done = match roles.iter().find(|(known, _)| *known == name) {
+        Some((_, role)) => role(&words[2..]),
         None if name == KEEP => scratch::keep(),
-        None => Err(io::Error::other(format!("no errand is named {name:?}"))),
+        None => Err(io::Error::other(format!("no role is named {name:?}"))),
     };
     Some(match done {
         Ok(()) => ExitCode::SUCCESS,
