@@ -8,7 +8,7 @@
 //!     ├─ churn      names that come and go for ever
 //!     ├─ lookup     among few and many
 //!     ├─ range      alone, and beside writers
-//!     ├─ watch      from a put to the batch ── ear (who listens, and where)
+//!     ├─ watch      from a put to the batch ── listener (a process that watches)
 //!     ├─ event      a put and its batch, few entries watched and many
 //!     ├─ fanout     what watchers cost those who write
 //!     ├─ session    is it alive; renewal
