@@ -1,26 +1,42 @@
-//! Versioned records, named entries, claims and leases shared by the processes of one machine: no server, nothing lost,
-//! nothing stuck after `kill -9`.
+//! Locks, rate limits, leaders, jobs, named entries and shared records for the processes of one machine: no server, nothing
+//! lost, nothing stuck after `kill -9`.
 //!
 //! ```
+//! use slotguard::backend::SharedMemory;
+//! use slotguard::recipe::{self, Counter, Lock};
 //! use slotguard::{Deadline, Segment};
-//! use std::time::Duration;
+//! use std::{sync::Arc, time::Duration};
 //!
-//! # fn main() -> slotguard::Result<()> {
-//! # let folder = tempfile::tempdir().unwrap();
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("app");
-//! // Any number of processes open the same path; the first one creates it.
-//! let segment = Segment::builder().records(100).payload(64).open_or_create(&path)?;
+//! // Any number of processes open one path, such as /dev/shm/app. The first one creates the file.
+//! let store = Arc::new(SharedMemory::new(Segment::builder().keys(1_000).open_or_create(&path)?)?);
+//! // What this process holds goes with its session: at once when it dies, after 10 seconds when it hangs.
+//! let session = recipe::join(&store, Duration::from_secs(10))?;
 //!
-//! // Change a record: the closure sees the current value and runs again if somebody else was first.
-//! let record = segment.record(7)?;
-//! record.update(|old, draft| draft.write(&[old.first().map_or(1, |count| count + 1)]))?;
-//!
-//! // Or take it for oneself while acting outside: nobody else can write it until the claim ends.
-//! let claim = record.claim(Deadline::after(Duration::from_secs(1)), Duration::from_secs(10))?;
-//! let fencing_token = claim.token();
-//! claim.commit(b"done")?;
-//! # assert!(fencing_token.0 > 0);
+//! // One process at a time, in the order of asking.
+//! let guard = Lock::new(&session, "nightly-report")?.acquire(&Deadline::after(Duration::from_secs(1)))?;
+//! // Counts in all processes, and loses nothing.
+//! assert_eq!(Counter::new(&store, "reports-sent")?.add(1)?, 1);
+//! guard.release()?;
+//! # drop(session);
 //! # Segment::remove(&path)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where a name is too slow, a record is addressed by its number, in nanoseconds:
+//!
+//! ```
+//! # fn main() -> slotguard::Result<()> {
+//! # let segment = slotguard::Segment::builder().records(100).anonymous()?;
+//! let hits = segment.typed::<u64>(7)?;
+//! let (count, stamp) = hits.update(|count| {
+//!     *count += 1; // runs again if another process was first
+//!     *count
+//! })?;
+//! assert_eq!((count, stamp.version.0), (1, 1));
 //! # Ok(())
 //! # }
 //! ```
@@ -28,21 +44,20 @@
 //! # Which call for which question
 //! | question | call |
 //! |---|---|
-//! | count, merge, append, with nothing lost | [`Record::update`] |
-//! | write if nobody has written since I read | [`Record::compare_and_swap`] |
-//! | read a whole value without waiting | [`Record::read`] |
-//! | wait until it changes | [`Record::wait_newer`], [`Segment::wait_any`] |
-//! | change several records at one moment, or none | [`Segment::commit`] |
-//! | be the only one for a while, and act outside (SQL, files, hardware) | [`Record::claim`] |
-//! | what was a dead holder about to do? | [`Claim::abandoned`] |
-//! | the same, for a plain type | [`Segment::typed`] |
-//! | what happened before what | [`Segment::revision`], [`Segment::vector`], [`VectorClock`] |
-//! | the same for entries known by name, created and deleted | [`backend::SharedMemory`], [`backend::Backend::commit`] |
+//! | locks, leaders, slots, jobs, rate limits, state machines, messages | [`recipe`] has a table of questions |
+//! | change entries known by name, several at one moment or none | [`backend::Backend::commit`] on [`backend::SharedMemory`] |
 //! | all entries of a prefix at one moment; every change of them | [`backend::Backend::range`], [`backend::Backend::watch`] |
 //! | such a prefix as a map in memory, with listeners | [`backend::View`] |
 //! | an entry that is gone when its process is | [`backend::Session`], [`backend::Backend::grant`] |
-//! | locks, leaders, slots, jobs, rate limits, state machines, messages: the question and its recipe | [`recipe`] |
-//! | test what stands on all that, with a clock of one's own | [`backend::Model`] |
+//! | test code that uses names or recipes, on a clock of its own | [`backend::Model`] |
+//! | count, merge or append in a numbered record | [`Record::update`], [`Segment::typed`] for a plain type |
+//! | write a record if nobody has written it since it was read | [`Record::compare_and_swap`] |
+//! | read a whole record without waiting | [`Record::read`] |
+//! | wait until records change | [`Record::wait_newer`], [`Segment::wait_any`] |
+//! | change several records at one moment, or none | [`Segment::commit`] |
+//! | keep a record to oneself while acting outside (SQL, files, hardware) | [`Record::claim`] |
+//! | learn what a dead holder was about to do | [`Claim::abandoned`] |
+//! | what happened before what | [`Segment::revision`], [`Segment::vector`], [`VectorClock`] |
 //! | who is attached, who is dead, what is wrong | [`Segment::members`], [`Segment::reap`], [`Segment::stats`], [`Segment::audit`] |
 //!
 //! # What a segment promises

@@ -158,18 +158,17 @@ impl Reader<'_> {
             return if test { Some(false) } else { self.loom.filter(|_| path.is_ident("loom")) };
         };
         let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).expect("conditions");
-        let mut parts = parts.iter().map(|part| self.holds(part));
+        let parts: Vec<Option<bool>> = parts.iter().map(|part| self.holds(part)).collect();
         if list.path.is_ident("not") {
-            return parts.next().flatten().map(|holds| !holds);
+            return parts.first().copied().flatten().map(|holds| !holds);
         }
         // `all` is settled by one that does not hold, `any` by one that does.
         let settles = list.path.is_ident("any");
-        parts.fold(Some(!settles), |so_far, part| match (so_far, part) {
-            (Some(so_far), _) if so_far == settles => Some(settles),
-            (_, Some(part)) if part == settles => Some(settles),
-            (None, _) | (_, None) => None,
-            (so_far, _) => so_far,
-        })
+        match parts {
+            _ if parts.contains(&Some(settles)) => Some(settles),
+            _ if parts.contains(&None) => None,
+            _ => Some(!settles),
+        }
     }
 
     /// The paths among tokens nobody has parsed: a macro's arguments or an attribute's.

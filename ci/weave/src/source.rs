@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_text_is_found_whatever_its_white_space() {
         let text = "fn f() {\n    a(b,\n        c);\n    a(b, c)\n}";
-        assert_eq!(find(text, "a(b, c);"), [13..29]);
+        assert_eq!(find(text, "a(b, c);"), vec![13..29]);
         assert_eq!(find(text, "a(b, c)").len(), 2);
         assert_eq!(find(text, "a (b,"), []);
         assert_eq!(find(text, "  "), []);
