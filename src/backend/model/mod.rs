@@ -85,7 +85,7 @@ impl Model {
         self.store.notify_all();
     }
 
-    /// Forgets which entries have been deleted up to now: a watch from the past begins with [`Event::Resync`].
+    /// Forgets which entries have been deleted up to now: a watch from the past begins with [`Event::Resync`](super::Event::Resync).
     pub fn forget_history(&self) {
         self.store.lock().forget();
     }
