@@ -187,18 +187,24 @@ fn a_program_started_by_a_killed_process_does_not_keep_it_alive() {
     alone(|folder| {
         let segment = small().create(folder.join("segment")).unwrap();
         let cat = |end: &PipeReader| {
-            let mut command = Command::new("cat");
-            command.stdin(Stdio::from(end.try_clone().unwrap())).stdout(Stdio::null());
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo; exec cat >/dev/null"]);
+            command.stdin(Stdio::from(end.try_clone().unwrap())).stdout(Stdio::piped());
             command
         };
-        dies_with_living_offspring(&segment, |end, mut tell| {
-            tell.write_all(&cat(end).spawn().unwrap().id().to_ne_bytes()).unwrap();
-        });
+        // `spawn` may return before the kernel has closed what the program is not to have; once the program says
+        // something, it has.
+        let start = |mut command: Command| {
+            let mut program = command.spawn().unwrap();
+            program.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+            program.id().to_ne_bytes()
+        };
+        dies_with_living_offspring(&segment, |end, mut tell| tell.write_all(&start(cat(end))).unwrap());
         dies_with_living_offspring(&segment, |end, mut tell| {
             let mut command = cat(end);
             // SAFETY: the hook does nothing; it makes the library fork instead of spawn.
             unsafe { command.pre_exec(|| Ok(())) };
-            tell.write_all(&command.spawn().unwrap().id().to_ne_bytes()).unwrap();
+            tell.write_all(&start(command)).unwrap();
         });
     });
 }
