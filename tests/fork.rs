@@ -183,6 +183,7 @@ fn the_child_of_a_killed_process_does_not_keep_it_alive() {
 }
 
 #[test]
+#[allow(clippy::zombie_processes, reason = "the program outlives its parent, which is killed")]
 fn a_program_started_by_a_killed_process_does_not_keep_it_alive() {
     alone(|folder| {
         let segment = small().create(folder.join("segment")).unwrap();
