@@ -101,14 +101,14 @@ mod mutant;
 #[cfg(not(loom))]
 pub mod recipe;
 
-pub use clock::{Cancel, Causality, ClockOverflow, Deadline, Lease, Revision, Token, VectorClock, Version};
+pub use clock::{Cancel, Causality, ClockOverflow, Deadline, Intent, Lease, Revision, Token, VectorClock, Version};
 pub use error::{Error, ErrorKind, Holder, LeaseEnd, Mismatch, NameFault, Resource, Result, Usage};
 pub use memory::{fnv1a32, fnv1a64};
 
 #[cfg(not(loom))]
 pub use memory::{
-    Audit, Claim, Draft, ErrorStat, Intent, Life, MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD, Member, Outcome,
-    Reaped, Record, RecordOp, Segment, SegmentBuilder, SharedVector, Stamp, Stats, Typed, WAIT_SLICE,
+    Audit, Claim, Draft, ErrorStat, Life, MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD, Member, Outcome, Reaped,
+    Record, RecordOp, Segment, SegmentBuilder, SharedVector, Stamp, Stats, Typed, WAIT_SLICE,
 };
 
 /// The README's Rust is compiled and run with the other examples.

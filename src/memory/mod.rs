@@ -114,7 +114,7 @@ pub use fingerprint::{fnv1a32, fnv1a64};
 
 #[cfg(not(loom))]
 pub use self::{
-    handle::claim::{Claim, Intent},
+    handle::claim::Claim,
     handle::members::{Audit, Life, Member, Reaped},
     handle::record::{Draft, Outcome, Record, Stamp},
     handle::record_op::RecordOp,

@@ -83,7 +83,7 @@ use std::sync::Arc;
 use super::lock::{Guard, Lock};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session};
-use crate::clock::{Deadline, Revision, Token, Version};
+use crate::clock::{Deadline, Intent, Revision, Token, Version};
 use crate::mutant::planted;
 use crate::{fnv1a32, fnv1a64};
 
@@ -116,17 +116,6 @@ pub struct State {
     pub earlier: Vec<Intent>,
     /// What was last committed.
     pub value: Vec<u8>,
-}
-
-/// What somebody was about to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Intent {
-    /// In which turn.
-    pub token: Token,
-    /// The FNV-1a hash (64 bits) of the value before: of what was last committed.
-    pub before: u64,
-    /// The hash of the value after.
-    pub after: u64,
 }
 
 /// Bytes before the value.

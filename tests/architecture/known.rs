@@ -38,7 +38,6 @@ pub const TWICE: &[(&str, usize)] = &[
     ("Entry", 2),
     ("Frame", 2),
     ("Handle", 2),
-    ("Intent", 2),
     ("Listening", 2),
     ("Look", 2),
     ("Member", 2),

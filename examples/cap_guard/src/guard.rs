@@ -21,9 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Session, SharedMemory};
-use slotguard::recipe::guard::Intent;
 use slotguard::recipe::{self, Error, Guarded};
-use slotguard::{Deadline, Segment};
+use slotguard::{Deadline, Intent, Segment};
 
 use crate::Result;
 use crate::customer::{Query, Update, Updated};

@@ -13,24 +13,13 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::record::{Record, Stamp, next_value, same_value, stamp};
-use crate::clock::{Deadline, Revision, Token, Version};
+use crate::clock::{Deadline, Intent, Revision, Token, Version};
 use crate::error::{Error, LeaseEnd, Result};
 use crate::memory::block::meta::{ClaimWords, IntentWords, Next};
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::record::read::Observed;
 use crate::memory::wait::change::{Pace, WaitStep};
 use crate::mutant::planted;
-
-/// What a holder announced it was about to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Intent {
-    /// The holder's token; the row it wrote outside should bear it.
-    pub token: Token,
-    /// Fingerprint of the value before.
-    pub before: u64,
-    /// Fingerprint of the value it was about to write.
-    pub after: u64,
-}
 
 /// A record that is ours until the lease ends.
 ///
