@@ -17,7 +17,7 @@ use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::ProtocolError;
-use crate::mutant::{edge, planted};
+use crate::mutant::edge;
 
 /// A commit being put together. When it is dropped, committed or not, the lane gives back the blocks it may not keep.
 ///
@@ -126,9 +126,7 @@ impl LaneHandle {
         let sequence = Control(descriptor.control.load(Relaxed)).sequence().wrapping_add(1);
         // Edge `descriptor`: a helper of the last commit that reads any word written below sees the control changed.
         descriptor.control.store(Control::new(sequence, CommitPhase::Free).0, Relaxed);
-        if !planted("descriptor.release") {
-            fence(Release);
-        }
+        fence(Release);
         descriptor.revision.store(RevisionWord::pending(sequence).0, Relaxed);
         descriptor.count.store(self.staged.count as u64, Relaxed);
         for (words, entry) in descriptor.entries.iter().zip(&self.staged.entries[..self.staged.count]) {
@@ -151,9 +149,6 @@ impl LaneHandle {
             }
         };
         let revision = RevisionWord(descriptor.revision.load(Acquire)).revision();
-        if planted("free the descriptor before the cells") {
-            descriptor.control.store(Control::new(sequence, CommitPhase::Free).0, Release);
-        }
         if committed {
             for i in 0..self.staged.count {
                 let EntryWords { plan, expected, .. } = self.staged.entries[i];

@@ -50,7 +50,7 @@ use crate::memory::layout::word::{CommitPhase, Control, EntryWords, Head, Plan, 
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
-use crate::mutant::{edge, planted};
+use crate::mutant::edge;
 
 /// How far one helper got with one commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,7 +158,6 @@ impl Arena {
                     }
                     return Ok(Some(Drive::Blocked { record, by: Head(found) }));
                 }
-                Err(_) if planted("install over a change") => {}
                 Err(_) => {
                     decide(CommitPhase::Failed);
                     return Ok(None);
@@ -179,14 +178,13 @@ impl Arena {
                 let Some(entry) = self.entry(descriptor, sequence, i)? else {
                     return Ok(Drive::Gone);
                 };
-                if entry.plan.is_change() && !planted("commit without a mark") {
+                if entry.plan.is_change() {
                     bits |= self.mark(entry.plan.record());
                 }
             }
             let number = self.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
             // AcqRel and Acquire: all agree on the first number, and who sees it sees the clock at it (edge `number`).
             drawn = match descriptor.revision.compare_exchange(drawn.0, number, AcqRel, Acquire) {
-                _ if planted("helpers of a commit draw apart") => RevisionWord(number),
                 Ok(_) => RevisionWord(number),
                 Err(found) => RevisionWord(found),
             };
@@ -201,21 +199,9 @@ impl Arena {
                 found: drawn.0,
             });
         };
-        let late = planted("release before the stamp");
-        if late && !self.release(descriptor, reference, count, true)? {
-            return Ok(Drive::Gone);
-        }
-        for i in 0..count {
-            let Some(entry) = self.entry(descriptor, sequence, i)? else {
-                return Ok(Drive::Gone);
-            };
-            if let Some(block) = self.block(entry.plan.block()).filter(|_| entry.plan.is_change()) {
-                let owned =
-                    if planted("ask the block for its word") { block.head.state.load(Acquire) } else { entry.owned };
-                let _ = block.head.state.compare_exchange(owned, revision, edge("commit.number", AcqRel), Relaxed);
-            }
-        }
-        if !late && !self.release(descriptor, reference, count, true)? {
+        let released = self.number_blocks(descriptor, sequence, count, revision)?
+            && self.release(descriptor, reference, count, true)?;
+        if !released {
             return Ok(Drive::Gone);
         }
         for i in 0..count {
@@ -223,12 +209,32 @@ impl Arena {
                 break;
             };
             // Whoever released it: that one may have died before its wake.
-            if entry.plan.is_change() && !planted("forget the wake") {
+            if entry.plan.is_change() {
                 self.wake_waiters(entry.plan.record(), 0);
             }
         }
         self.wake_watchers(bits);
         Ok(Drive::Finished)
+    }
+
+    /// Gives every new block the commit's revision; `false` if others have finished the commit meanwhile.
+    fn number_blocks(
+        &self,
+        descriptor: &Descriptor,
+        sequence: u64,
+        count: usize,
+        revision: u64,
+    ) -> Result<bool, ProtocolError> {
+        for i in 0..count {
+            let Some(entry) = self.entry(descriptor, sequence, i)? else {
+                return Ok(false);
+            };
+            if let Some(block) = self.block(entry.plan.block()).filter(|_| entry.plan.is_change()) {
+                let state = &block.head.state;
+                let _ = state.compare_exchange(entry.owned, revision, edge("commit.number", AcqRel), Relaxed);
+            }
+        }
+        Ok(true)
     }
 
     /// Step 4 of a commit that does not take place. Nobody is woken: nothing has changed.
@@ -251,8 +257,7 @@ impl Arena {
             };
             let change = committed && entry.plan.is_change();
             let block = if change { entry.plan.block() } else { entry.expected.block() };
-            let next =
-                if planted("put back the same stamp") && !change { entry.expected } else { entry.expected.next(block) };
+            let next = entry.expected.next(block);
             // SeqCst: edge `sleep`, this swap and then a look at the event.
             let head = &self.record(entry.plan.record()).head;
             let _ = head.compare_exchange(reference.0, next.0, edge("release.release", SeqCst), Relaxed);
@@ -269,7 +274,7 @@ impl Arena {
             expected: Head(words.expected.load(Relaxed)),
             owned: words.owned.load(Relaxed),
         };
-        if !self.is_still(descriptor, sequence) && !planted("use an entry without a second look") {
+        if !self.is_still(descriptor, sequence) {
             return Ok(None);
         }
         if entry.plan.record() >= self.records() || entry.expected.is_reference() {
@@ -283,9 +288,7 @@ impl Arena {
     #[inline]
     fn is_still(&self, descriptor: &Descriptor, sequence: u64) -> bool {
         // Edge `descriptor`: if any word read before is of a later commit, the control word is seen changed.
-        if !planted("descriptor.acquire") {
-            fence(Acquire);
-        }
+        fence(Acquire);
         Control(descriptor.control.load(Relaxed)).is_of(sequence)
     }
 
@@ -295,16 +298,12 @@ impl Arena {
         let lane = self.lane(index).expect("a lane the caller has the right to");
         let descriptor = &lane.descriptor;
         let control = Control(descriptor.control.load(Acquire));
-        if control.phase() == CommitPhase::Free || planted("recovery forgets the descriptor") {
+        if control.phase() == CommitPhase::Free {
             return Ok(None);
         }
         let sequence = control.sequence();
         self.drive_to_end(None, Head::reference(index, sequence))?;
         let committed = Control(descriptor.control.load(Acquire)).phase() == CommitPhase::Committed;
-        let free = Control::new(sequence, CommitPhase::Free).0;
-        if planted("free the descriptor before the cells") {
-            descriptor.control.store(free, Release);
-        }
         let count = (descriptor.count.load(Relaxed) as usize).min(ENTRIES);
         for words in &descriptor.entries[..count] {
             let plan = Plan(words.plan.load(Relaxed));
@@ -316,7 +315,7 @@ impl Arena {
             lane.spares[plan.spare()].store(Spare::keeping(block).0, Relaxed);
         }
         // Release: the spares are written before any of these blocks may be used again; edge `lane` to the next owner.
-        descriptor.control.store(free, Release);
+        descriptor.control.store(Control::new(sequence, CommitPhase::Free).0, Release);
         Ok(Some(committed))
     }
 }
