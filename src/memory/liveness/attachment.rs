@@ -24,7 +24,6 @@ use crate::memory::sync::atomics::AtomicU32;
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::memory::sync::error::ProtocolError;
 use crate::memory::wait::change::ShortRounds;
-use crate::mutant::planted;
 
 /// How often an operation that found the segment full is tried again.
 const ATTEMPTS_WHEN_FULL: u32 = 8;
@@ -89,7 +88,7 @@ impl Drop for ThreadLane {
         LAST.set((0, ptr::null()));
         // SAFETY: `seat` came from `Box::into_raw`, this is its only owner, and the one other pointer to it was reset.
         let seat = unsafe { Box::from_raw(self.seat.as_ptr()) };
-        if let Some(home) = self.home.upgrade().filter(|_| !planted("a thread keeps its lane")) {
+        if let Some(home) = self.home.upgrade() {
             home.release_lane(seat.lane.into_inner().index);
         }
     }
@@ -101,7 +100,7 @@ struct Lent<'a>(&'a Seat);
 impl Drop for Lent<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.0.busy.set(planted("a panic keeps the lane") && std::thread::panicking());
+        self.0.busy.set(false);
     }
 }
 
@@ -115,12 +114,9 @@ impl Attachment {
         let all = (0..rows).map(|i| (start + i) % rows);
         let looks_free = |row: &u32| !RowWord(arena.row(*row).word.load(Relaxed)).is_attached();
         for row in all.clone().filter(looks_free).chain(all) {
-            if !locks.try_take_over(row)? {
+            let Some(recovery) = locks.try_recover(row)? else {
                 continue;
-            }
-            if planted("lock the row before its epoch") {
-                locks.try_lock(row)?;
-            }
+            };
             let word = &arena.row(row).word;
             if RowWord(word.load(Acquire)).is_attached() {
                 arena.recover_row(row);
@@ -131,7 +127,7 @@ impl Attachment {
             // The epoch before the lock: whoever finds the row locked must not take it for its last owner.
             word.store(now.0, Release);
             let locked = locks.try_lock(row)?;
-            locks.give_up(row);
+            drop(recovery);
             if !locked {
                 continue;
             }
@@ -156,10 +152,10 @@ impl Attachment {
     /// Refuses what belongs to another process or to a removed segment.
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<()> {
-        if fork::generation() != self.generation && !planted("do not notice a fork") {
+        if fork::generation() != self.generation {
             return Err(Error::Forked);
         }
-        if self.arena.header().retired.word.load(Relaxed) != 0 && !planted("overlook the retired mark") {
+        if self.arena.header().retired.word.load(Relaxed) != 0 {
             return Err(Error::Retired);
         }
         Ok(())
@@ -190,7 +186,6 @@ impl Attachment {
     #[inline(always)]
     fn sit<R>(seat: &Seat, work: impl FnOnce(&mut LaneHandle, &mut Copies) -> Result<R>) -> Result<R> {
         if seat.busy.replace(true) {
-            assert!(!planted("nest without an answer"), "planted");
             return Err(Error::Busy);
         }
         let lent = Lent(seat);
@@ -329,20 +324,13 @@ impl Attachment {
         if row == self.me.row() || !RowWord(word.load(Acquire)).is_attached() || self.locks.is_held_by_another(row) {
             return None;
         }
-        // Another thread of ours is at it: what it does is as good.
+        // If another thread of ours recovers, that is as good.
         let _one = self.recovering.try_lock().ok()?;
-        if !self.locks.try_take_over(row).unwrap_or(false) {
-            return None;
-        }
-        let recovered = RowWord(word.load(Acquire)).is_attached().then(|| {
+        let _recovery = self.locks.try_recover(row).ok()??;
+        RowWord(word.load(Acquire)).is_attached().then(|| {
             self.arena.counters().recoveries.fetch_add(1, Relaxed);
             self.arena.recover_row(row)
-        });
-        self.locks.give_up(row);
-        if planted("recover under the lock of the row") {
-            self.locks.unlock(row);
-        }
-        recovered
+        })
     }
 
     /// Puts words to a error of the protocol and counts it.

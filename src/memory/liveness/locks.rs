@@ -1,14 +1,14 @@
-//! Who is alive, decided by the kernel: a participant's row is a lock it holds for as long as it lives.
+//! Tells live participants from dead ones by file locks: each holds the lock of its row until the kernel drops it.
 //!
 //! Row *i* is an open-file-description write lock on byte [`BASE`]` + i` of the segment's file. Taking the lock is
 //! taking the row. The kernel drops it when the process is gone and only then: across PID namespaces, zombies and PID
 //! reuse; and since it does so after the address space is gone, a free lock proves that no store of the owner can
 //! follow.
 //!
-//! A second byte a row is the *right* to the row: to recover what a dead owner left, and to take the row. It is held for
-//! as long as that takes, so recovery is exclusive, and whoever is killed while recovering is followed by the next. It is
-//! not the row's own lock, because a recoverer that is stopped with that in its hands would make the dead look alive and
-//! keep their claims; and a newcomer locks the row only after it has changed the epoch, for the same reason.
+//! A second byte a row is the row's *recovery lock*: it is held while a dead owner's lanes are recovered and while the row
+//! is taken, so recovery is exclusive, and if a recoverer is killed, another can start over. The row's own lock would not
+//! do: a recoverer stopped while it holds that lock would make the dead owner look alive and keep its claims. For the same
+//! reason a newcomer locks the row only after it has changed the epoch.
 //!
 //! Pid, command and time are stored for people to read and decide nothing.
 
@@ -19,13 +19,12 @@ use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::layout::word::{OwnerWord, RowWord};
 use crate::memory::os::fork::LockDescriptor;
-use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
-use crate::mutant::planted;
+use crate::memory::sync::atomics::Ordering::Acquire;
 
 /// Where the lock bytes begin: past any byte a segment can have, so that no lock of other software is in the way.
 const BASE: i64 = 1 << 46;
-/// Where the bytes of the rights begin, counted from [`BASE`].
-const RIGHTS: u32 = 1 << 16;
+/// Where the bytes of the recovery locks begin, counted from [`BASE`].
+const RECOVERY: u32 = 1 << 16;
 /// The byte a region is locked by while a segment is being placed into it.
 #[cfg(feature = "shared_memory")]
 pub(crate) const PLACING: u32 = 1 << 20;
@@ -57,24 +56,14 @@ impl Locks {
         let _ = self.control(libc::F_OFD_SETLK, libc::F_UNLCK, row);
     }
 
-    /// Takes the right to `row` if its owner is gone; `false` if it lives or another has the right.
-    pub(crate) fn try_take_over(&self, row: u32) -> Result<bool> {
-        if !self.try_lock(right_to(row))? {
-            return Ok(false);
+    /// Takes the recovery lock of `row` if the row's owner is gone; `None` if it lives or another recovers the row.
+    pub(crate) fn try_recover(&self, row: u32) -> Result<Option<RecoveryLock<'_>>> {
+        if !self.try_lock(recovery_byte(row))? {
+            return Ok(None);
         }
-        // Only now: who takes a row has the right to it until it holds the lock.
-        let free = !self.is_held_by_another(row);
-        if !free {
-            self.give_up(row);
-        }
-        Ok(free)
-    }
-
-    /// Gives back the right to `row`.
-    pub(crate) fn give_up(&self, row: u32) {
-        if right_to(row) != row {
-            self.unlock(right_to(row));
-        }
+        let lock = RecoveryLock { locks: self, row };
+        // Only now: a newcomer keeps the recovery lock until it holds the row's own.
+        Ok((!self.is_held_by_another(row)).then_some(lock))
     }
 
     /// Whether another attachment holds the lock of `row`. Our own locks do not show.
@@ -93,11 +82,6 @@ impl Locks {
         lock.l_whence = libc::SEEK_SET as libc::c_short;
         lock.l_start = BASE + i64::from(row);
         lock.l_len = 1;
-        let command = match command {
-            libc::F_OFD_SETLK if planted("locks of the process") => libc::F_SETLK,
-            libc::F_OFD_GETLK if planted("locks of the process") => libc::F_GETLK,
-            command => command,
-        };
         loop {
             // SAFETY: `fcntl` with an OFD lock command takes a descriptor (a stale or -1 one is answered with EBADF) and a
             // pointer to a `flock` that lives across the call, with `l_pid` zero as these commands demand.
@@ -113,15 +97,28 @@ impl Locks {
     }
 }
 
-/// The byte that stands for the right to `row`.
-fn right_to(row: u32) -> u32 {
-    if planted("recover under the lock of the row") { row } else { RIGHTS + row }
+/// The recovery lock of a row, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct RecoveryLock<'a> {
+    locks: &'a Locks,
+    row: u32,
+}
+
+impl Drop for RecoveryLock<'_> {
+    fn drop(&mut self) {
+        self.locks.unlock(recovery_byte(self.row));
+    }
+}
+
+/// The byte whose lock is the recovery lock of `row`.
+fn recovery_byte(row: u32) -> u32 {
+    RECOVERY + row
 }
 
 impl Arena {
-    /// Whether `owner` may still store into the segment, as `me`, which holds `locks`, can tell.
+    /// Whether `owner` may still store into the segment. The caller is `me` and holds `locks`.
     pub(crate) fn is_alive(&self, owner: OwnerWord, me: OwnerWord, locks: &Locks) -> bool {
-        if owner == me || planted("nobody ever dies") {
+        if owner == me {
             return true;
         }
         if owner.row() >= self.rows() {
@@ -130,10 +127,6 @@ impl Arena {
         let word = RowWord(self.row(owner.row()).word.load(Acquire));
         if !word.is_attached() || word.epoch() != owner.epoch() {
             return false;
-        }
-        if planted("liveness by pid") {
-            let pid = rustix::process::Pid::from_raw(self.row(owner.row()).pid.load(Relaxed) as i32);
-            return pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
         }
         // Our own locks do not show, but a row of ours in this epoch would be `me`.
         locks.is_held_by_another(owner.row())

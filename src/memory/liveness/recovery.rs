@@ -10,7 +10,6 @@ use crate::memory::layout::word::{OwnerWord, RowWord};
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::backoff::Backoff;
 use crate::memory::sync::error::ProtocolError;
-use crate::mutant::planted;
 
 #[cfg(not(loom))]
 /// What [`Arena::recover_row`] did.
@@ -22,25 +21,20 @@ pub(crate) struct Recovered {
 
 #[cfg(not(loom))]
 impl Arena {
-    /// Settles and frees every lane of a row whose owner is gone or the caller, who has the right to the row or is it.
+    /// Recovers all lanes of participant `row` and frees the row. The caller holds its recovery lock or is detaching.
     ///
-    /// Repeatable from the start at any point. A lane whose journal is damaged is freed as it is: it then keeps what it
-    /// has, and the damage is reported by whoever takes it.
+    /// Repeatable from the start at any point. A lane whose journal is damaged is freed as it is: it keeps its blocks, and
+    /// the next thread that takes it gets the error.
     pub(crate) fn recover_row(&self, row: u32) -> Recovered {
-        let mut recovered = Recovered::default();
         let word = &self.row(row).word;
-        if planted("recovery leaves the row before its lanes") {
-            word.store(RowWord(word.load(Relaxed)).detach().0, Release);
-        }
+        let mut recovered = Recovered::default();
         for index in 0..self.lanes() {
             let lane = self.lane(index).expect("a lane of the table");
             let owner = OwnerWord(lane.owner.load(Acquire));
             if owner == OwnerWord::NOBODY || owner.row() != row {
                 continue;
             }
-            if !planted("recovery frees lanes as they are") {
-                recovered.finished += u32::from(self.settle(index).unwrap_or(false));
-            }
+            recovered.finished += u32::from(self.settle(index).unwrap_or(false));
             // Release: edge `lane`, to whoever takes it next.
             lane.owner.store(OwnerWord::NOBODY.0, Release);
             recovered.lanes += 1;
@@ -96,10 +90,7 @@ impl Arena {
         let journal = JournalWord(lane.journal.load(Acquire));
         let mut finished = self.settle_commit(index)?.unwrap_or(false);
         if journal.is_set() {
-            if planted("recovery clears the journal first") {
-                lane.journal.store(JournalWord::NONE.0, Release);
-            }
-            finished = !planted("recovery forgets the journal") && self.settle_update(index, lane, journal)?;
+            finished = self.settle_update(index, lane, journal)?;
             lane.journal.store(JournalWord::NONE.0, Release);
         }
         for spare in 0..SPARES {
@@ -108,7 +99,7 @@ impl Arena {
         // What a commit had gathered goes back: a lane may lie idle for long, and a commit has many.
         for spare in UPDATE_SPARES..SPARES {
             let block = Spare(lane.spares[spare].load(Relaxed)).block();
-            if block != 0 && !planted("recovery keeps what a commit gathered") {
+            if block != 0 {
                 self.give(index, spare, block);
             }
         }
@@ -133,7 +124,7 @@ impl Arena {
         // The head before the state: if the swap was won and the block displaced since, it was numbered before that.
         let head = Head(self.record(record).head.load(SeqCst));
         let state = BlockState(block.head.state.load(Acquire));
-        let won = if head == expected.next(new) && !planted("recovery forgets the head") {
+        let won = if head == expected.next(new) {
             if state.is_owned_by(index) {
                 self.finish_for(record, head, state)?;
             }
@@ -151,7 +142,7 @@ impl Arena {
     /// An unsettled spare holds its block exactly if the block's state says so.
     fn settle_spare(&self, index: u32, lane: &Lane, spare: usize) {
         let word = Spare(lane.spares[spare].load(Relaxed));
-        if !word.is_unsettled() || planted("recovery leaves cells unsettled") {
+        if !word.is_unsettled() {
             return;
         }
         let ours = self.block(word.block()).is_some_and(
