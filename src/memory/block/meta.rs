@@ -7,7 +7,7 @@ use super::arena::Block;
 use crate::memory::layout::word::{BlockState, OwnerWord};
 use crate::memory::sync::atomics::Ordering::{Relaxed, Release};
 use crate::memory::sync::atomics::fence;
-use crate::mutant::{edge, planted};
+use crate::mutant::edge;
 
 /// Who may change the record, and until when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,9 +107,7 @@ impl Block<'_> {
         // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
         self.head.state.store(owned.0, edge("leave.release", Release));
         // Edge `recycle`: a reader that copies any word written below sees the state changed afterwards.
-        if !planted("recycle.release") {
-            fence(Release);
-        }
+        fence(Release);
     }
 
     /// Writes header and payload. The caller owns the block and has put a release fence between its owned word and this.
@@ -192,9 +190,6 @@ impl Block<'_> {
     /// Copies `length` payload bytes, at most the block's capacity. Possibly torn, as [`Block::meta`].
     #[inline(always)]
     pub(crate) fn copy(&self, length: usize, into: &mut Vec<u8>) {
-        if planted("reserve what the length says") {
-            into.reserve(length);
-        }
         let length = length.min(self.capacity());
         let padded = length.next_multiple_of(8);
         // Same length as last time: no byte is written twice.

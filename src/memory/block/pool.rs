@@ -9,7 +9,6 @@ use std::ops::Range;
 use super::arena::Arena;
 use crate::memory::layout::word::{BlockState, BlockStateKind, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::mutant::planted;
 
 impl Arena {
     /// Takes a free block of `class` into the empty `spare` of `lane`; `None` if all are in use.
@@ -55,26 +54,24 @@ impl Arena {
         })
     }
 
-    fn try_take(&self, lane: u32, spare: usize, index: u32) -> bool {
-        let Some(block) = self.block(index) else {
+    fn try_take(&self, lane: u32, spare: usize, candidate: u32) -> bool {
+        let Some(block) = self.block(candidate) else {
             return false;
         };
         let state = BlockState(block.head.state.load(Acquire));
         if state.kind() != BlockStateKind::Free {
-            self.hint(index, true);
+            self.hint(candidate, true);
             return false;
         }
         let spares = &self.lane(lane).expect("a lane this process took").spares;
-        if !planted("take without the cell") {
-            spares[spare].store(Spare::unsettled(index).0, Release);
-        }
+        spares[spare].store(Spare::unsettled(candidate).0, Release);
         let owned = BlockState::owned(lane, state.tag());
         // Release: the spare is marked before the block is ours. Acquire: edge `pool`, the last owner is done with it.
         let taken = block.head.state.compare_exchange(state.0, owned.0, AcqRel, Relaxed).is_ok();
-        let settled = if taken { Spare::keeping(index) } else { Spare::EMPTY };
+        let settled = if taken { Spare::keeping(candidate) } else { Spare::EMPTY };
         spares[spare].store(settled.0, Release);
         if taken {
-            self.hint(index, true);
+            self.hint(candidate, true);
         }
         taken
     }
@@ -89,9 +86,7 @@ impl Arena {
         let tag = BlockState(block.head.state.load(Relaxed)).tag();
         let owned = BlockState::owned(lane, tag);
         block.head.state.store(owned.0, Release);
-        if !planted("give without the cell") {
-            spares[spare].store(Spare::unsettled(index).0, Release);
-        }
+        spares[spare].store(Spare::unsettled(index).0, Release);
         // Release: edge `pool`, to the next owner; and the spare is marked before the block is free.
         let _ = block.head.state.compare_exchange(owned.0, BlockState::free(tag).0, AcqRel, Relaxed);
         spares[spare].store(Spare::EMPTY.0, Release);

@@ -21,7 +21,6 @@ use rustix::process::{Resource, getrlimit};
 use crate::error::{Error, Result};
 use crate::memory::layout::header::{self, Identity};
 use crate::memory::layout::sections::Geometry;
-use crate::mutant::planted;
 
 /// How a new file is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +52,9 @@ pub(crate) fn create_unnamed(path: &Path, size: usize, access: Access) -> Result
         fs::fchown(&file, None::<Uid>, Some(Gid::from_raw(group)))
             .map_err(|errno| refused("give the segment its group in", Some(folder), errno))?;
     }
-    if !planted("the umask decides") {
-        fs::fchmod(&file, Mode::from_raw_mode(access.mode))
-            .map_err(|errno| refused("give the segment its mode in", Some(folder), errno))?;
-    }
+    // The umask has no say.
+    fs::fchmod(&file, Mode::from_raw_mode(access.mode))
+        .map_err(|errno| refused("give the segment its mode in", Some(folder), errno))?;
     Ok(file)
 }
 
@@ -66,9 +64,6 @@ pub(crate) fn reserve(file: &File, size: usize, folder: &Path) -> Result<()> {
     let most = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
     if size as u64 > most {
         return Err(Error::NoSpace { path: folder.to_path_buf(), needed: size as u64, free: most });
-    }
-    if planted("reserve no room") {
-        return fs::ftruncate(file, size as u64).map_err(|errno| refused("extend", Some(folder), errno));
     }
     loop {
         match fs::fallocate(file, FallocateFlags::empty(), 0, size as u64) {
@@ -106,16 +101,14 @@ pub(crate) fn create_sealed(size: usize) -> Result<File> {
         .map_err(|errno| refused("create an anonymous segment", None, errno))?;
     let file = File::from(file);
     reserve(&file, size, Path::new("memory"))?;
-    let seals = if planted("leave it unsealed") { SealFlags::empty() } else { SealFlags::SHRINK | SealFlags::GROW };
-    fs::fcntl_add_seals(&file, seals | SealFlags::SEAL)
+    fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
         .map_err(|errno| refused("seal an anonymous segment", None, errno))?;
     Ok(file)
 }
 
 /// Opens the segment at `path` and reads its identity; `None` if there is nothing.
 pub(crate) fn open(path: &Path) -> Result<Option<(File, Identity)>> {
-    let links = if planted("follow a symbolic link") { OFlags::empty() } else { OFlags::NOFOLLOW };
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | links;
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let not = |found: &str| Error::NotASegment { path: path.to_path_buf(), found: found.to_owned() };
     let file = match fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -149,8 +142,7 @@ pub(crate) fn open(path: &Path) -> Result<Option<(File, Identity)>> {
 /// A second open file description of the same file, for the locks of one attachment.
 pub(crate) fn open_again(file: impl AsFd) -> Result<OwnedFd> {
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()));
-    let exec = if planted("locks survive an exec") { OFlags::empty() } else { OFlags::CLOEXEC };
-    fs::open(&path, OFlags::RDWR | exec, Mode::empty())
+    fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| refused("open the segment a second time through", Some(&path), errno))
 }
 

@@ -8,8 +8,6 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Once, OnceLock};
 
-use crate::mutant::planted;
-
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FIRST: AtomicPtr<DescriptorSlot> = AtomicPtr::new(std::ptr::null_mut());
 static OPENING: AtomicBool = AtomicBool::new(false);
@@ -35,6 +33,17 @@ pub(crate) struct LockDescriptor {
     generation: u32,
 }
 
+impl DescriptorSlot {
+    /// Closes the descriptor, if there is one, and leaves the slot empty.
+    fn close(&self) {
+        let descriptor = self.descriptor.swap(NONE, Ordering::AcqRel);
+        if descriptor != NONE {
+            // SAFETY: the slot owned the descriptor, open in this process, and has just given it up to us alone.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+}
+
 // A slot is reached by shared reference only; its `next` never changes once the slot is in the list.
 impl std::fmt::Debug for DescriptorSlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,11 +60,8 @@ impl LockDescriptor {
     /// Opens the descriptor and puts it on the list, with no fork in between.
     pub(crate) fn open<E>(open: impl FnOnce() -> Result<OwnedFd, E>) -> Result<Self, E> {
         install();
-        let _opening = (!planted("fork while attaching")).then(Opening::enter);
+        let _opening = Opening::enter();
         let descriptor = open()?.into_raw_fd();
-        if planted("fork while attaching") {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
         let slot = slots()
             .find(|slot| {
                 slot.descriptor.compare_exchange(NONE, descriptor, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -74,13 +80,9 @@ impl AsRawFd for LockDescriptor {
 
 impl Drop for LockDescriptor {
     fn drop(&mut self) {
-        // In a child the handler has closed it, and the number may be somebody else's by now.
+        // In a child the handler has closed it, and the slot may be another's by now.
         if self.generation == generation() {
-            let descriptor = self.slot.descriptor.swap(NONE, Ordering::AcqRel);
-            if descriptor != NONE {
-                // SAFETY: the descriptor is open and owned by this value alone, which is going away.
-                unsafe { libc::close(descriptor) };
-            }
+            self.slot.close();
         }
     }
 }
@@ -150,15 +152,7 @@ extern "C" fn after() {
 
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    if !planted("child keeps the lock") {
-        for slot in slots() {
-            let descriptor = slot.descriptor.swap(NONE, Ordering::AcqRel);
-            if descriptor != NONE {
-                // SAFETY: the child's copy of a descriptor that the list owns; nothing else in the child uses it, since
-                // every handle of the parent's generation refuses to work.
-                unsafe { libc::close(descriptor) };
-            }
-        }
-    }
+    // Nothing else in the child uses them: every handle of the parent's generation refuses to work.
+    slots().for_each(DescriptorSlot::close);
     OPENING.store(false, Ordering::Release);
 }
