@@ -62,7 +62,6 @@ use super::waiting::{session_ended, wait_while_alive};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Deadline, Revision};
-use crate::mutant::planted;
 
 /// Operations of the deciding commit besides the checks of others' tickets: ticket, session, `arrivals`, `passed`.
 const OWN_OPS: usize = 4;
@@ -180,10 +179,8 @@ impl<B: Backend> Gathering<B> {
         if let Ok(Some(at)) = waited {
             return self.pass(met, at);
         }
-        if planted("barrier: who gave up is counted") {
-            std::mem::forget(met.held);
-        } else if let Some(at) = self.go(round, &mut met.held)? {
-            // The last one came just now.
+        // If the last one came just now, ours is counted.
+        if let Some(at) = self.go(round, &mut met.held)? {
             return self.pass(met, at);
         }
         waited?;
@@ -218,7 +215,7 @@ impl<B: Backend> Gathering<B> {
             };
             let there = self.there(round)?;
             let last = there.len() + 1 >= self.parties as usize;
-            if last && !planted("barrier: the dead are counted") && self.queue.any_gone(&there)? {
+            if last && self.queue.any_gone(&there)? {
                 continue;
             }
             let now = round.generation.to_string();
@@ -226,8 +223,7 @@ impl<B: Backend> Gathering<B> {
             let mut besides = vec![Op::put(&self.arrivals, next.as_bytes()).when(before)];
             if last {
                 besides.push(Op::put(&self.passed, now.as_bytes()));
-                let room = if planted("barrier: count what was seen") { 0 } else { Self::room() };
-                besides.extend(there.iter().take(room).map(|seen| {
+                besides.extend(there.iter().take(Self::room()).map(|seen| {
                     let created = Revision(seen.ticket.token.0);
                     Op::check(&seen.key, When::CreatedAt(created))
                 }));
@@ -251,11 +247,9 @@ impl<B: Backend> Gathering<B> {
     /// In place of one whose lease ended before, somebody else may have come.
     fn pass(&self, met: Met<B>, by: Revision) -> Result<Met<B>> {
         match met.held.check() {
-            Err(Error::NotHolder { .. }) if !planted("barrier: who was replaced goes on") => {
-                Err(session_ended(&self.queue.session))
-            }
-            Err(error) if !matches!(error, Error::NotHolder { .. }) => Err(error),
-            _ => Ok(Met { round: Round { to: by, ..met.round }, ..met }),
+            Err(Error::NotHolder { .. }) => Err(session_ended(&self.queue.session)),
+            Err(error) => Err(error),
+            Ok(()) => Ok(Met { round: Round { to: by, ..met.round }, ..met }),
         }
     }
 
@@ -274,9 +268,7 @@ impl<B: Backend> Gathering<B> {
             let told = Op::put(&self.arrivals, told.as_bytes()).when(now.unchanged());
             let not_passed = Op::check(&self.arrivals, now.unchanged());
             let checked = self.parties as usize <= Self::room() + 1;
-            let gone = if planted("barrier: who gives up needs room") {
-                held.try_give_back(&[told])
-            } else if checked {
+            let gone = if checked {
                 held.try_give_back(&[not_passed])
             } else {
                 held.try_give_back(&[told]).or_else(|_| held.try_give_back(&[not_passed]))
@@ -346,8 +338,7 @@ impl Round {
     /// Those of its tickets that are in a queue.
     fn tickets<K>(self, mut queue: Vec<QueuedTicket<K>>) -> Vec<QueuedTicket<K>> {
         let generation = self.generation.to_string();
-        let from = if planted("barrier: the tickets of a removed one count") { Revision(0) } else { self.from };
-        let created = from.0..=self.to.0;
+        let created = self.from.0..=self.to.0;
         queue.retain(|seen| seen.ticket.kind == generation && created.contains(&seen.ticket.token.0));
         queue
     }

@@ -36,7 +36,6 @@ use super::refusal::Damaged;
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};
 use crate::error::{Kind, next_moves};
-use crate::mutant::planted;
 
 const REST: &str = "/counter";
 
@@ -110,7 +109,6 @@ impl<B: Backend> Counter<B> {
             let overflow = || Error::Overflow { name: self.name.clone(), value, by };
             let sum = value.checked_add(by).ok_or_else(overflow)?;
             let text = sum.to_string();
-            let before = if planted("counter: add without compare") { When::Always } else { before };
             if let Outcome::Committed(_) = self.store.commit(&[Op::put(&self.key, text.as_bytes()).when(before)])? {
                 return Ok(sum);
             }

@@ -59,7 +59,6 @@ use super::{Error, Owner, Result};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
-use crate::mutant::planted;
 
 /// An election of this name, for whoever shares the store. Clones are the same.
 pub struct Election<B: Backend> {
@@ -142,11 +141,7 @@ impl<B: Backend> Election<B> {
     /// [`Error::InUse`], naming the leader and how many are ahead, once the deadline has passed, and the others of
     /// [`Lock::acquire`]. Those of [`Lead::proclaim`]. We do not stand any more after any of them.
     pub fn campaign(&self, value: &[u8], deadline: &Deadline) -> Result<Lead<B>> {
-        let guard = if planted("election: everybody who asks is elected") {
-            self.lock.read(deadline)?
-        } else {
-            self.lock.acquire(deadline)?
-        };
+        let guard = self.lock.acquire(deadline)?;
         let lead = Lead { guard, session: Arc::clone(&self.session), key: self.key.clone() };
         lead.proclaim(value)?;
         Ok(lead)
@@ -236,9 +231,6 @@ impl<B: Backend> Lead<B> {
         let term = self.term().0.to_string();
         let bytes = [term.as_bytes(), b" ", &Owner::me().to_bytes(), b"\0", value].concat();
         let put = Op::put_leased(&self.key, &bytes, self.session.lease());
-        if planted("election: say it whoever leads") {
-            return Ok(self.session.store().commit(&[Op::put(&self.key, &bytes)]).map(drop)?);
-        }
         self.guard.commit(&[put]).map(drop)
     }
 

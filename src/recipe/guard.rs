@@ -84,8 +84,7 @@ use super::lock::{Guard, Lock};
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Intent, Revision, Token, Version};
-use crate::mutant::planted;
-use crate::{fnv1a32, fnv1a64};
+use crate::fnv1a64;
 
 /// Something outside the store that processes change in turns.
 pub struct Guarded<B: Backend> {
@@ -131,8 +130,7 @@ impl<B: Backend> Guarded<B> {
     /// As [`Lock::new`].
     pub fn new(session: &Arc<Session<B>>, name: &str) -> Result<Self> {
         let lock = Lock::new(session, name)?;
-        let hash = planted("guard: a thing is the hash of its name").then(|| fnv1a32(name.as_bytes()).to_string());
-        let key = session.store().key(hash.as_deref().unwrap_or(name))?;
+        let key = session.store().key(name)?;
         Ok(Self { lock, session: Arc::clone(session), key })
     }
 
@@ -154,11 +152,7 @@ impl<B: Backend> Guarded<B> {
     /// # Errors
     /// Those of [`Lock::acquire`], which name who has the turn, and of [`read`](Guarded::read).
     pub fn enter(&self, deadline: &Deadline) -> Result<Turn<B>> {
-        let guard = if planted("guard: a turn that excludes nobody") {
-            self.lock.read(deadline)?
-        } else {
-            self.lock.acquire(deadline)?
-        };
+        let guard = self.lock.acquire(deadline)?;
         let (store, state) = (Arc::clone(self.session.store()), self.read()?);
         Ok(Turn { guard, store, key: self.key.clone(), state })
     }
@@ -215,7 +209,7 @@ impl<B: Backend> Turn<B> {
     /// [`Error::NotHolder`] if the turn is not ours any more: do not write. [`Error::TooManyIntents`] if as many as can be
     /// kept are unsettled. Those of [`Backend::commit`]; what is too large to be committed later is refused now.
     pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
-        if new.len() > self.state.value.len() && !planted("guard: announce what does not fit") {
+        if new.len() > self.state.value.len() {
             // After the write it would be too late to learn it. No entry was ever created at 0: nothing is put.
             let whole = State { value: new.to_vec(), ..self.state.clone() }.to_bytes();
             self.guard.commit(&[Op::put(&self.key, &whole).if_created_at(Revision(0))])?;
@@ -234,13 +228,9 @@ impl<B: Backend> Turn<B> {
             moved.map(|moved| Ok::<_, Error>((self.earlier_key(&moved)?, moved.after.to_le_bytes()))).transpose()?;
         let whole = state.to_bytes();
         let mut ops = vec![Op::put(&self.key, &whole)];
-        if !planted("guard: announce over what was announced before") {
-            ops.extend(kept.as_ref().map(|(key, after)| Op::put(key, after)));
-        }
+        ops.extend(kept.as_ref().map(|(key, after)| Op::put(key, after)));
         // The only condition is the turn itself.
-        if !planted("guard: keep the intent to oneself") {
-            self.guard.commit(&ops)?;
-        }
+        self.guard.commit(&ops)?;
         self.state = state;
         Ok(intent)
     }
@@ -271,9 +261,6 @@ impl<B: Backend> Turn<B> {
         }
         let mut before = self.state.clone();
         before.intent = before.earlier.pop();
-        if planted("guard: forget what was announced before") {
-            before.intent = None;
-        }
         self.end(&before, before.intent.iter())
     }
 

@@ -40,7 +40,6 @@ use crate::Outcome;
 use crate::backend::{Backend, Meta, Op};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Kind, next_moves};
-use crate::mutant::planted;
 
 const REST: &str = "/latch";
 
@@ -145,8 +144,7 @@ impl<B: Backend> Latch<B> {
                 return Ok(0);
             }
             let value = format!("{} {}", left - 1, self.count);
-            let put = Op::put(&self.key, value.as_bytes());
-            let put = if planted("latch: count without compare") { put } else { put.if_modified_at(meta.modified) };
+            let put = Op::put(&self.key, value.as_bytes()).if_modified_at(meta.modified);
             if let Outcome::Committed(_) = self.store.commit(&[put])? {
                 return Ok(left - 1);
             }
@@ -192,7 +190,7 @@ impl<B: Backend> Latch<B> {
     fn read(&self) -> Result<(u32, Meta, Revision)> {
         let mut value = Vec::new();
         let (meta, seen_at) = self.store.read(&self.key, &mut value)?;
-        let meta = meta.filter(|meta| meta.created == self.since || planted("latch: count at any of the name"));
+        let meta = meta.filter(|meta| meta.created == self.since);
         let meta = meta.ok_or_else(|| Error::Removed { name: self.name.clone() })?;
         let text = String::from_utf8_lossy(&value);
         let numbers = text.split_once(' ').and_then(|(left, count)| Some((left.parse().ok()?, count.parse().ok()?)));

@@ -58,7 +58,6 @@ use super::waiting::sooner;
 use crate::backend::{Backend, Op, When};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Kind, next_moves};
-use crate::mutant::planted;
 use crate::{Outcome, fnv1a64};
 
 const REST: &str = "/bucket";
@@ -227,15 +226,12 @@ impl<B: Backend> RateLimiter<B> {
         }
         let whole = self.each * u64::from(self.burst);
         loop {
-            let early = planted("rate limiter: time before compare").then(|| self.clock.now());
-            let (full, theirs, before, seen_at) = self.read()?;
-            let now = early.unwrap_or_else(|| self.clock.now());
+            // The entry first, then the clock.
+            let ((full, theirs, before, seen_at), now) = (self.read()?, self.clock.now());
             let brim = now + whole;
-            let theirs = if planted("rate limiter: every bucket is like ours") { whole } else { theirs };
-            let went_back = full > now + whole.max(theirs) && !planted("rate limiter: trust a clock that went back");
+            let went_back = full > now + whole.max(theirs);
             let full = if went_back { brim } else { full };
-            let begin = if planted("rate limiter: a bucket without a brim") && full > 0 { full } else { full.max(now) };
-            let after = begin + self.each * u64::from(tokens);
+            let after = full.max(now) + self.each * u64::from(tokens);
             let (taken, new) = match after.checked_sub(brim) {
                 None | Some(0) => (Taken::Yes { left: ((brim - after) / self.each) as u32 }, after),
                 Some(early) => (Taken::No { retry_after: Duration::from_nanos(early) }, full),
@@ -244,7 +240,6 @@ impl<B: Backend> RateLimiter<B> {
                 return Ok((taken, seen_at));
             }
             let value = format!("{new} {whole} {}", self.clock.tag());
-            let before = if planted("rate limiter: take without compare") { When::Always } else { before };
             if let Outcome::Committed(at) = self.store.commit(&[Op::put(&self.key, value.as_bytes()).when(before)])? {
                 return Ok((taken, at));
             }

@@ -10,7 +10,6 @@ use super::Mode;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
-use crate::mutant::planted;
 use crate::recipe::Result;
 use crate::recipe::queue::HeldTickets;
 use crate::recipe::waiting::{sooner, wait_while_alive};
@@ -54,7 +53,7 @@ impl<B: Backend> Delay<B> {
             let (meta, _) = store.read(&self.key, &mut value)?;
             if let Some(meta) = meta {
                 let left = self.left(meta.modified, store.now());
-                if !left.is_zero() && !planted("lock: the delay is forgotten") {
+                if !left.is_zero() {
                     if wait_while_alive(session, &self.key, meta.modified, &sooner(deadline, left))? {
                         continue;
                     }

@@ -68,7 +68,6 @@ use super::waiting::session_ended;
 use super::{Error, Result};
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
-use crate::mutant::planted;
 use crate::{Error as StoreError, Outcome};
 
 pub use guard::Guard;
@@ -326,15 +325,10 @@ pub fn all<B: Backend>(wanted: &[(&Lock<B>, Mode)], deadline: &Deadline) -> Resu
     }
     let queues: Vec<_> = wanted.iter().map(|(lock, mode)| (&lock.queue, mode.letter())).collect();
     let held = HeldTickets::from(&queues, &[])?.ok_or_else(|| session_ended(session))?;
-    let waited_for = if planted("lock: only the first of several is waited for") { 1 } else { wanted.len() };
-    for (at, (lock, mode)) in wanted.iter().enumerate().take(waited_for) {
+    for (at, (lock, mode)) in wanted.iter().enumerate() {
         if let Err(error) = lock.wait_turn(Some((&held, at)), *mode, deadline) {
-            if planted("lock: a waiter forgets its ticket") {
-                std::mem::forget(held);
-            } else if !planted("lock: who gives up leaves the delays' marks") {
-                // Those before this one were ours already; what their delays go by goes as by a release.
-                drop(Grant { held, locks: granted(&wanted[..at]) });
-            }
+            // Those before this one were ours already; what their delays go by goes as by a release.
+            drop(Grant { held, locks: granted(&wanted[..at]) });
             return Err(error);
         }
     }
@@ -348,11 +342,7 @@ fn granted<B: Backend>(wanted: &[(&Lock<B>, Mode)]) -> Vec<(Lock<B>, Mode)> {
 /// Who is the last that somebody at the end of this queue, who asks in this mode, has to wait for.
 fn last_in_the_way<K>(queue: &[QueuedTicket<K>], mode: Mode) -> Option<&QueuedTicket<K>> {
     match mode {
-        _ if planted("lock: nobody is in the way") => None,
-        Mode::Exclusive if planted("lock: everybody waits for the holder") => queue.first(),
-        Mode::Exclusive if planted("lock: a writer overlooks the readers") => queue.iter().rfind(|seen| !seen.reads()),
         Mode::Exclusive => queue.last(),
-        Mode::Shared if planted("lock: readers pass a waiting writer") => queue.first().filter(|seen| !seen.reads()),
         Mode::Shared => queue.iter().rfind(|seen| !seen.reads()),
     }
 }
@@ -385,8 +375,7 @@ impl<B: Backend> Threads<B> {
 
     fn of_this_thread(&self) -> Option<(Arc<Grant<B>>, Mode)> {
         let held = self.lock();
-        let mine = held.get(&thread::current().id());
-        let (grant, mode) = if planted("lock: any thread enters again") { held.values().next()? } else { mine? };
+        let (grant, mode) = held.get(&thread::current().id())?;
         Some((grant.upgrade()?, *mode))
     }
 

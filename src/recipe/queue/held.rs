@@ -8,7 +8,6 @@ use super::order::Queue;
 use super::ticket::{new_value, read_value};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Deadline, Revision, Token};
-use crate::mutant::planted;
 use crate::recipe::waiting::{session_ended, wait_any};
 use crate::recipe::{Error, Owner, Result};
 use crate::{Error as StoreError, Outcome};
@@ -70,15 +69,12 @@ impl<B: Backend> HeldTickets<B> {
 
     /// Whether they may be counted on, as far as this process knows. Once `false`, always `false`.
     pub(crate) fn is_alive(&self) -> bool {
-        planted("lock: expiry unnoticed") || (!self.lost.load(Relaxed) && self.session().is_alive())
+        !self.lost.load(Relaxed) && self.session().is_alive()
     }
 
     /// Looks whether the tickets are all still there.
     pub(crate) fn check(&self) -> Result<()> {
-        match self.gone()? {
-            Some(queue) if !planted("lock: renew whoever holds it") => Err(self.lose(queue)),
-            _ => Ok(()),
-        }
+        self.gone()?.map_or(Ok(()), |queue| Err(self.lose(queue)))
     }
 
     /// Renews the session's lease and looks whether the tickets are all still there.
@@ -93,8 +89,7 @@ impl<B: Backend> HeldTickets<B> {
     /// The operations and, with them, that we still have all the tickets.
     pub(crate) fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
         let all_ours = self.places.iter().map(|(_, key)| Op::check(key, self.condition()));
-        let checks = if planted("lock: write without the token") { 0 } else { self.places.len() };
-        ops.iter().copied().chain(all_ours.take(checks)).collect()
+        ops.iter().copied().chain(all_ours).collect()
     }
 
     /// Commits if we still have all the tickets, else that is an error.
@@ -119,14 +114,13 @@ impl<B: Backend> HeldTickets<B> {
         if store.commit(&ops)? == Outcome::Conflict {
             lost = self.gone()?;
             for (at, one) in delete.iter().enumerate().filter(|_| delete.len() > 1) {
-                let with =
-                    with.get(at).copied().flatten().filter(|_| !planted("lock: a loss leaves the others' marks"));
+                let with = with.get(at).copied().flatten();
                 store.commit(&[*one].into_iter().chain(with).collect::<Vec<_>>())?;
             }
         }
         let lost = lost.map(|queue| self.lose(queue));
         self.given_back = true;
-        lost.filter(|_| !planted("lock: release whoever holds it")).map_or(Ok(()), Err)
+        lost.map_or(Ok(()), Err)
     }
 
     /// Deletes the tickets if they are all there and `besides` holds, which is done too; else nothing, and `false`.
@@ -146,7 +140,7 @@ impl<B: Backend> HeldTickets<B> {
     /// Why our ticket was not there any more while we waited: the session has ended, or somebody took it away.
     pub(crate) fn taken(&self, at: usize) -> Error {
         match lives(self.session()) {
-            Ok(false) if !planted("lock: who outlived its session was robbed") => session_ended(self.session()),
+            Ok(false) => session_ended(self.session()),
             _ => self.lose(&self.places[at].0),
         }
     }
@@ -166,10 +160,7 @@ impl<B: Backend> HeldTickets<B> {
 
     /// Waits until one of the tickets has changed since it was put then; `false` once the deadline has passed.
     pub(crate) fn wait_changed(&self, since: &[Revision], deadline: &Deadline) -> Result<bool> {
-        let mut tickets: Vec<_> = self.places.iter().map(|(_, key)| key).zip(since.iter().copied()).collect();
-        if planted("lock: only the first of several is followed") {
-            tickets.truncate(1);
-        }
+        let tickets: Vec<_> = self.places.iter().map(|(_, key)| key).zip(since.iter().copied()).collect();
         wait_any(self.session(), &tickets, deadline)
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::ticket::{InUse, Ticket, read_value};
 use crate::backend::{Backend, Session};
 use crate::clock::{Deadline, Revision, Token};
-use crate::mutant::planted;
 use crate::recipe::name::check_recipe_name;
 use crate::recipe::waiting::wait_while_alive;
 use crate::recipe::{Error, Result};
@@ -84,11 +83,7 @@ impl<B: Backend> Queue<B> {
                 queue.push(QueuedTicket { key, modified: meta.modified, ticket });
             }
         })?;
-        if planted("lock: an earlier clock wins") {
-            queue.sort_by_key(|seen| seen.ticket.owner.since_ms);
-        } else {
-            queue.sort_by_key(|seen| seen.ticket.token);
-        }
+        queue.sort_by_key(|seen| seen.ticket.token);
         Ok((queue, at))
     }
 
@@ -100,7 +95,7 @@ impl<B: Backend> Queue<B> {
         for seen in queue.iter().take(most) {
             gone |= self.session.store().wait(&seen.key, seen.modified, &Deadline::now())?;
         }
-        if gone && !planted("lock: show the dead") { Ok(self.look()?.0) } else { Ok(queue) }
+        if gone { Ok(self.look()?.0) } else { Ok(queue) }
     }
 
     /// Whether one of them has gone or changed, or is dead and has gone by this.
