@@ -19,7 +19,6 @@ use crate::memory::block::meta::{ClaimWords, IntentWords, Next};
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::record::read::Observed;
 use crate::memory::wait::change::{Pace, WaitStep};
-use crate::mutant::planted;
 
 /// A record that is ours until the lease ends.
 ///
@@ -69,10 +68,7 @@ impl<'s> Claim<'s> {
                 }
                 let now = home.host.now();
                 let claim = ClaimWords { owner: home.me, token: 0, until: now.saturating_add(lease), since: now };
-                let mut next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
-                if planted("take-over forgets the intent") {
-                    next.intent = None;
-                }
+                let next = Next { claim: Some(&claim), ..same_value(record.index(), &seen) };
                 let published = record.publish(lane, &seen, &next, &copies.old)?;
                 Ok(published.map_or(WaitStep::Again, |revision| WaitStep::Done((seen.meta.intent, revision))))
             })
@@ -238,9 +234,6 @@ impl<'s> Claim<'s> {
                 None => return Ok(()),
             }
         };
-        if planted("write without the token") {
-            return Ok(());
-        }
         home.count_fenced();
         Err(Error::LeaseLost { record: self.record.index(), token: self.token, why })
     }

@@ -15,7 +15,6 @@ use crate::memory::liveness::locks::Locks;
 use crate::memory::os::file::{self, Access};
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
-use crate::mutant::planted;
 
 /// An attachment to a segment. Clones are the same attachment; the last one dropped gives its row and lanes back.
 ///
@@ -321,14 +320,10 @@ impl SegmentBuilder {
     fn create_new(&self, path: &Path) -> Result<Option<Segment>> {
         let geometry = self.geometry()?;
         let file = file::create_unnamed(path, geometry.size, self.access)?;
-        let early = planted("name the file before its header");
-        if early && !file::publish(&file, path)? {
-            return Ok(None);
-        }
         initialise(&file, &geometry, Some(path))?;
         // Attached before it has a name: a failure leaves nothing there, and who removes it finds our row taken.
         let segment = attach(file, geometry, Some(path.to_path_buf()))?;
-        Ok((early || file::publish(&segment.inner.file, path)?).then_some(segment))
+        Ok(file::publish(&segment.inner.file, path)?.then_some(segment))
     }
 
     /// The sizes asked for, defaults filled in, as a layout.
@@ -378,7 +373,7 @@ impl SegmentBuilder {
             ("payload bytes", self.classes.as_ref().map(|c| largest(c) as u64), segment.max_payload() as u64),
         ];
         for (what, asked, found) in asked {
-            if let Some(asked) = asked.filter(|asked| *asked > found && !planted("take a smaller one")) {
+            if let Some(asked) = asked.filter(|asked| *asked > found) {
                 let path = segment.inner.path.clone();
                 return Err(Error::Incompatible { path, mismatch: Mismatch::Smaller { what, found, asked } });
             }
@@ -425,9 +420,7 @@ fn take_away(path: &Path, which: Which) -> Result<bool> {
         return Ok(false);
     };
     // One remover at a time: another one's name would go to a segment made since this one looked.
-    if !planted("removers do not wait for each other") {
-        file::lock_for_removal(&file, path)?;
-    }
+    file::lock_for_removal(&file, path)?;
     // Only a segment this build can read is marked; of any other we do not know where the mark is.
     let length = file::length(&file, Some(path))?;
     let geometry = header::check(&identity, Some(path), length, host::boot()?).ok();
@@ -441,11 +434,8 @@ fn take_away(path: &Path, which: Which) -> Result<bool> {
     if let Some(mark) = mark {
         mark.store(1, SeqCst);
     }
-    if planted("removers do not wait for each other") {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
     file::unlink(path).inspect_err(|_| {
-        if let Some(mark) = mark.filter(|_| !begun && !planted("retire without removing")) {
+        if let Some(mark) = mark.filter(|_| !begun) {
             mark.store(0, SeqCst);
         }
     })?;
@@ -473,11 +463,8 @@ fn open_any(path: &Path) -> Result<Option<Segment>> {
 
 /// Attaches to `file`, which was found at `path`, and makes sure that it is still what the path names.
 fn attach_at(path: &Path, file: std::fs::File, geometry: Geometry) -> Result<Segment> {
-    if planted("attach to a renamed inode") {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
     let segment = attach(file, geometry, Some(path.to_path_buf()))?;
-    if !planted("attach to a renamed inode") && !file::is_still_at(&segment.inner.file, path)? {
+    if !file::is_still_at(&segment.inner.file, path)? {
         return Err(Error::Retired);
     }
     Ok(segment)

@@ -9,7 +9,7 @@ use crate::memory::layout::word::{Group, Head, WaitWord};
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Relaxed, SeqCst};
 use crate::memory::sync::atomics::{AtomicU32, loom_fence};
-use crate::mutant::{edge, planted};
+use crate::mutant::edge;
 
 impl Arena {
     /// Tells the watchers of the record's group that something changed; answers which watch words to wake later.
@@ -23,7 +23,7 @@ impl Arena {
         let mut word = Group(group.load(edge("mark.look", SeqCst)));
         loop {
             let bits = word.wake();
-            if bits == 0 || planted("forget the mark") {
+            if bits == 0 {
                 return 0;
             }
             match group.compare_exchange(word.0, word.marked().0, SeqCst, SeqCst) {
@@ -79,7 +79,7 @@ impl Arena {
     pub(crate) fn wake_next(&self, record: u32) {
         let word = &self.record(record).claim_wait;
         let found = WaitWord(word.load(edge("wake.look", SeqCst)));
-        if found.somebody_waits() && !planted("forget the next claimer") {
+        if found.somebody_waits() {
             self.wake_some(word, found, 1);
         }
     }
@@ -105,8 +105,7 @@ impl Arena {
     fn wake_some(&self, word: &AtomicU32, found: WaitWord, most: u32) {
         // Bit and count change together: a sleeper that has not reached the kernel finds another word there. If the
         // swap fails, another waker has taken the bit and with it the duty to wake, or a sleeper came again and looks.
-        let next = if planted("wake keeps the count") { found.0 & !WaitWord::WAITING } else { found.woken().0 };
-        if word.compare_exchange(found.0, next, SeqCst, Relaxed).is_ok() {
+        if word.compare_exchange(found.0, found.woken().0, SeqCst, Relaxed).is_ok() {
             self.counters().wakes.fetch_add(1, Relaxed);
             futex::wake(word, most);
         }
@@ -118,7 +117,6 @@ impl Arena {
         let slot = self.record(record);
         let word = word.fetch_or(WaitWord::WAITING, edge("sleep.bit", SeqCst)) | WaitWord::WAITING;
         loom_fence("sleep.look");
-        let unchanged = planted("sleep without a look") || slot.head.load(edge("sleep.look", SeqCst)) == seen.0;
-        unchanged.then_some(word)
+        (slot.head.load(edge("sleep.look", SeqCst)) == seen.0).then_some(word)
     }
 }

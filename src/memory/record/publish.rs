@@ -11,7 +11,7 @@ use crate::memory::layout::sections::Lane;
 use crate::memory::layout::word::{BlockState, JournalWord, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::error::ProtocolError;
-use crate::mutant::{edge, planted};
+use crate::mutant::edge;
 
 /// Revisions end here; beyond, the clock would soon run into the words that are not revisions.
 pub(crate) const LAST_REVISION: u64 = 1 << 62;
@@ -56,31 +56,14 @@ impl LaneHandle {
         lane.expected.store(seen.head.0, Relaxed);
         // Release: a journal that is seen set is seen whole. A kill keeps the program's order of stores, which this
         // also forbids the compiler to change.
-        let journal = if planted("publish without the journal") {
-            JournalWord::NONE
-        } else {
-            JournalWord::publishing(next.record, spare)
-        };
-        lane.journal.store(journal.0, Release);
+        lane.journal.store(JournalWord::publishing(next.record, spare).0, Release);
         let slot = arena.record(next.record);
         let head = seen.head.next(index);
-        if planted("load and store for the swap") {
-            if slot.head.load(SeqCst) != seen.head.0 {
-                return Ok(self.lost(arena, lane, seen, spare));
-            }
-            // Another thread's turn, here of all places.
-            #[cfg(not(loom))]
-            std::thread::yield_now();
-            crate::memory::sync::atomics::pause();
-            slot.head.store(head.0, SeqCst);
-        } else if slot.head.compare_exchange(seen.head.0, head.0, edge("publish.release", SeqCst), Relaxed).is_err() {
+        if slot.head.compare_exchange(seen.head.0, head.0, edge("publish.release", SeqCst), Relaxed).is_err() {
             return Ok(self.lost(arena, lane, seen, spare));
         }
         let revision = self.number(arena, lane, next, block, owned);
         let displaced = seen.head.block();
-        if planted("clear the journal before the cell") {
-            lane.journal.store(JournalWord::NONE.0, Release);
-        }
         lane.spares[spare].store(Spare::keeping(displaced).0, Relaxed);
         // Release: the displaced block is in the spare before the journal forgets where it came from.
         lane.journal.store(JournalWord::NONE.0, Release);
@@ -94,7 +77,7 @@ impl LaneHandle {
     #[inline(always)]
     pub(crate) fn check_the_clock(&self, seen: &Observed) -> Result<(), ProtocolError> {
         // A version ends where revisions do: there are no more changes than revisions.
-        if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION && !planted("count for ever") {
+        if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION {
             return Err(ProtocolError::ClockEnded);
         }
         Ok(())
@@ -135,7 +118,7 @@ impl LaneHandle {
         block: Block<'_>,
         owned: BlockState,
     ) -> Result<u64, ProtocolError> {
-        let bits = if next.modified != 0 || planted("mark after the number") { 0 } else { arena.mark(next.record) };
+        let bits = if next.modified != 0 { 0 } else { arena.mark(next.record) };
         let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
         let state = &block.head.state;
         // Acquire on failure, edge `number`: who sees that a helper was first also sees the number it left in the journal.
@@ -144,8 +127,7 @@ impl LaneHandle {
             Ok(_) => drawn,
             // Not from the state: the block may already have been displaced and live again elsewhere.
             Err(_) => {
-                let told = if planted("the author asks the fate") { state } else { &lane.number };
-                let number = told.load(edge("number.word", Acquire));
+                let number = lane.number.load(edge("number.word", Acquire));
                 BlockState(number).revision().ok_or(ProtocolError::Corrupt {
                     what: "a change that was numbered with something else",
                     place: next.record.into(),
@@ -154,12 +136,7 @@ impl LaneHandle {
             }
         };
         self.newest = revision;
-        if planted("mark after the number") && next.modified == 0 {
-            arena.mark(next.record);
-        }
-        if !planted("forget the wake") {
-            arena.wake(next.record);
-        }
+        arena.wake(next.record);
         if next.claim.is_none() {
             arena.wake_next(next.record);
         }

@@ -9,7 +9,7 @@ use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, pause};
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
-use crate::mutant::{edge, planted};
+use crate::mutant::edge;
 
 /// What one read of a record found: a whole value, current at some moment of the read.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,6 @@ impl Arena {
                 continue;
             }
             let Some(block) = self.block(head.block()) else {
-                assert!(!planted("trust the head"), "planted");
                 trouble.budget.again("a head that names no block", record, head.0, head.0)?;
                 continue;
             };
@@ -129,12 +128,9 @@ impl Arena {
             };
             let (of, length) = visit(block);
             // Edge `recycle`: if any word above is of the block's next life, the state is seen changed below.
-            if !planted("recycle.acquire") {
-                fence(Acquire);
-            }
-            let same = planted("read without a second look") || block.head.state.load(Relaxed) == state.0;
-            let fits = length as usize <= block.capacity() || planted("trust the length");
-            if same && fits && (of == record || planted("trust the block")) {
+            fence(Acquire);
+            let same = block.head.state.load(Relaxed) == state.0;
+            if same && of == record && length as usize <= block.capacity() {
                 return Ok((head, revision));
             }
             let what = "a block of another record, or longer than its class";
@@ -191,7 +187,7 @@ impl Arena {
             return Ok(());
         };
         // Whoever acquired an owned word of the block's *next* life also sees that the block has left this head.
-        if !planted("finish without the head") && self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
+        if self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
             return Ok(());
         }
         let lane = self.lane(lane).ok_or(ProtocolError::Corrupt {
@@ -205,7 +201,6 @@ impl Arena {
         // The author that finds its block numbered by somebody else learns the number here, since by then the block
         // may already live again elsewhere.
         let number = match lane.number.compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire)) {
-            _ if planted("helper forgets the number") => drawn,
             Ok(_) => drawn,
             Err(found) => match BlockState(found).revision() {
                 Some(number) => number,

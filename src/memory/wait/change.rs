@@ -19,7 +19,7 @@ use crate::memory::liveness::attachment::Attachment;
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, pause};
-use crate::mutant::{edge, planted};
+use crate::mutant::edge;
 
 /// The longest a waiter sleeps without looking for itself.
 pub const WAIT_SLICE: Duration = Duration::from_millis(250);
@@ -46,13 +46,6 @@ pub(crate) enum Pace {
     Probing,
     /// The same, for an entry that lives by somebody's lease.
     Leased,
-}
-
-/// [`WAIT_SLICE`]; with a wake-up planted to be forgotten it is an hour, so that a test that depends on the wake-up hangs
-/// and is not merely slow.
-fn longest_slice() -> Duration {
-    let forgotten = ["forget the wake", "forget the next claimer", "keep the turn", "forget the mark"];
-    if forgotten.into_iter().any(planted) { Duration::from_secs(3600) } else { WAIT_SLICE }
 }
 
 /// Turns of the spin before sleeping: at least, at most.
@@ -341,7 +334,7 @@ impl ClaimWait<'_> {
 
 impl Drop for ClaimWait<'_> {
     fn drop(&mut self) {
-        if self.slept && !planted("keep the turn") {
+        if self.slept {
             self.home.arena.pass_claim_wait(self.record);
         }
     }
@@ -362,8 +355,7 @@ struct Sleeper<'a> {
 
 impl<'a> Sleeper<'a> {
     fn new(home: &'a Arc<Attachment>, deadline: &'a Deadline, pace: Pace) -> Self {
-        let probing = pace != Pace::Steady && longest_slice() == WAIT_SLICE;
-        let slice = if probing { FIRST_PROBE } else { longest_slice() };
+        let slice = if pace == Pace::Steady { WAIT_SLICE } else { FIRST_PROBE };
         Self { home, deadline, slice, slice_end: None, registration: None, journals: Vec::new(), began: None }
     }
 
@@ -400,7 +392,7 @@ impl<'a> Sleeper<'a> {
         let ended = futex::now() >= slice_end;
         if ended {
             self.home.round(&mut self.journals);
-            self.slice = (self.slice * 2).min(longest_slice());
+            self.slice = (self.slice * 2).min(WAIT_SLICE);
             self.slice_end = None;
         }
         ended
@@ -431,7 +423,7 @@ impl Attachment {
     fn short_round(&self) -> bool {
         let now = futex::now().as_nanos() as u64;
         let since = now.saturating_sub(self.short_rounds.last.load(Relaxed));
-        if since < longest_slice().as_nanos() as u64 || planted("no round of short waits") {
+        if since < WAIT_SLICE.as_nanos() as u64 {
             return false;
         }
         // Another thread of ours is at it: what it does is as good.
@@ -446,9 +438,6 @@ impl Attachment {
     /// What a waiter does for others at the end of a slice: it finishes and announces every change whose author has not
     /// moved since the last round, and recovers the dead.
     fn round(&self, last: &mut Journals) {
-        if planted("no look at the end of a slice") {
-            return;
-        }
         let arena = &self.arena;
         let mut now = Vec::new();
         for index in 0..arena.lanes() {
