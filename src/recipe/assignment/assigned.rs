@@ -7,7 +7,6 @@ use super::Place;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Revision, Token};
-use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
 
 /// A node's slot, and the generation in which it has it.
@@ -46,8 +45,7 @@ impl<B: Backend> Assigned<B> {
 
     /// The operation that lets a commit take place only while the slot is the node's in this generation.
     pub fn condition(&self) -> Op<'_, B::Key> {
-        let any = planted("assignment: any generation will do");
-        Op::check(&self.slot_key, if any { When::Exists } else { self.same_generation() })
+        Op::check(&self.slot_key, self.same_generation())
     }
 
     /// Looks whether the slot is the node's still. For acts outside the store, right before them; commits to the store

@@ -8,7 +8,6 @@ use super::{Assignment, Place};
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};
 use crate::clock::{Revision, Token};
-use crate::mutant::planted;
 use crate::recipe::Result;
 
 /// For how long a node is stale before source system 1 takes its slot away: ten minutes.
@@ -72,9 +71,7 @@ impl<'a, B: Backend> Cleaner<'a, B> {
             if alive {
                 continue;
             }
-            let forgetful = planted("assignment: stale now is stale all along");
-            let same =
-                |stale: &Stale| stale.generation == place.generation && (stale.announced == announced || forgetful);
+            let same = |stale: &Stale| stale.generation == place.generation && stale.announced == announced;
             let known = before.remove(&place.slot).filter(same);
             let stale = known.unwrap_or(Stale { generation: place.generation, announced, since: now });
             seen.push((place.clone(), now.saturating_duration_since(stale.since)));
@@ -96,7 +93,6 @@ impl<'a, B: Backend> Cleaner<'a, B> {
             }
             let Some(stale) = self.stale.get(&place.slot) else { continue };
             let announced = When::ModifiedAt(stale.announced);
-            let announced = if planted("assignment: stale now is stale all along") { When::Exists } else { announced };
             let owned = self.assignment.assigned(place)?;
             let outcome = self.assignment.store.commit(&[
                 Op::delete(&owned.slot_key).when(owned.condition().when),

@@ -52,7 +52,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Table;
-use crate::mutant::planted;
 use crate::recipe::{Error, Result};
 
 /// A file with a [`Table`], shared by those who open the same path.
@@ -143,10 +142,7 @@ impl FileTable {
             ErrorKind::NotFound => Error::NoTable { path: self.path.clone() },
             _ => self.io("read the table", error),
         })?;
-        let table = match Table::unmarshal(&bytes, &self.cluster) {
-            Err(_) if planted("assignment: a broken table is empty") => Table::new(&self.cluster),
-            read => read?,
-        };
+        let table = Table::unmarshal(&bytes, &self.cluster)?;
         table.check()?;
         Ok(table)
     }
@@ -165,9 +161,8 @@ impl FileTable {
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
-        let early = planted("assignment: read before the lock").then(|| self.table());
-        let _lock = self.lock()?;
-        let before = early.unwrap_or_else(|| self.table())?;
+        // Locked first: what was read before that, somebody else may have replaced.
+        let (_lock, before) = (self.lock()?, self.table()?);
         let mut table = before.clone();
         let result = change(&mut table);
         if table == before {
@@ -181,16 +176,14 @@ impl FileTable {
 
     /// Waits until nobody else changes the table; dropping the answer lets others.
     fn lock(&self) -> Result<Locked> {
-        let of_the_table = planted("assignment: lock the file that is renamed") && self.path.exists();
-        let path = if of_the_table { self.path.clone() } else { self.beside(".lock") };
+        let path = self.beside(".lock");
         let failed = |cause| io_error("lock the table", &path, cause);
         loop {
             let mut options = File::options();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
             file.lock().map_err(failed)?;
             let locked = Locked(file);
-            let any = of_the_table || planted("assignment: any lock file will do");
-            if any || is_at(&locked.0, &path).map_err(failed)? {
+            if is_at(&locked.0, &path).map_err(failed)? {
                 return Ok(locked);
             }
         }
@@ -198,8 +191,7 @@ impl FileTable {
 
     /// Replaces the table. The lock must be held.
     fn write(&self, table: &Table) -> Result<()> {
-        let in_place = planted("assignment: write over the table");
-        let next = if in_place { self.path.clone() } else { self.beside(".tmp") };
+        let next = self.beside(".tmp");
         let put = || -> io::Result<()> {
             // What somebody left there may be a link to elsewhere, or closed to us.
             remove(&next)?;
@@ -208,9 +200,7 @@ impl FileTable {
                 file.set_permissions(old.permissions())?;
             }
             file.write_all(&table.marshal())?;
-            if !planted("assignment: sync no file") {
-                file.sync_all()?;
-            }
+            file.sync_all()?;
             fs::rename(&next, &self.path)?;
             self.sync_folder()
         };
@@ -223,9 +213,6 @@ impl FileTable {
 
     /// A rename is on the disk once the folder is.
     fn sync_folder(&self) -> io::Result<()> {
-        if planted("assignment: sync no folder") {
-            return Ok(());
-        }
         File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
 
@@ -253,9 +240,7 @@ struct Locked(File);
 impl Drop for Locked {
     fn drop(&mut self) {
         // Closing it would not do: a child that was forked meanwhile has it open as well.
-        if !planted("assignment: a child keeps the lock") {
-            let _ = self.0.unlock();
-        }
+        let _ = self.0.unlock();
     }
 }
 

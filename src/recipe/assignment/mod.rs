@@ -82,9 +82,8 @@ use self::hash::order;
 use self::names::Names;
 use self::snapshot::Snapshot;
 use crate::Outcome;
-use crate::backend::{Backend, Op, Session, When};
+use crate::backend::{Backend, Op, Session};
 use crate::clock::Token;
-use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
 
 pub use self::assigned::Assigned;
@@ -215,7 +214,7 @@ impl<B: Backend> Assignment<B> {
             let text = slot.to_string();
             let mut ops = vec![
                 Op::put(&assigned.node_key, text.as_bytes()).if_absent(),
-                Op::put(&assigned.slot_key, node.as_bytes()).when(unless_taken()),
+                Op::put(&assigned.slot_key, node.as_bytes()).if_absent(),
             ];
             // A session that is over has a lease that is over, and under that nothing can be put.
             ops.extend(session.map(|session| Op::put_leased(&assigned.alive_key, &owner, session.lease())));
@@ -232,8 +231,7 @@ impl<B: Backend> Assignment<B> {
                     announced => return announced.map(|()| assigned),
                 }
             }
-            let most = if planted("assignment: stop after ten probes") { PROBES as usize } else { usize::MAX };
-            let free = order(hash, self.slots).take(most).find(|slot| !shot.is_taken(*slot));
+            let free = order(hash, self.slots).find(|slot| !shot.is_taken(*slot));
             slot = free.ok_or(Error::SlotsFull { slots: self.slots })?;
         }
     }
@@ -364,11 +362,6 @@ impl<B: Backend> Assignment<B> {
     fn snapshot(&self) -> Result<Snapshot> {
         Snapshot::take(&*self.store, &self.names, self.slots)
     }
-}
-
-/// The condition under which a slot is given.
-fn unless_taken() -> When {
-    if planted("assignment: look then put") { When::Always } else { When::Absent }
 }
 
 impl<B: Backend> fmt::Debug for Assignment<B> {

@@ -40,7 +40,6 @@ use super::digest::crc32;
 use super::hash::{node_hash, order};
 use super::integrity::{Finding, examine};
 use super::json::{AsGo, JsonEntry, JsonTable, Unique};
-use crate::mutant::planted;
 use crate::recipe::{Error, Result};
 
 /// What a table begins with.
@@ -146,8 +145,7 @@ impl Table {
     /// Refuses a table that contradicts itself.
     pub(super) fn check(&self) -> Result<()> {
         let findings = self.integrity();
-        let agrees = findings.is_empty() || planted("assignment: give slots beside a contradiction");
-        if agrees { Ok(()) } else { Err(Error::Inconsistent { findings }) }
+        if findings.is_empty() { Ok(()) } else { Err(Error::Inconsistent { findings }) }
     }
 
     /// The table as bytes.
@@ -171,8 +169,7 @@ impl Table {
         let Some((sum, json)) = bytes.split_first_chunk::<4>() else {
             return Err(Error::TableTooShort { length: bytes.len() });
         };
-        let is_padding = |byte: &&u8| **byte == 0 && !planted("assignment: the padding counts");
-        let padding = json.iter().rev().take_while(is_padding).count();
+        let padding = json.iter().rev().take_while(|&&byte| byte == 0).count();
         let json = &json[..json.len() - padding];
         let (expected, found) = (u32::from_le_bytes(*sum), crc32(json));
         if expected != found {

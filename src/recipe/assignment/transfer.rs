@@ -1,6 +1,6 @@
 //! Moving a table of source system 1 into a store, and back.
 
-use super::{Assignment, TABLE_SLOTS, Table, unless_taken};
+use super::{Assignment, TABLE_SLOTS, Table};
 use crate::backend::{Backend, Op};
 use crate::recipe::{Error, Result};
 
@@ -94,7 +94,7 @@ impl<B: Backend> Assignment<B> {
         let ops: Vec<_> = rows
             .iter()
             .flat_map(|((node_key, slot_key), slot, node)| {
-                let is_theirs = Op::put(slot_key, node.as_bytes()).when(unless_taken());
+                let is_theirs = Op::put(slot_key, node.as_bytes()).if_absent();
                 [Op::put(node_key, slot.as_bytes()).if_absent(), is_theirs]
             })
             .collect();

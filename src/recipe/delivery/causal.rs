@@ -31,7 +31,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Error, Gap, Result};
 use crate::clock::VectorClock;
-use crate::mutant::planted;
 
 /// What somebody sent, and what it knew when it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,18 +130,10 @@ impl<T> Causal<T> {
         if sequence <= self.delivered.get(sender) || self.waiting.contains_key(&(sender, sequence)) {
             return Ok(Received::Duplicate);
         }
-        if planted("delivery: merge before the check") {
-            let own = self.delivered.get(sender);
-            self.delivered.merge(&message.clock);
-            self.delivered.set(sender, own);
-        }
         let waiting_for = self.gaps(&message);
         if waiting_for.is_empty() {
             let mut delivered = vec![self.deliver(message)];
-            let released = self.release();
-            if !planted("delivery: keep what is released") {
-                delivered.extend(released);
-            }
+            delivered.extend(self.release());
             return Ok(Received::Delivered(delivered));
         }
         if self.waiting.len() >= self.most {

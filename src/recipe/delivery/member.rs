@@ -11,7 +11,6 @@ use super::look::Look;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch, When};
 use crate::clock::{Deadline, Revision, Token, VectorClock};
-use crate::mutant::planted;
 use crate::recipe::Owner;
 
 /// How many messages of one sender may be under way unless said otherwise: as many as source system 2 held for one.
@@ -86,21 +85,14 @@ impl<B: Backend> Member<B> {
             }
             let present = Op::put_leased(&presence, &owner, session.lease()).if_absent();
             let resumed = look.cursors.get(&number);
-            let from_nothing = planted("delivery: a late joiner begins at nothing");
-            let mut clock = match resumed {
-                Some((clock, _)) => clock.clone(),
-                None if from_nothing => VectorClock::new(),
-                None => look.sent(),
-            };
+            let mut clock = resumed.map_or_else(|| look.sent(), |(clock, _)| clock.clone());
             let (start, same) = (write_clock(&clock), write_clock(&look.low_watermark));
-            let watermark_is =
-                if planted("delivery: join whatever is removed") { When::Always } else { look.watermark_is };
             let outcome = match resumed {
                 Some((_, meta)) => store.commit(&[present, Op::check(&cursor, When::ModifiedAt(meta.modified))])?,
                 None => store.commit(&[
                     present,
                     Op::put(&cursor, &start).if_absent(),
-                    Op::put(&watermark_key, &same).when(watermark_is),
+                    Op::put(&watermark_key, &same).when(look.watermark_is),
                 ])?,
             };
             let resumed = resumed.is_some();
@@ -255,9 +247,6 @@ impl<B: Backend> Member<B> {
             let watermark = write_clock(&low_watermark);
             let mut ops = vec![Op::put(&watermark_key, &watermark).when(look.watermark_is)];
             ops.extend(keys.iter().map(Op::delete));
-            if planted("delivery: remove whoever joins") {
-                ops[0].when = When::Always;
-            }
             // A conflict: somebody joined, or removed something. Look again.
             if let Outcome::Committed(_) = store.commit(&ops)? {
                 removed += part.len();
@@ -311,16 +300,8 @@ impl<B: Backend> Member<B> {
             let mut all = vec![self.condition()];
             all.extend(deliver.map(|_| Op::put(&self.cursor, &cursor).if_exists()));
             all.extend(message.as_ref().map(|(key, value)| Op::put(key, value).if_absent()));
-            if planted("delivery: acknowledge apart from the effect") && deliver.is_some() && !ops.is_empty() {
-                let mut effect = vec![self.condition()];
-                effect.extend(ops);
-                if let Outcome::Conflict = store.commit(&effect)? {
-                    return self.check().map(|()| (Outcome::Conflict, 0));
-                }
-            } else {
-                all.extend(ops);
-            }
-            state.unsure = !planted("delivery: believe that nothing took place");
+            all.extend(ops);
+            state.unsure = true;
             let outcome = store.commit(&all)?;
             state.unsure = false;
             if let Outcome::Committed(_) = outcome {
@@ -375,15 +356,14 @@ impl<B: Backend> Member<B> {
                 let Some((_, meta)) = look.cursors.get(&each.member) else { continue };
                 let cursor = store.key(&self.names.of(Name::Cursor(each.member)))?;
                 let presence = store.key(&self.names.of(Name::Presence(each.member)))?;
-                let gone = if planted("delivery: drop the living") { When::Always } else { When::Absent };
-                let ops = [Op::delete(&cursor).if_modified_at(meta.modified), Op::check(&presence, gone)];
+                let ops = [Op::delete(&cursor).if_modified_at(meta.modified), Op::check(&presence, When::Absent)];
                 // Whether its session lives is decided here, and not by what the look has shown.
                 dropped |= store.commit(&ops)? != Outcome::Conflict;
             }
             // Who was behind may have caught up in between, so that there is more to remove.
             let acknowledged = look.acknowledged().get(self.number);
             let more = look.messages.range((self.number, 0)..=(self.number, acknowledged)).next().is_some();
-            if !dropped && (!more || planted("delivery: overlook who has caught up")) {
+            if !dropped && !more {
                 behind.sort_unstable_by_key(|behind| (behind.acknowledged, behind.member));
                 return Err(Error::Unacknowledged { sender: self.number, most: self.most, behind });
             }
