@@ -14,18 +14,19 @@ mod throughput;
 use std::{io, process::ExitCode, time::Duration};
 
 use criterion::Criterion;
-use support::{Run, options::Options, report, subprocess, workers};
+use harness::subprocess::{Role, dispatch};
+use support::{Run, options::Options, report, workers};
 use throughput::{alone, contended, goals, handover, job, quiet, reading};
 
 const SILENCE: &str = "update without a waiter/system calls";
 
 fn main() -> ExitCode {
-    let roles: [subprocess::Role<'_>; 3] = [
+    let roles: [Role<'_>; 3] = [
         (workers::WORK, &job::work_for_the_parent),
         (quiet::QUIET, &|_| quiet::update_in_silence(false)),
         (quiet::QUIET_CONTROL, &|_| quiet::update_in_silence(true)),
     ];
-    if let Some(ended) = subprocess::run(&roles) {
+    if let Some(ended) = dispatch(&roles) {
         return ended;
     }
     // Criterion reads the command line first: it explains what it does not understand.

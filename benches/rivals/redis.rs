@@ -3,15 +3,16 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use harness::subprocess::{Subprocess, dies_with_us};
 use redis::{Cmd, Connection, ConnectionAddr, Pipeline, Value, cmd, pipe};
 
 use crate::{
-    support::{subprocess, workers::Kind},
+    support::workers::Kind,
     waist::system::{Client, Listener, Renewal, Store, System, number},
 };
 
@@ -33,45 +34,32 @@ pub struct Redis;
 /// A store, and the server if it is this process that started it.
 struct Remote {
     socket: PathBuf,
-    _server: Option<Server>,
+    _server: Option<Subprocess>,
 }
 
-/// A server that is ended, by its number, when this is dropped; it does not outlive this process, either.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Nothing of it is kept, so it need not be asked. If it is gone already, that is as well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Server {
-    fn start(folder: &Path, socket: &Path) -> io::Result<Self> {
-        let mut command = Command::new(PROGRAM);
-        command
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--maxclients", "4096", "--unixsocket"])
-            .arg(socket)
-            .arg("--dir")
-            .arg(folder)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        subprocess::dies_with_us(&mut command);
-        let mut server = Self(command.spawn()?);
-        let start = Instant::now();
-        while connect(socket).is_err() {
-            if let Some(status) = server.0.try_wait()? {
-                return Err(io::Error::other(format!("{PROGRAM} ended with {status}")));
-            }
-            if start.elapsed() > PATIENCE {
-                return Err(io::Error::other(format!("{PROGRAM} does not listen after {PATIENCE:?}")));
-            }
-            thread::sleep(Duration::from_millis(1));
+/// Starts a server that is killed on drop, and at the latest with this process.
+fn start_server(folder: &Path, socket: &Path) -> io::Result<Subprocess> {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["--port", "0", "--save", "", "--appendonly", "no", "--maxclients", "4096", "--unixsocket"])
+        .arg(socket)
+        .arg("--dir")
+        .arg(folder)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let mut server = Subprocess::spawn(dies_with_us(&mut command))?;
+    let start = Instant::now();
+    while connect(socket).is_err() {
+        if let Some(status) = server.try_wait()? {
+            return Err(io::Error::other(format!("{PROGRAM} ended with {status}")));
         }
-        Ok(server)
+        if start.elapsed() > PATIENCE {
+            return Err(io::Error::other(format!("{PROGRAM} does not listen after {PATIENCE:?}")));
+        }
+        thread::sleep(Duration::from_millis(1));
     }
+    Ok(server)
 }
 
 fn connect(socket: &Path) -> io::Result<Connection> {
@@ -118,7 +106,7 @@ impl System for Redis {
 
     fn create(&self, folder: &Path, _names: u32) -> io::Result<Box<dyn Store>> {
         let socket = socket_in(folder);
-        let server = Server::start(folder, &socket)?;
+        let server = start_server(folder, &socket)?;
         Ok(Box::new(Remote { socket, _server: Some(server) }))
     }
 

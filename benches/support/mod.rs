@@ -1,7 +1,7 @@
 //! What every bench of this folder stands on.
 //!
 //! ```text
-//!  options ─ what was asked for        machine ─ where it runs        scratch ─ its folder, removed however it ends
+//!  options ─ what was asked for        machine ─ where it runs
 //!     │
 //!     ├─ lineup     rows of one thread, in turns
 //!     ├─ workers    several workers, threads or processes ── board, pin, mapped
@@ -19,9 +19,7 @@ pub mod mapped;
 pub mod options;
 pub mod pin;
 pub mod report;
-pub mod scratch;
 pub mod sleeper;
-pub mod subprocess;
 pub mod ticks;
 pub mod workers;
 
@@ -32,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use harness::scratch::{Place, Scratch};
 use options::{Mode, Options};
 
 /// One run: what was asked for, where, and what has been measured so far.
@@ -43,7 +42,7 @@ pub struct Run {
     /// What the kernel had counted when it began.
     pub usage: Option<machine::Usage>,
     /// Its folder; none when rows are only listed.
-    pub scratch: Option<scratch::Scratch>,
+    pub scratch: Option<Scratch>,
     /// How long a tick of the processor's counter is.
     pub ticks: ticks::Rate,
     /// Everything measured so far.
@@ -58,7 +57,7 @@ impl Run {
             usage: machine::Usage::now(),
             scratch: match options.mode {
                 Mode::List => None,
-                _ => Some(scratch::Scratch::new()?),
+                _ => Some(Scratch::new(Place::SharedMemory, "slotguard-bench-")?),
             },
             ticks: ticks::Rate::measured(),
             figures: figures::Figures::default(),

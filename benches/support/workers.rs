@@ -10,7 +10,7 @@ use std::{
     ffi::OsString,
     fmt, io,
     path::Path,
-    process::{Child, Stdio},
+    process::Stdio,
     sync::atomic::{
         AtomicU32,
         Ordering::{Acquire, Relaxed, Release},
@@ -19,12 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::subprocess::{Subprocess, command};
 use rustix::thread::futex;
 
 use super::{
     latency::Histogram,
     mapped::{Mapped, Shareable},
-    pin, subprocess, ticks,
+    pin, ticks,
 };
 
 /// The name of the role of a worker process.
@@ -213,21 +214,21 @@ impl Workers {
     pub fn processes(&self, folder: &Path, words: impl Fn(usize) -> Vec<OsString>) -> io::Result<Outcome> {
         let path = folder.join("board");
         let board: Mapped<Board> = Mapped::open(&path)?;
-        let mut group = Processes(Vec::with_capacity(self.workers));
+        let mut group = Vec::with_capacity(self.workers);
         for worker in 0..self.workers {
-            group.0.push(self.start_process(worker, &path, &words(worker))?);
+            group.push(self.start_process(worker, &path, &words(worker))?);
         }
-        let window = board.get().conduct(self.workers, self.window, || group.live())?;
-        let tallies = std::mem::take(&mut group.0).into_iter().map(|worker| {
-            let output = worker.wait_with_output()?;
-            let text = String::from_utf8_lossy(&output.stdout);
+        let window = board.get().conduct(self.workers, self.window, || all_run(&mut group))?;
+        let tallies = group.into_iter().map(|mut worker| {
+            let text = io::read_to_string(worker.child().stdout.take().expect("a pipe"))?;
+            let ended = worker.wait()?;
             let mut words = text.splitn(3, ' ');
             let mut number = || words.next()?.parse().ok();
             let (done, retries) = (number(), number());
             let timed = words.next().and_then(Histogram::from_text);
             match (done, retries, timed) {
                 (Some(done), Some(retries), Some(timed)) => Ok(Tally { done, retries, timed }),
-                _ => Err(io::Error::other(format!("a worker process ended with {}", output.status))),
+                _ => Err(io::Error::other(format!("a worker process ended with {ended}"))),
             }
         });
         let tallies = tallies.collect::<io::Result<Vec<Tally>>>()?;
@@ -235,19 +236,17 @@ impl Workers {
         Ok(self.add_up(window, &tallies))
     }
 
-    fn start_process(&self, worker: usize, board: &Path, words: &[OsString]) -> io::Result<Child> {
+    fn start_process(&self, worker: usize, board: &Path, words: &[OsString]) -> io::Result<Subprocess> {
         let core = pin::core_for(worker, self.workers);
-        let mut command = subprocess::command(WORK)?;
+        let mut command = command(WORK)?;
         command
             .arg(board)
             .arg(self.every.to_string())
             .arg(core.map_or_else(|| "any".to_owned(), |core| core.to_string()))
-            .arg(std::process::id().to_string())
             .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        subprocess::dies_with_us(&mut command);
-        command.spawn()
+        Subprocess::spawn(&mut command)
     }
 
     fn add_up(&self, window: Duration, tallies: &[Tally]) -> Outcome {
@@ -266,29 +265,14 @@ impl Workers {
     }
 }
 
-/// Worker processes that are ended when something goes wrong before their end.
-struct Processes(Vec<Child>);
-
-impl Processes {
-    /// None of them has ended yet.
-    fn live(&mut self) -> io::Result<()> {
-        for worker in &mut self.0 {
-            if let Some(status) = worker.try_wait()? {
-                return Err(io::Error::other(format!("a worker process ended with {status} before the start")));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        for worker in &mut self.0 {
-            // Whoever is gone already cannot be ended and is only waited for.
-            let _ = worker.kill();
-            let _ = worker.wait();
+/// None of these worker processes has ended yet.
+fn all_run(workers: &mut [Subprocess]) -> io::Result<()> {
+    for worker in workers {
+        if let Some(status) = worker.try_wait()? {
+            return Err(io::Error::other(format!("a worker process ended with {status} before the start")));
         }
     }
+    Ok(())
 }
 
 /// What a worker process does: open what the parent has made, work until told to stop, print the tally. `work` is given the
@@ -301,25 +285,14 @@ pub fn work_for_the_parent(
         return Err(unknown());
     };
     let rest: Vec<&str> = rest.iter().map(|word| word.to_str().ok_or_else(unknown)).collect::<io::Result<_>>()?;
-    let [every, core, parent, job @ ..] = &rest[..] else {
+    let [every, core, job @ ..] = &rest[..] else {
         return Err(unknown());
     };
-    is_still_there(parent)?;
     pin::to(core.parse().ok());
     let board: Mapped<Board> = Mapped::open(Path::new(board))?;
     let tally = work(job, board.get(), every.parse().map_err(|_| unknown())?)?;
     println!("{} {} {}", tally.done, tally.retries, tally.timed.to_text());
     Ok(())
-}
-
-/// Whether the process that started this one, by the number it gave, still lives: else its end went unnoticed.
-pub fn is_still_there(parent: &str) -> io::Result<()> {
-    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
-    if now.as_deref() == Some(parent) {
-        Ok(())
-    } else {
-        Err(io::Error::other("the run was over before its worker began"))
-    }
 }
 
 /// What a worker says to words no parent gives.

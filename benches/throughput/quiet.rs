@@ -6,11 +6,11 @@
 
 use std::{io, os::unix::process::ExitStatusExt, process::Stdio, sync::atomic::AtomicU32};
 
+use harness::subprocess::command;
 use rustix::thread::futex;
 use slotguard::Segment;
 
 use super::rivals::one_more;
-use crate::support::subprocess;
 
 /// Updates and reads made in silence.
 pub const OPERATIONS: u32 = 10_000;
@@ -23,7 +23,7 @@ pub const QUIET_CONTROL: &str = "quiet-control";
 /// `Some(true)` when they made no system call, `Some(false)` when they did, `None` where the kernel cannot say.
 pub fn is_silent() -> io::Result<Option<bool>> {
     let killed = |role: &str| -> io::Result<Option<bool>> {
-        let status = subprocess::command(role)?.stdin(Stdio::null()).status()?;
+        let status = command(role)?.stdin(Stdio::null()).status()?;
         Ok(match (status.code(), status.signal()) {
             (Some(0), _) => Some(false),
             (_, Some(libc::SIGKILL)) => Some(true),

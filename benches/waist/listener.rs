@@ -4,13 +4,14 @@ use std::{
     ffi::OsString,
     io,
     path::Path,
-    process::{Child, Stdio},
+    process::Stdio,
     sync::atomic::{
         AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
 
+use harness::subprocess::{Subprocess, command};
 use rustix::{
     thread::{self as kernel, futex},
     time::{ClockId, clock_gettime},
@@ -19,7 +20,7 @@ use rustix::{
 use super::system::{Listener, Store, System, number};
 use crate::support::{
     mapped::{Mapped, Shareable},
-    pin, subprocess, workers,
+    pin, workers,
 };
 
 /// The name of the role of a process that listens.
@@ -147,19 +148,15 @@ impl Listener for Ringing<'_> {
 }
 
 /// Starts a process that listens to the system's store in this folder.
-pub fn start(system: &str, folder: &Path) -> io::Result<Child> {
-    let mut command = subprocess::command(LISTEN)?;
-    command.arg(folder).arg(system).arg(std::process::id().to_string()).stdin(Stdio::null());
-    subprocess::dies_with_us(&mut command);
-    command.spawn()
+pub fn start(system: &str, folder: &Path) -> io::Result<Subprocess> {
+    Subprocess::spawn(command(LISTEN)?.arg(folder).arg(system).stdin(Stdio::null()))
 }
 
 /// What that process does.
 pub fn listen_for_the_parent(words: &[OsString], systems: &[&dyn System]) -> io::Result<()> {
-    let [folder, system, parent] = words else {
+    let [folder, system] = words else {
         return Err(workers::unknown());
     };
-    workers::is_still_there(parent.to_str().ok_or_else(workers::unknown)?)?;
     pin::to(pin::core_for(1, 2));
     let folder = Path::new(folder);
     let words = ListenerWords::open(folder)?;

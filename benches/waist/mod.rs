@@ -43,12 +43,13 @@ mod watch;
 
 use std::{env, ffi::OsString, io, process::ExitCode};
 
+use harness::subprocess::{Role, dispatch};
 use system::System;
 
 use crate::support::{
     Run,
     options::{Mode, Options},
-    report, subprocess, workers,
+    report, workers,
 };
 
 /// Runs the role it was started for, or measures what was asked for: ours, and these rivals as far as they are here. The
@@ -56,11 +57,11 @@ use crate::support::{
 pub fn main(name: &str, rivals: &[&dyn System]) -> ExitCode {
     let mut systems: Vec<&dyn System> = vec![&ours::Ours, &mutexed::Mutexed];
     systems.extend(rivals);
-    let roles: [subprocess::Role<'_>; 2] = [
+    let roles: [Role<'_>; 2] = [
         (workers::WORK, &|words: &[OsString]| task::work_for_the_parent(words, &systems)),
         (listener::LISTEN, &|words: &[OsString]| listener::listen_for_the_parent(words, &systems)),
     ];
-    if let Some(ended) = subprocess::run(&roles) {
+    if let Some(ended) = dispatch(&roles) {
         return ended;
     }
     let notes: Vec<String> = systems.iter().filter_map(|system| system.absence()).collect();
