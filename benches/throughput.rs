@@ -66,7 +66,8 @@ fn everything(mut criterion: Criterion, options: Options) -> io::Result<()> {
         );
     }
     if run.options.measures() {
-        report::finish(&run, "throughput", &goals::all(&run, silent), goals::ELSEWHERE)?;
+        let goals = goals::all(&run, silent);
+        report::finish(run, "throughput", goals, goals::ELSEWHERE)?;
     }
     criterion.final_summary();
     Ok(())

@@ -7,11 +7,11 @@
 //!     ├─ workers    several workers, threads or processes ── board, pin, mapped
 //!     └─ sleeper    whether somebody sleeps who is to be woken
 //!     │
-//!  figures ─ every number, by round ── goals ─ ratios of them ── report ─ table and JSON
+//!  figures ─ every number, by round ── goals ─ ratios of them      (both of the crate `results`, which keeps them)
+//!     │
+//!  report ─ table and file
 //! ```
 
-pub mod figures;
-pub mod goals;
 pub mod latency;
 pub mod lineup;
 pub mod machine;
@@ -32,13 +32,16 @@ use std::{
 
 use harness::scratch::{Place, Scratch};
 use options::{Mode, Options};
+pub use results::{figures, goals};
 
 /// One run: what was asked for, where, and what has been measured so far.
 pub struct Run {
     /// What was asked for.
     pub options: Options,
     /// Where it runs.
-    pub machine: machine::Machine,
+    pub machine: results::Machine,
+    /// Load averages when it began.
+    pub load: String,
     /// What the kernel had counted when it began.
     pub usage: Option<machine::Usage>,
     /// Its folder; none when rows are only listed.
@@ -53,7 +56,8 @@ impl Run {
     /// Looks at the machine, makes the folder and, if rows are to be measured, says where.
     pub fn begin(options: Options) -> io::Result<Self> {
         let run = Self {
-            machine: machine::Machine::here(),
+            machine: machine::here(),
+            load: machine::load(),
             usage: machine::Usage::now(),
             scratch: match options.mode {
                 Mode::List => None,
@@ -64,7 +68,7 @@ impl Run {
             options,
         };
         if run.options.measures() {
-            println!("{}", run.machine.in_a_line());
+            println!("{}, load {}", run.machine.in_a_line(), run.load);
             let (cost, step) = (figures::time(run.ticks.cost()), figures::time(run.ticks.step()));
             println!("single operations are timed in steps of {step}; the clock's own {cost} are taken off\n");
         }

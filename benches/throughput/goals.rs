@@ -8,7 +8,7 @@ use super::{
 };
 use crate::support::{
     Run,
-    goals::{Bound, Goal, at_least, at_most},
+    goals::{Bound, Goal, Unit, at_least, at_most},
     workers::Kind,
 };
 
@@ -83,7 +83,7 @@ fn several_workers(run: &Run, payload: usize, kind: Kind) -> Vec<Goal> {
             what: format!("{of}: p99.9 with 2"),
             bound: Bound::AtMost(5.0),
             measured: run.figures.median(&tail).map(|nanoseconds| nanoseconds / 1e3),
-            unit: " µs",
+            unit: Unit::Microseconds,
         },
         at_most(format!("{of}: p99.9 with 2 : robust mutex"), 3.0, run.figures.ratio(&tail, &robust)),
         at_least(format!("{of}: worst min/max share"), 0.5, share),
@@ -117,7 +117,7 @@ fn waits(run: &Run, silent: Option<bool>) -> Vec<Goal> {
             bound: Bound::AtMost(0.0),
             // What is known is only whether there was one.
             measured: silent.map(|silent| if silent { 0.0 } else { 1.0 }),
-            unit: "",
+            unit: Unit::Count,
         },
     ]
 }

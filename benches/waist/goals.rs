@@ -8,7 +8,7 @@ use super::{
 };
 use crate::support::{
     Run,
-    goals::{Bound, Goal, at_least, at_most},
+    goals::{Bound, Goal, Unit, at_least, at_most},
 };
 
 /// Goals that other programs judge.
@@ -34,7 +34,7 @@ pub fn all(run: &Run, systems: &[&dyn System]) -> Vec<Goal> {
             what: format!("{what}, 64-byte values, {} of them", memory::MANY),
             bound: Bound::AtMost(memory::ALLOWED),
             measured: run.figures.median(&memory::row(row, memory::MANY)),
-            unit: " B",
+            unit: Unit::Bytes,
         });
     }
     for (server, times) in SERVERS {

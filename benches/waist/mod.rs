@@ -107,7 +107,8 @@ fn everything(name: &str, notes: &[String], systems: &[&dyn System], options: Op
     memory::run(&mut run)?;
     if run.options.measures() {
         beside::finish(&mut run, systems);
-        report::finish(&run, name, &goals::all(&run, systems), goals::ELSEWHERE)?;
+        let goals = goals::all(&run, systems);
+        report::finish(run, name, goals, goals::ELSEWHERE)?;
         say_notes();
     }
     Ok(())

@@ -1,13 +1,16 @@
-//! Every number of a run by name, one value a round, so that a ratio compares what was measured side by side.
+//! Every number of a run by name, one value a round, so that a ratio compares values measured side by side.
+
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One row's measurements of one kind.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// The row's name and what of it was measured.
     pub name: String,
     /// What the values count.
-    pub unit: &'static str,
+    pub unit: String,
     /// One value a round, in the order measured.
+    #[serde(serialize_with = "short")]
     pub rounds: Vec<f64>,
 }
 
@@ -16,20 +19,33 @@ impl Figure {
     pub fn median(&self) -> f64 {
         median(&self.rounds)
     }
+
+    /// The middle of all rounds with its unit, as a person would write it.
+    pub fn text(&self) -> String {
+        let value = self.median();
+        match self.unit.as_str() {
+            "ns" => time(value),
+            "operations a second" => rate(value),
+            "times" if value < 100.0 => format!("{value:.2}×"),
+            "times" => format!("{value:.0}×"),
+            unit => format!("{value:.0} {unit}"),
+        }
+    }
 }
 
 /// Everything measured so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Figures {
     all: Vec<Figure>,
 }
 
 impl Figures {
     /// Adds one round's value.
-    pub fn add(&mut self, name: &str, unit: &'static str, value: f64) {
+    pub fn add(&mut self, name: &str, unit: &str, value: f64) {
         match self.all.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.rounds.push(value),
-            None => self.all.push(Figure { name: name.to_owned(), unit, rounds: vec![value] }),
+            None => self.all.push(Figure { name: name.to_owned(), unit: unit.to_owned(), rounds: vec![value] }),
         }
     }
 
@@ -53,6 +69,11 @@ impl Figures {
     fn find(&self, name: &str) -> Option<&Figure> {
         self.all.iter().find(|figure| figure.name == name)
     }
+}
+
+/// Four digits after the point, which is more than any round repeats.
+fn short<S: Serializer>(rounds: &[f64], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(rounds.iter().map(|value| (value * 1e4).round() / 1e4))
 }
 
 /// The middle value; the mean of the two middle ones when their number is even.

@@ -1,7 +1,9 @@
 //! A goal: a ratio to something measured in the same run, what it should come to, and what it came to.
 
+use serde::{Deserialize, Serialize};
+
 /// One goal and what was measured.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Goal {
     /// What is compared with what.
     pub what: String,
@@ -9,12 +11,13 @@ pub struct Goal {
     pub bound: Bound,
     /// What it came to; `None` when a row it needs was not measured.
     pub measured: Option<f64>,
-    /// What is counted: `×`, or a unit, or nothing. Only counts of things have no digits after the point.
-    pub unit: &'static str,
+    /// What the bound and the measured value count.
+    pub unit: Unit,
 }
 
 /// What a measured ratio, or time, should come to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// So much or less.
     AtMost(f64),
@@ -22,17 +25,31 @@ pub enum Bound {
     AtLeast(f64),
 }
 
-/// Times the other row.
-pub const TIMES: &str = "×";
+/// What a goal counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Times the other row.
+    #[serde(rename = "times")]
+    Times,
+    /// Microseconds.
+    #[serde(rename = "µs")]
+    Microseconds,
+    /// Bytes.
+    #[serde(rename = "B")]
+    Bytes,
+    /// Things.
+    #[serde(rename = "count")]
+    Count,
+}
 
 /// A ratio that should be small.
 pub fn at_most(what: impl Into<String>, most: f64, measured: Option<f64>) -> Goal {
-    Goal { what: what.into(), bound: Bound::AtMost(most), measured, unit: TIMES }
+    Goal { what: what.into(), bound: Bound::AtMost(most), measured, unit: Unit::Times }
 }
 
 /// A ratio that should be large.
 pub fn at_least(what: impl Into<String>, least: f64, measured: Option<f64>) -> Goal {
-    Goal { what: what.into(), bound: Bound::AtLeast(least), measured, unit: TIMES }
+    Goal { what: what.into(), bound: Bound::AtLeast(least), measured, unit: Unit::Times }
 }
 
 impl Goal {
@@ -69,8 +86,10 @@ impl Goal {
 
     fn show(&self, value: f64) -> String {
         match self.unit {
-            TIMES | " µs" => format!("{value:.2}{}", self.unit),
-            counted => format!("{value:.0}{counted}"),
+            Unit::Times => format!("{value:.2}×"),
+            Unit::Microseconds => format!("{value:.2} µs"),
+            Unit::Bytes => format!("{value:.0} B"),
+            Unit::Count => format!("{value:.0}"),
         }
     }
 }
