@@ -2,9 +2,6 @@
 
 /// Arrows that close a circle: folder, and from which of its files or folders to which (`mod` is the folder's own file).
 pub const BACK: &[(&str, &str, &str)] = &[
-    ("crate::backend::shared_memory", "mod", "watch"),
-    ("crate::backend::shared_memory", "directory", "mod"),
-    ("crate::backend::shared_memory", "mod", "lease"),
     ("crate::memory", "wait", "handle"),
     ("crate::memory", "wait", "liveness"),
     ("crate::memory::handle", "record", "segment"),
@@ -34,10 +31,6 @@ pub const TWICE: &[(&str, usize)] = &[
     ("Batch", 2),
     ("Change", 4),
     ("Claim", 2),
-    ("Draft", 2),
-    ("Entry", 2),
-    ("Frame", 2),
-    ("Handle", 2),
     ("Listening", 2),
     ("Look", 2),
     ("Member", 2),

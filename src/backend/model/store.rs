@@ -17,7 +17,7 @@ pub(super) const REMEMBERED: usize = 1 << 17;
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) newest: u64,
-    pub(super) entries: BTreeMap<ModelKey, Entry>,
+    pub(super) entries: BTreeMap<ModelKey, ModelEntry>,
     /// The deletions after `forgotten`, in order.
     deletions: VecDeque<Deletion>,
     /// Up to which revision deletions may have been forgotten.
@@ -30,7 +30,7 @@ pub(super) struct Store {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct ModelEntry {
     pub(super) value: Arc<[u8]>,
     pub(super) meta: Meta,
 }
@@ -51,7 +51,7 @@ struct Term {
 }
 
 /// What a batch says of one entry: its state, or that it is gone.
-pub(super) type Change = (ModelKey, Option<Entry>);
+pub(super) type Change = (ModelKey, Option<ModelEntry>);
 
 impl Store {
     /// Whether the condition of an operation holds.
@@ -82,7 +82,7 @@ impl Store {
             Some(meta) => Meta { modified: revision, version: Version(meta.version.0 + 1), lease, ..meta },
             None => Meta { created: revision, modified: revision, version: Version(1), lease },
         };
-        self.entries.insert(key.clone(), Entry { value: value.into(), meta });
+        self.entries.insert(key.clone(), ModelEntry { value: value.into(), meta });
     }
 
     fn delete(&mut self, revision: Revision, key: &ModelKey) {
@@ -133,7 +133,7 @@ impl Store {
         if self.leases.remove(&lease).is_none() {
             return;
         }
-        let bound = |entry: &Entry| entry.meta.lease == Some(lease);
+        let bound = |entry: &ModelEntry| entry.meta.lease == Some(lease);
         let keys: Vec<_> = self.entries.iter().filter(|(_, entry)| bound(entry)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.delete(Revision(self.newest + 1), &key);
@@ -173,13 +173,13 @@ impl Store {
     }
 
     /// Copies the entries under a prefix, in the order of names, and the newest revision.
-    pub(super) fn copy_of(&self, prefix: &str) -> (Vec<(ModelKey, Entry)>, Revision) {
+    pub(super) fn copy_of(&self, prefix: &str) -> (Vec<(ModelKey, ModelEntry)>, Revision) {
         let entries = self.under(prefix).map(|(key, entry)| (key.clone(), entry.clone()));
         (entries.collect(), Revision(self.newest))
     }
 
     /// The entries under a prefix, in the order of names.
-    pub(super) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a ModelKey, &'a Entry)> {
+    pub(super) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a ModelKey, &'a ModelEntry)> {
         let from = self.entries.range::<str, _>((Included(prefix), Unbounded));
         from.take_while(move |(key, _)| key.as_ref().starts_with(prefix))
     }

@@ -21,10 +21,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::directory::{COUNTS, Path};
 use super::node::{self, Edit, Place};
-use super::{ROUNDS, SharedMemory};
-use crate::backend::{Backend, Limits};
+use super::tree::{COUNTS, Path, ROUNDS, Tree};
 use crate::clock::Lease;
 use crate::error::{Error, Result};
 use crate::memory::block::meta::{BlockMeta, Next};
@@ -40,6 +38,10 @@ use crate::memory::record::read::Observed;
 pub(super) const LEASE: u64 = u64::from_le_bytes(*b"dirlease");
 /// The hidden names of leases: no user's name has a NUL.
 pub(super) const HIDDEN: &[u8] = b"\0l";
+
+/// The shortest and the longest time to live.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 const ALIVE: u64 = 1;
 const DYING: u64 = 2;
@@ -115,9 +117,9 @@ impl Lease {
     }
 }
 
-impl SharedMemory {
+impl Tree {
     fn home(&self) -> &Attachment {
-        &self.directory.segment().inner
+        &self.segment().inner
     }
 
     /// Looks at a lease; one whose deadline has passed, or whose owner is found dead, is ended here.
@@ -150,7 +152,7 @@ impl SharedMemory {
     /// The lease's record, if it still is that lease's.
     fn terms(&self, lease: Lease) -> Result<Option<(Observed, Terms)>> {
         let place = lease.place();
-        if !self.directory.is_key(place.record) {
+        if !self.is_key(place.record) {
             return Ok(None);
         }
         let mut bytes = Vec::with_capacity(32);
@@ -158,7 +160,7 @@ impl SharedMemory {
             .home()
             .arena
             .read(place.record, Some(&mut bytes))
-            .map_err(|error| self.directory.explain(error, place.record))?;
+            .map_err(|error| self.explain(error, place.record))?;
         let is_it = !seen.head.is_absent() && seen.meta.kind == LEASE && seen.meta.incarnation == place.incarnation;
         Ok(Terms::parse(&bytes).filter(|_| is_it).map(|terms| (seen, terms)))
     }
@@ -166,7 +168,7 @@ impl SharedMemory {
     /// What a lease without a record was.
     fn past(&self, lease: Lease) -> LeaseStatus {
         let place = lease.place();
-        if !self.directory.is_key(place.record) {
+        if !self.is_key(place.record) {
             return LeaseStatus::Unknown;
         }
         let seen = self.home().arena.read(place.record, None).map_or(0, |seen| seen.head.count());
@@ -184,7 +186,7 @@ impl SharedMemory {
         let record = lease.place().record;
         let next = Next { fingerprint: fnv1a64(&bytes), claim: None, ..same_value(record, seen) };
         let arena = &self.home().arena;
-        match lane.publish(arena, seen, &next, &bytes).map_err(|error| self.directory.explain(error, record))? {
+        match lane.publish(arena, seen, &next, &bytes).map_err(|error| self.explain(error, record))? {
             Published::Won(_) => Ok(true),
             Published::Lost => {
                 lane.back_off(arena);
@@ -194,9 +196,12 @@ impl SharedMemory {
     }
 
     /// [`Backend::grant`].
-    pub(super) fn grant_lease(&self, lane: &mut LaneHandle, time_to_live: Duration) -> Result<Lease> {
-        const LIMITS: Limits = <SharedMemory as Backend>::LIMITS;
-        let (shortest, longest) = (LIMITS.shortest_lease, LIMITS.longest_lease);
+    pub(super) fn grant_lease(&self, time_to_live: Duration) -> Result<Lease> {
+        self.with_room(|| self.with_lane(|lane| self.grant_with(lane, time_to_live)))
+    }
+
+    fn grant_with(&self, lane: &mut LaneHandle, time_to_live: Duration) -> Result<Lease> {
+        let (shortest, longest) = (SHORTEST, LONGEST);
         if !(shortest..=longest).contains(&time_to_live) {
             return Err(Error::TimeToLive { asked: time_to_live, shortest, longest });
         }
@@ -206,13 +211,13 @@ impl SharedMemory {
         let mut path = Path::default();
         for _ in 0..ROUNDS {
             home.check()?;
-            self.directory.keep_reserve()?;
+            self.keep_reserve()?;
             // The name depends on the record, the leaf on the name; all hidden names are neighbours.
-            self.directory.descend(HIDDEN, &mut path)?;
-            let (record, head) = self.directory.free_key(&path.leaf().node(), HIDDEN, &[])?;
+            self.descend(HIDDEN, &mut path)?;
+            let (record, head) = self.free_key(&path.leaf().node(), HIDDEN, &[])?;
             let lease = Lease::of(Place { record, incarnation: head.next(0).count(), leased: false });
             let name = lease.hidden_name();
-            self.directory.descend_with_room(lane, &name, &mut path)?;
+            self.descend_with_room(lane, &name, &mut path)?;
             let until = home.host.now().saturating_add(time_to_live);
             let bytes = Terms { state: ALIVE, time_to_live, until, owner: home.me }.bytes();
             lane.begin_commit();
@@ -221,20 +226,20 @@ impl SharedMemory {
             let staged = lane.stage_put(arena, &seen, &next, &bytes, false);
             if let Err(error) = staged {
                 lane.end_commit(arena);
-                self.directory.mark_free(record);
-                return Err(self.directory.explain(error, record));
+                self.mark_free(record);
+                return Err(self.explain(error, record));
             }
             let mut leaf = Vec::new();
             let added = [Edit::Put(&name, lease.place())];
-            let fits = node::edited(&self.directory.validated(path.leaf())?, &added, &mut leaf);
+            let fits = node::edited(&self.validated(path.leaf())?, &added, &mut leaf);
             assert!(fits, "a leaf with room takes one more entry");
-            self.directory.stage_node(lane, path.leaf(), &leaf)?;
+            self.stage_node(lane, path.leaf(), &leaf)?;
             let done = lane.commit(arena);
             lane.end_commit(arena);
-            match done.map_err(|error| self.directory.explain(error, record))? {
+            match done.map_err(|error| self.explain(error, record))? {
                 Published::Won(_) => return Ok(lease),
                 Published::Lost => {
-                    self.directory.mark_free(record);
+                    self.mark_free(record);
                     lane.back_off(arena);
                 }
             }
@@ -243,7 +248,11 @@ impl SharedMemory {
     }
 
     /// [`Backend::renew`].
-    pub(super) fn renew_lease(&self, lane: &mut LaneHandle, lease: Lease) -> Result<Instant> {
+    pub(super) fn renew_lease(&self, lease: Lease) -> Result<Instant> {
+        self.with_lane(|lane| self.renew_with(lane, lease))
+    }
+
+    fn renew_with(&self, lane: &mut LaneHandle, lease: Lease) -> Result<Instant> {
         for _ in 0..ROUNDS {
             let (before, now) = (Instant::now(), self.home().host.now());
             match self.lease_status(lane, lease, Probe::Clock)? {
@@ -280,7 +289,11 @@ impl SharedMemory {
     }
 
     /// [`Backend::revoke`].
-    pub(super) fn revoke_lease(&self, lane: &mut LaneHandle, lease: Lease) -> Result<()> {
+    pub(super) fn revoke_lease(&self, lease: Lease) -> Result<()> {
+        self.with_lane(|lane| self.revoke_with(lane, lease))
+    }
+
+    fn revoke_with(&self, lane: &mut LaneHandle, lease: Lease) -> Result<()> {
         for _ in 0..ROUNDS {
             match self.lease_status(lane, lease, Probe::Clock)? {
                 LeaseStatus::Alive(_) => {}
@@ -306,7 +319,7 @@ impl SharedMemory {
     /// answers how many.
     pub(super) fn sweep(&self, lane: &mut LaneHandle) -> Result<u32> {
         let mut over = Vec::new();
-        self.directory.walk(HIDDEN, |lease_name, _| {
+        self.walk(HIDDEN, |lease_name, _| {
             if let Some(lease) = Lease::of_hidden_name(lease_name) {
                 over.push(lease);
             }
@@ -328,7 +341,7 @@ impl SharedMemory {
         }
         let mut dead: Vec<(Vec<u8>, Place, Lease)> = Vec::new();
         let mut seen = Observed::NOTHING;
-        self.directory.walk(b"", |name, place| {
+        self.walk(b"", |name, place| {
             if place.leased && self.look_at(place, &mut seen)? && over.contains(&Lease(seen.meta.lease)) {
                 dead.push((name.to_vec(), place, Lease(seen.meta.lease)));
             }
@@ -343,11 +356,23 @@ impl SharedMemory {
         Ok(over.len() as u32)
     }
 
+    /// Runs `work`, and again when the segment is full, once the entries of dead leases are removed.
+    #[inline]
+    pub(super) fn with_room<R>(&self, work: impl Fn() -> Result<R>) -> Result<R> {
+        let sweep = || {
+            if self.any_over()? {
+                self.with_lane(|lane| self.sweep(lane))?;
+            }
+            Ok(())
+        };
+        self.segment().inner.with_room(sweep, work)
+    }
+
     /// Whether any lease is over, without ending it: what a waiter looks at between two slices.
     pub(super) fn any_over(&self) -> Result<bool> {
         let mut any = false;
         let home = self.home();
-        self.directory.walk(HIDDEN, |name, _| {
+        self.walk(HIDDEN, |name, _| {
             if let (false, Some(lease)) = (any, Lease::of_hidden_name(name)) {
                 any = self.terms(lease)?.is_none_or(|(_, terms)| {
                     terms.state != ALIVE || terms.until <= home.host.now() || !home.is_alive(terms.owner)

@@ -18,8 +18,9 @@
 //! Marking clears all wake bits of a group together with the count, so writers pay once a pass of the slowest watcher of the
 //! group, not once a change; a watcher that is killed costs one mark a group and leaves nothing to recover.
 
-use super::snapshot::{All, PrefixSnapshot, RecordFilter};
-use super::{Key, ROUNDS, SharedMemory};
+use super::cache::{All, EntryCopy, PrefixSnapshot, RecordFilter};
+use super::key::Key;
+use super::tree::{ROUNDS, Tree};
 use crate::backend::{Event, Watch};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ use crate::memory::wait::change::Groups;
 
 /// A running watch of a prefix in a segment.
 pub struct SharedWatch<'s> {
-    store: &'s SharedMemory,
+    tree: &'s Tree,
     snapshot: PrefixSnapshot,
     groups: Groups,
     /// The next batch is to begin with a resync.
@@ -61,15 +62,15 @@ impl RecordFilter for MarkedSince<'_> {
 
 impl<'s> SharedWatch<'s> {
     /// Arms the groups and takes the first snapshot: from here on nothing is missed.
-    pub(super) fn new(store: &'s SharedMemory, prefix: &str, from: Revision) -> Result<Self> {
-        let home = &store.segment().inner;
+    pub(super) fn new(tree: &'s Tree, prefix: &str, from: Revision) -> Result<Self> {
+        let home = &tree.segment().inner;
         home.check()?;
-        let newest = store.segment().revision();
+        let newest = tree.segment().revision();
         if from.0 > newest.0.saturating_add(1) {
             return Err(Error::FutureRevision { asked: from, newest });
         }
         let mut groups = Groups::new(home);
-        let mut watch = Self { store, snapshot: PrefixSnapshot::new(prefix), groups: Groups::new(home), resync: false };
+        let mut watch = Self { tree, snapshot: PrefixSnapshot::new(prefix), groups: Groups::new(home), resync: false };
         watch.look(&mut groups, Extent::All)?;
         watch.groups = groups;
         // Leaves keep no history: one that changed since `from` may have lost a name.
@@ -85,17 +86,17 @@ impl<'s> SharedWatch<'s> {
 
     /// Brings the snapshot up to one moment, which it answers.
     fn look(&mut self, groups: &mut Groups, extent: Extent) -> Result<Revision> {
-        let store = self.store;
+        let tree = self.tree;
         for _ in 0..ROUNDS {
-            groups.arm(store.arena(), self.snapshot.groups().iter().copied());
+            groups.arm(tree.arena(), self.snapshot.groups().iter().copied());
             let revision = match extent {
-                Extent::All => store.agree(&mut self.snapshot, &All)?,
-                Extent::Dirty => store.agree(&mut self.snapshot, &Dirty(groups))?,
+                Extent::All => tree.agree(&mut self.snapshot, &All)?,
+                Extent::Dirty => tree.agree(&mut self.snapshot, &Dirty(groups))?,
             };
             // A leaf that was read may have brought records of groups that are not armed; and what was marked since may be
             // a change up to R.
-            let new = groups.arm_again(store.arena(), self.snapshot.groups().iter().copied());
-            if !new && self.snapshot.is_exact_at(store, revision.0, &MarkedSince(groups))? {
+            let new = groups.arm_again(tree.arena(), self.snapshot.groups().iter().copied());
+            if !new && self.snapshot.is_exact_at(tree, revision.0, &MarkedSince(groups))? {
                 groups.looked();
                 return Ok(revision);
             }
@@ -106,8 +107,7 @@ impl<'s> SharedWatch<'s> {
     /// The next snapshot, if there is something to tell of it.
     fn pass(&mut self, groups: &mut Groups) -> Result<Option<Revision>> {
         let revision = self.look(groups, Extent::Dirty)?;
-        let is_unreported =
-            |entry: &super::snapshot::EntryCopy| entry.reported != Some((entry.meta.created, entry.meta.modified));
+        let is_unreported = |entry: &EntryCopy| entry.reported != Some((entry.meta.created, entry.meta.modified));
         let mut any = self.resync || !self.snapshot.deleted.is_empty();
         for leaf in self.snapshot.leaves.iter_mut().filter(|leaf| leaf.unreported) {
             leaf.unreported = leaf.entries.iter().any(is_unreported);
@@ -153,13 +153,13 @@ impl Watch for SharedWatch<'_> {
     type Key = Key;
 
     fn next(&mut self, deadline: &Deadline, visit: &mut dyn FnMut(Event<'_, Key>)) -> Result<Option<Revision>> {
-        let store = self.store;
-        let mut groups = std::mem::replace(&mut self.groups, Groups::new(&store.segment().inner));
-        let found = store.segment().inner.wait_for_groups(&mut groups, deadline, |groups, slice_ended| {
-            if slice_ended && store.any_over()? {
+        let tree = self.tree;
+        let mut groups = std::mem::replace(&mut self.groups, Groups::new(&tree.segment().inner));
+        let found = tree.segment().inner.wait_for_groups(&mut groups, deadline, |groups, slice_ended| {
+            if slice_ended && tree.any_over()? {
                 // Nobody else may ever look: what the dead left goes, and so we learn of it. A thread without a lane leaves
                 // that to others.
-                match store.with_lane(|lane| store.sweep(lane)) {
+                match tree.with_lane(|lane| tree.sweep(lane)) {
                     Ok(_) | Err(Error::Full { .. } | Error::Busy) => {}
                     Err(error) => return Err(error),
                 }
@@ -167,7 +167,7 @@ impl Watch for SharedWatch<'_> {
             self.pass(groups)
         });
         self.groups = groups;
-        let Some(revision) = store.noted(found)? else {
+        let Some(revision) = tree.noted(found)? else {
             return Ok(None);
         };
         self.tell(revision, visit);

@@ -29,6 +29,8 @@
 
 use std::cmp::Ordering;
 
+use crate::memory::layout::word::Head;
+
 /// The most bytes of a node.
 pub(super) const NODE_BYTES: usize = 4096;
 /// The most bytes of a name.
@@ -72,6 +74,18 @@ impl Place {
         let [r0, r1, r2, r3] = self.record.to_le_bytes();
         let [s0, s1, s2, s3, s4, ..] = self.incarnation.to_le_bytes();
         [r0, r1, r2, r3, s0, s1, s2, s3, s4, u8::from(self.leased)]
+    }
+}
+
+impl Place {
+    /// `incarnation:40 | record:23`, never 0: no entry is in record 0.
+    pub(super) fn word(self) -> u64 {
+        Head::value(self.incarnation, self.record).0
+    }
+
+    pub(super) fn of_word(word: u64) -> Option<Self> {
+        let head = Head(word);
+        (word != 0).then_some(Self { record: head.block(), incarnation: head.count(), leased: false })
     }
 }
 
@@ -218,8 +232,8 @@ impl<'a> Node<'a> {
         self.bytes.get(begin..self.end(index)).unwrap_or_default()
     }
 
-    fn frame(&self) -> Frame<'a> {
-        Frame { level: self.level(), low: self.low(), high: self.high() }
+    fn range(&self) -> NodeRange<'a> {
+        NodeRange { level: self.level(), low: self.low(), high: self.high() }
     }
 }
 
@@ -242,7 +256,7 @@ impl<'a> Edit<'a> {
 
 /// Writes a node without entries.
 pub(super) fn empty(level: u8, low: &[u8], high: Option<&[u8]>, into: &mut Vec<u8>) {
-    let fits = write(Frame { level, low, high }, std::iter::empty(), into);
+    let fits = write(NodeRange { level, low, high }, std::iter::empty(), into);
     debug_assert!(fits);
 }
 
@@ -251,7 +265,7 @@ pub(super) fn empty(level: u8, low: &[u8], high: Option<&[u8]>, into: &mut Vec<u
 /// The edits ascend strictly by name and lie within the node's range.
 #[must_use]
 pub(super) fn edited(node: &Node<'_>, edits: &[Edit<'_>], into: &mut Vec<u8>) -> bool {
-    write(node.frame(), Merged::of(node, edits), into)
+    write(node.range(), Merged::of(node, edits), into)
 }
 
 /// Cuts the node, with all edits applied, into two nodes of about the same size, or into as many as it takes for the entries
@@ -259,7 +273,7 @@ pub(super) fn edited(node: &Node<'_>, edits: &[Edit<'_>], into: &mut Vec<u8>) ->
 /// node's range, each but the first begins with the name of its first entry, and none is empty. Fewer than two entries are
 /// not cut.
 pub(super) fn pieces(node: &Node<'_>, edits: &[Edit<'_>], into: &mut Vec<Vec<u8>>) {
-    let Frame { level, mut low, high } = node.frame();
+    let NodeRange { level, mut low, high } = node.range();
     let mut rest = Merged::of(node, edits);
     let (all, weight) = weigh(rest.clone());
     let cuts = weight.div_ceil(PIECE_BYTES).max(2).min(all.max(1));
@@ -280,7 +294,7 @@ pub(super) fn pieces(node: &Node<'_>, edits: &[Edit<'_>], into: &mut Vec<Vec<u8>
             rest.next();
         }
         let next = rest.clone().next().map(|(name, _)| name);
-        let fits = write(Frame { level, low, high: next.or(high) }, entries.take(count), piece);
+        let fits = write(NodeRange { level, low, high: next.or(high) }, entries.take(count), piece);
         debug_assert!(fits);
         low = next.unwrap_or_default();
     }
@@ -290,14 +304,14 @@ pub(super) fn pieces(node: &Node<'_>, edits: &[Edit<'_>], into: &mut Vec<Vec<u8>
 /// they are no neighbours. Two that are at most half full always fit.
 #[must_use]
 pub(super) fn joined(left: &Node<'_>, right: &Node<'_>, into: &mut Vec<u8>) -> bool {
-    let frame = Frame { high: right.high(), ..left.frame() };
+    let range = NodeRange { high: right.high(), ..left.range() };
     left.level() == right.level()
         && left.high() == Some(right.low())
-        && write(frame, left.entries().chain(right.entries()), into)
+        && write(range, left.entries().chain(right.entries()), into)
 }
 
 /// All of a node but its entries.
-struct Frame<'a> {
+struct NodeRange<'a> {
     level: u8,
     low: &'a [u8],
     high: Option<&'a [u8]>,
@@ -314,8 +328,12 @@ fn weigh<'a>(entries: impl Iterator<Item = (&'a [u8], Place)>) -> (usize, usize)
 }
 
 /// Every writer's end: the entries are gone through twice, so that nothing is moved or kept beside.
-fn write<'a>(frame: Frame<'_>, entries: impl Iterator<Item = (&'a [u8], Place)> + Clone, into: &mut Vec<u8>) -> bool {
-    let (low, high) = (frame.low, frame.high.unwrap_or_default());
+fn write<'a>(
+    range: NodeRange<'_>,
+    entries: impl Iterator<Item = (&'a [u8], Place)> + Clone,
+    into: &mut Vec<u8>,
+) -> bool {
+    let (low, high) = (range.low, range.high.unwrap_or_default());
     debug_assert!(low.len() <= NAME_BYTES && high.len() <= NAME_BYTES);
     let (count, weight) = weigh(entries.clone());
     let total = HEADER + low.len() + high.len() + weight;
@@ -325,7 +343,7 @@ fn write<'a>(frame: Frame<'_>, entries: impl Iterator<Item = (&'a [u8], Place)> 
     into.clear();
     into.reserve(total);
     // The counts and lengths fit: a node has fewer than 2^16 bytes and a bound at most 255.
-    into.extend([MARK, frame.level, low.len() as u8, high.len() as u8]);
+    into.extend([MARK, range.level, low.len() as u8, high.len() as u8]);
     into.extend((count as u16).to_le_bytes());
     into.resize(HEADER + END * count, 0);
     into.extend(low);

@@ -19,23 +19,16 @@
 //!   could not take one more of the longest names is split on the way down, so a parent always has room for a separator.
 //! * Every entry carries its record's incarnation, and so does every block: a name that went to another record since is
 //!   noticed by the read one does anyway.
-//!
-//! Which record is free is guessed from a bitmap of this process and decided by the heads; "full" is answered only after
-//! looking at all of them. A name's record is taken from where its neighbours of the same folder (the name up to its last
-//! `/`) have theirs, and the first of a folder from a group of 64 records nobody uses: so watchers of other prefixes are not
-//! woken.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-
-use super::ROUNDS;
+use super::alloc::RecordAllocator;
 use super::node::{self, Edit, Node, Place};
 use crate::error::{Error, Resource, Result};
+use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::Next;
 use crate::memory::block::spares::LaneHandle;
 use crate::memory::handle::record::next_value;
 use crate::memory::handle::segment::Segment;
-use crate::memory::layout::sections::{GROUP, NODE_CLASS, NODE_RESERVE};
+use crate::memory::layout::sections::{NODE_CLASS, NODE_RESERVE};
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
@@ -45,6 +38,8 @@ use crate::memory::sync::error::{ProtocolError, RetryBudget};
 pub(super) const NODE: u64 = u64::from_le_bytes(*b"dir/node");
 /// What an entry of a node takes besides its name.
 const ENTRY_BYTES: usize = 12;
+/// More rounds than honest others cause an operation to take.
+pub(super) const ROUNDS: u64 = 1 << 16;
 /// More levels than names of 255 bytes need for 2^23 records.
 const LEVELS: usize = 16;
 
@@ -101,34 +96,18 @@ impl Path {
 }
 
 /// The directory of one attachment.
-pub(super) struct Directory {
+pub(super) struct Tree {
     segment: Segment,
-    /// Records that are in use as far as this process knows, one bit each and one word a group, from the root's group on.
-    used: Vec<AtomicU64>,
-    /// The key's record that was found or became free last.
-    cursor: AtomicU32,
-    /// There was no group without a record in use when one was looked for, and no group has become so since.
-    no_unused_group: AtomicBool,
-    first: u32,
+    records: RecordAllocator,
     /// What tells the segment from every other.
     generation: u64,
-    keys: Range<u32>,
-    nodes: Range<u32>,
 }
 
-impl Directory {
+impl Tree {
     pub(super) fn new(segment: Segment) -> Self {
         let arena = &segment.inner.arena;
-        let shape = &arena.geometry.shape;
-        let root = shape.records;
-        // The root is the first record above the numbered ones; behind it the keys', then the other nodes'.
-        let keys = root + 1..root + 1 + shape.keys;
-        let nodes = keys.end..arena.records();
-        let words = (arena.records() - 1) / GROUP - root / GROUP + 1;
-        let used = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let (cursor, no_unused_group) = (AtomicU32::new(keys.start), AtomicBool::new(false));
-        let generation = arena.header().generation();
-        Self { used, cursor, no_unused_group, first: root, generation, keys, nodes, segment }
+        let (records, generation) = (RecordAllocator::new(arena), arena.header().generation());
+        Self { records, generation, segment }
     }
 
     pub(super) fn segment(&self) -> &Segment {
@@ -139,13 +118,24 @@ impl Directory {
         self.generation
     }
 
-    fn root(&self) -> u32 {
-        self.first
+    pub(super) fn arena(&self) -> &Arena {
+        &self.segment.inner.arena
+    }
+
+    #[inline]
+    pub(super) fn with_lane<R>(&self, work: impl FnOnce(&mut LaneHandle) -> Result<R>) -> Result<R> {
+        self.segment.inner.with_lane(|lane, _| work(lane))
+    }
+
+    /// Enters an error into the segment's table of distinct errors.
+    #[inline]
+    pub(super) fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| self.segment.inner.note_error(error, 0))
     }
 
     /// Whether a record read from the segment may be a key's.
     pub(super) fn is_key(&self, record: u32) -> bool {
-        self.keys.contains(&record)
+        self.records.is_key(record)
     }
 
     pub(super) fn damaged(&self, what: &'static str, place: u32, found: u64) -> Error {
@@ -172,9 +162,9 @@ impl Directory {
 
     /// One way down; the record that was not as its parent said, with the parent's head, if it led nowhere.
     fn try_descend(&self, name: &[u8], path: &mut Path) -> Result<Option<(u32, u64)>> {
-        let arena = &self.segment.inner.arena;
+        let arena = self.arena();
         path.depth = 0;
-        let (mut record, mut incarnation, mut level) = (self.root(), None, None);
+        let (mut record, mut incarnation, mut level) = (self.records.root(), None, None);
         let mut parent = 0;
         loop {
             let visited = path.push(record);
@@ -182,7 +172,7 @@ impl Directory {
                 .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
                 .map_err(|error| self.segment.inner.explain(error, record))?;
             let seen = &visited.seen;
-            if seen.head.is_absent() && record == self.root() {
+            if seen.head.is_absent() && record == self.records.root() {
                 node::empty(0, b"", None, &mut visited.bytes);
                 return Ok(None);
             }
@@ -199,7 +189,7 @@ impl Directory {
             if node.level() == 0 {
                 return Ok(None);
             }
-            let child = node.child(name).map(|at| node.place(at)).filter(|place| self.nodes.contains(&place.record));
+            let child = node.child(name).map(|at| node.place(at)).filter(|place| self.records.is_node(place.record));
             let (level_below, head) = (node.level() - 1, seen.head.0);
             let Some(child) = child.filter(|_| path.depth < LEVELS) else {
                 return Ok(Some((record, head)));
@@ -208,7 +198,7 @@ impl Directory {
         }
     }
 
-    /// [`Directory::descend`] for one who will add to the leaf: splits every node on the way that is too full.
+    /// [`Tree::descend`] for one who will add to the leaf: splits every node on the way that is too full.
     pub(super) fn descend_with_room(&self, lane: &mut LaneHandle, name: &[u8], path: &mut Path) -> Result<()> {
         for _ in 0..ROUNDS {
             self.descend(name, path)?;
@@ -237,7 +227,7 @@ impl Directory {
     /// Splits the node at `depth` of the path at `separator`; others may have been first, which is as good.
     pub(super) fn split(&self, lane: &mut LaneHandle, path: &Path, depth: usize, separator: &[u8]) -> Result<()> {
         self.keep_reserve()?;
-        let arena = &self.segment.inner.arena;
+        let arena = self.arena();
         let visited = &path.nodes[depth];
         let node = self.validated(visited)?;
         if !node.covers(separator) || separator == node.low() {
@@ -308,7 +298,7 @@ impl Directory {
             }
             let place = above.place(neighbour);
             let mut other = Visited { record: place.record, seen: Observed::NOTHING, bytes: Vec::new() };
-            if !self.nodes.contains(&place.record) || !self.visit(&mut other, place.incarnation)? {
+            if !self.records.is_node(place.record) || !self.visit(&mut other, place.incarnation)? {
                 continue;
             }
             let (left, right) = if neighbour > at { (own, &other) } else { (&other, own) };
@@ -329,7 +319,7 @@ impl Directory {
             lane.begin_commit();
             self.stage_node(lane, left, &joined)?;
             self.stage_node(lane, parent, &without)?;
-            lane.stage_delete(&self.segment.inner.arena, right.record, right.seen.head);
+            lane.stage_delete(self.arena(), right.record, right.seen.head);
             self.finish(lane, own.record)?;
             self.mark_free(right.record);
             return Ok(true);
@@ -342,7 +332,7 @@ impl Directory {
         let (root, child) = (&path.nodes[0], &path.nodes[1]);
         lane.begin_commit();
         self.stage_node(lane, root, &child.bytes)?;
-        lane.stage_delete(&self.segment.inner.arena, child.record, child.seen.head);
+        lane.stage_delete(self.arena(), child.record, child.seen.head);
         self.finish(lane, root.record)?;
         self.mark_free(child.record);
         Ok(())
@@ -351,9 +341,7 @@ impl Directory {
     /// Reads a node that is not on the path; whether it is the incarnation meant.
     fn visit(&self, visited: &mut Visited, incarnation: u64) -> Result<bool> {
         let record = visited.record;
-        self.segment
-            .inner
-            .arena
+        self.arena()
             .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
             .map_err(|error| self.explain(error, record))?;
         let seen = &visited.seen;
@@ -373,7 +361,7 @@ impl Directory {
     /// Stages a node's next content.
     pub(super) fn stage_node(&self, lane: &mut LaneHandle, visited: &Visited, bytes: &[u8]) -> Result<()> {
         let next = next_node(visited.record, &visited.seen);
-        let arena = &self.segment.inner.arena;
+        let arena = self.arena();
         let staged = lane.stage_put(arena, &visited.seen, &next, bytes, true);
         staged.map_err(|error| self.lacking(lane, error, visited.record))
     }
@@ -381,13 +369,13 @@ impl Directory {
     fn stage_new(&self, lane: &mut LaneHandle, (record, head): (u32, Head), bytes: &[u8]) -> Result<()> {
         let seen = Observed { head, ..Observed::NOTHING };
         let next = next_node(record, &seen);
-        let staged = lane.stage_put(&self.segment.inner.arena, &seen, &next, bytes, true);
+        let staged = lane.stage_put(self.arena(), &seen, &next, bytes, true);
         staged.map_err(|error| self.lacking(lane, error, record))
     }
 
     /// A error met while staging; what was staged is given back.
     fn lacking(&self, lane: &mut LaneHandle, error: ProtocolError, record: u32) -> Error {
-        lane.end_commit(&self.segment.inner.arena);
+        lane.end_commit(self.arena());
         match error {
             ProtocolError::NoNode => self.full(Resource::Directory),
             error => self.explain(error, record),
@@ -396,7 +384,7 @@ impl Directory {
 
     /// Commits what is staged; whether it took place is for a new look to tell.
     fn finish(&self, lane: &mut LaneHandle, record: u32) -> Result<()> {
-        let arena = &self.segment.inner.arena;
+        let arena = self.arena();
         let done = lane.commit(arena);
         lane.end_commit(arena);
         match done.map_err(|error| self.explain(error, record))? {
@@ -409,8 +397,8 @@ impl Directory {
     /// Every number of the resource, all in use.
     pub(super) fn full(&self, what: Resource) -> Error {
         let limit = match what {
-            Resource::Keys => self.keys.end - self.keys.start,
-            _ => self.nodes.end - self.nodes.start + 1,
+            Resource::Keys => self.records.keys(),
+            _ => self.records.nodes() + 1,
         };
         Error::Full { what, limit: limit.into(), holders: Vec::new() }
     }
@@ -421,14 +409,18 @@ impl Directory {
         if enough { Ok(()) } else { Err(self.full(Resource::Directory)) }
     }
 
-    /// A free record for an entry, near that of its neighbour in the leaf if both are in one folder.
+    /// A free record for an entry beside those of `leaf`.
     pub(super) fn free_key(&self, leaf: &Node<'_>, name: &[u8], skip: &[u32]) -> Result<(u32, Head)> {
-        let at = leaf.search(name).unwrap_or_else(|at| at);
-        let neighbours = [at.wrapping_sub(1), at].into_iter().filter(|&at| at < leaf.len());
-        let mut same_folder = neighbours.filter(|&at| folder(leaf.name(at)) == folder(name));
-        let near = same_folder.next().map(|at| leaf.place(at).record).filter(|record| self.keys.contains(record));
-        let near = near.or_else(|| self.unused_group(skip)).unwrap_or(self.keys.start);
-        self.free_record(self.keys.clone(), near, skip).ok_or_else(|| self.full(Resource::Keys))
+        self.records.free_key(self.arena(), leaf, name, skip).ok_or_else(|| self.full(Resource::Keys))
+    }
+
+    fn free_node(&self, skip: &[u32]) -> Result<(u32, Head)> {
+        self.records.free_node(self.arena(), skip).ok_or_else(|| self.full(Resource::Directory))
+    }
+
+    /// Marks a record free that has become so, or was not taken after all.
+    pub(super) fn mark_free(&self, record: u32) {
+        self.records.mark_free(record);
     }
 
     /// Visits every entry of every leaf whose name begins with `prefix` (of the empty prefix: all but hidden ones), in the
@@ -456,115 +448,12 @@ impl Directory {
 
     /// More leaves than a walk can meet, even if each is split while it goes on.
     pub(super) fn most_leaves(&self) -> u32 {
-        2 * (self.nodes.end - self.nodes.start) + 2
+        2 * self.records.nodes() + 2
     }
 
     /// A walk over the leaves that does not come to an end.
     pub(super) fn endless(&self) -> Error {
-        self.damaged("a directory with more leaves than nodes", self.root(), self.most_leaves().into())
-    }
-
-    fn free_node(&self, skip: &[u32]) -> Result<(u32, Head)> {
-        let found = self.free_record(self.nodes.clone(), self.nodes.start, skip);
-        found.ok_or_else(|| self.full(Resource::Directory))
-    }
-
-    /// The first record of a group of which none is in use, as far as this process knows and the heads confirm.
-    fn unused_group(&self, skip: &[u32]) -> Option<u32> {
-        if self.no_unused_group.load(Relaxed) {
-            return None;
-        }
-        let arena = &self.segment.inner.arena;
-        let groups = self.keys.start.div_ceil(GROUP)..self.keys.end / GROUP;
-        let found = groups.into_iter().find(|&group| {
-            if self.word_of(group * GROUP).load(Relaxed) != 0 {
-                return false;
-            }
-            (group * GROUP..(group + 1) * GROUP).all(|record| {
-                let free = !skip.contains(&record) && Head(arena.record(record).head.load(Relaxed)).is_absent();
-                if !free {
-                    self.mark_used(record);
-                }
-                free
-            })
-        });
-        if found.is_none() {
-            self.no_unused_group.store(true, Relaxed);
-        }
-        found.map(|group| group * GROUP)
-    }
-
-    /// A free record of the range, near another; then near where one was found last; then anywhere.
-    fn free_record(&self, range: Range<u32>, near: u32, skip: &[u32]) -> Option<(u32, Head)> {
-        let arena = &self.segment.inner.arena;
-        let take = |record: u32| {
-            let head = Head(arena.record(record).head.load(Relaxed));
-            // Others of this process look elsewhere from now on.
-            self.mark_used(record);
-            (head.is_absent() && !skip.contains(&record)).then_some((record, head))
-        };
-        let (low, high) = (range.start / GROUP, (range.end - 1) / GROUP);
-        let words = high - low + 1;
-        let cursor = self.cursor.load(Relaxed).clamp(range.start, range.end - 1) / GROUP;
-        let from_cursor = (0..words).map(|i| low + (cursor - low + i) % words);
-        for group in std::iter::once(near / GROUP).chain(from_cursor) {
-            let mut free = !self.word_of(group * GROUP).load(Relaxed);
-            while free != 0 {
-                let record = group * GROUP + free.trailing_zeros();
-                free &= free - 1;
-                if range.contains(&record)
-                    && let Some(found) = take(record)
-                {
-                    self.cursor.store(record, Relaxed);
-                    return Some(found);
-                }
-            }
-        }
-        // What this process knows may be out of date: the heads decide, a group at a time, and correct it.
-        for group in (0..words).map(|i| low + (cursor - low + i) % words) {
-            let mut used = 0;
-            for record in (group * GROUP..(group + 1) * GROUP).filter(|record| range.contains(record)) {
-                let mut head = Head(arena.record(record).head.load(Relaxed));
-                if head.is_reference() {
-                    // A commit that stands still, perhaps one that will not take place. Damage is for whoever uses it.
-                    let _ = arena.help(record, head);
-                    head = Head(arena.record(record).head.load(Relaxed));
-                }
-                used |= u64::from(!head.is_absent() || skip.contains(&record)) << (record % GROUP);
-            }
-            let outside = (0..GROUP).filter(|bit| !range.contains(&(group * GROUP + bit)));
-            let kept = outside.fold(0, |mask, bit| mask | 1 << bit) & self.word_of(group * GROUP).load(Relaxed);
-            self.word_of(group * GROUP).store(used | kept, Relaxed);
-            let free = (group * GROUP..(group + 1) * GROUP)
-                .find(|record| range.contains(record) && used >> (record % GROUP) & 1 == 0);
-            if let Some(found) = free.and_then(take) {
-                self.cursor.store(found.0, Relaxed);
-                return Some(found);
-            }
-        }
-        None
-    }
-
-    /// The word of bits of the group of a record.
-    fn word_of(&self, record: u32) -> &AtomicU64 {
-        &self.used[((record / GROUP).saturating_sub(self.first / GROUP)) as usize]
-    }
-
-    fn mark_used(&self, record: u32) {
-        self.word_of(record).fetch_or(1 << (record % GROUP), Relaxed);
-    }
-
-    /// Marks a record free that has become so, or was not taken after all.
-    pub(super) fn mark_free(&self, record: u32) {
-        if (self.first..self.nodes.end).contains(&record) {
-            let mask = 1 << (record % GROUP);
-            if self.word_of(record).fetch_and(!mask, Relaxed) == mask {
-                self.no_unused_group.store(false, Relaxed);
-            }
-            if self.keys.contains(&record) {
-                self.cursor.store(record, Relaxed);
-            }
-        }
+        self.damaged("a directory with more leaves than nodes", self.records.root(), self.most_leaves().into())
     }
 }
 
@@ -590,9 +479,4 @@ fn part(of: &Node<'_>, low: &[u8], high: Option<&[u8]>, into: &mut Vec<u8>) {
     let within = of.entries().filter(|(name, _)| *name >= low && high.is_none_or(|high| *name < high));
     let edits: Vec<Edit<'_>> = within.map(|(name, place)| Edit::Put(name, place)).collect();
     assert!(node::edited(&empty, &edits, into), "a part of a node fits a node");
-}
-
-/// A name up to and with its last `/`.
-fn folder(name: &[u8]) -> &[u8] {
-    &name[..name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)]
 }

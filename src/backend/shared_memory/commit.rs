@@ -7,10 +7,11 @@
 //! Each attempt looks at everything afresh. It ends in a commit, in [`Outcome::Conflict`] if a condition was false when it
 //! was looked at, or in another attempt. The lock-freedom is that of commits over records.
 
-use super::directory::{Path, Visited};
+use super::key::Key;
 use super::lease::{LeaseStatus, Probe};
+use super::lookup::{Presence, meta_of};
 use super::node::{self, Edit, Place};
-use super::{Key, Presence, ROUNDS, SharedMemory, meta_of};
+use super::tree::{Path, ROUNDS, Tree, Visited};
 use crate::backend::{Act, Meta, Op};
 use crate::clock::{Lease, Revision};
 use crate::error::{Error, Result};
@@ -54,34 +55,34 @@ struct Leaf<'a> {
     edits: Vec<(&'a [u8], Option<Place>)>,
 }
 
-/// One attempt's leaves and the free records it means to take.
+/// What one attempt rewrites or depends on: leaves, the free records it means to take, and leases.
 #[derive(Default)]
-struct Draft<'a> {
+struct WriteSet<'a> {
     leaves: Vec<Leaf<'a>>,
     taken: Vec<u32>,
     leases: Vec<Lease>,
 }
 
-impl SharedMemory {
+impl Tree {
     /// [`Backend::commit`](crate::backend::Backend::commit) for operations that have been checked.
-    pub(super) fn commit_ops(
-        &self,
-        lane: &mut LaneHandle,
-        seen: &mut Observed,
-        ops: &[Op<'_, Key>],
-    ) -> Result<Outcome> {
+    pub(super) fn commit_ops(&self, ops: &[Op<'_, Key>]) -> Result<Outcome> {
+        let home = &self.segment().inner;
+        self.with_room(|| home.with_lane(|lane, copies| self.commit_with(lane, &mut copies.seen, ops)))
+    }
+
+    fn commit_with(&self, lane: &mut LaneHandle, seen: &mut Observed, ops: &[Op<'_, Key>]) -> Result<Outcome> {
         let mut fingerprints = [0; MAX_OPS];
         for (place, op) in fingerprints.iter_mut().zip(ops) {
             *place = if let Act::Put { value, .. } = op.act { fnv1a64(value) } else { 0 };
         }
         let mut budget = RetryBudget::new();
         for _ in 0..ROUNDS {
-            self.directory.segment().inner.check()?;
-            let mut draft = Draft::default();
-            let attempt = self.attempt(lane, seen, ops, &fingerprints, &mut draft);
+            self.segment().inner.check()?;
+            let mut writes = WriteSet::default();
+            let attempt = self.attempt(lane, seen, ops, &fingerprints, &mut writes);
             lane.end_commit(self.arena());
             if !matches!(attempt, Ok(Attempt::Committed(_))) {
-                draft.taken.iter().for_each(|record| self.directory.mark_free(*record));
+                writes.taken.iter().for_each(|record| self.mark_free(*record));
             }
             let attempt = match attempt {
                 // A condition that is false comes first, wherever in the commit it stands.
@@ -92,13 +93,13 @@ impl SharedMemory {
             };
             match attempt {
                 Attempt::Committed(revision) => {
-                    self.tidy(lane, &draft);
+                    self.tidy(lane, &writes);
                     return Ok(Outcome::Committed(revision));
                 }
                 Attempt::Conflict => return Ok(Outcome::Conflict),
                 Attempt::Again { record, head } => budget
                     .again("an entry that the directory does not mean", record, head.0, head.0)
-                    .map_err(|error| self.directory.explain(error, record))?,
+                    .map_err(|error| self.explain(error, record))?,
                 Attempt::Lost => lane.back_off(self.arena()),
             }
         }
@@ -126,13 +127,13 @@ impl SharedMemory {
         seen: &mut Observed,
         ops: &[Op<'a, Key>],
         fingerprints: &[u64; MAX_OPS],
-        draft: &mut Draft<'a>,
+        writes: &mut WriteSet<'a>,
     ) -> Result<Attempt> {
         lane.begin_commit();
         let mut over = None;
         for op in ops {
             if let Act::Put { lease: Some(lease), .. } = op.act
-                && !draft.leases.contains(&lease)
+                && !writes.leases.contains(&lease)
             {
                 match self.lease_status(lane, lease, Probe::Clock)? {
                     LeaseStatus::Alive(head) => {
@@ -141,7 +142,7 @@ impl SharedMemory {
                     LeaseStatus::Over => over = over.or(Some(lease)),
                     LeaseStatus::Unknown => return Err(Error::UnknownLease { lease }),
                 }
-                draft.leases.push(lease);
+                writes.leases.push(lease);
             }
         }
         if let Some(lease) = over {
@@ -149,7 +150,7 @@ impl SharedMemory {
         }
         let mut conflict = false;
         for (op, fingerprint) in ops.iter().zip(fingerprints) {
-            let found = self.find_for(lane, seen, op, draft)?;
+            let found = self.find_for(lane, seen, op, writes)?;
             let meta = match found {
                 Found::Present(_) => Some(meta_of(seen)),
                 Found::Absent => None,
@@ -171,7 +172,7 @@ impl SharedMemory {
             match (op.act, found) {
                 (Act::Check, Found::Present(place)) => lane.stage_check(place.record, seen.head),
                 (Act::Delete, Found::Present(place)) => {
-                    if let Some((record, head)) = self.edit(lane, draft, op.key.bytes(), place, None)? {
+                    if let Some((record, head)) = self.edit(lane, writes, op.key.bytes(), place, None)? {
                         return Ok(Attempt::Again { record, head });
                     }
                     lane.stage_delete(self.arena(), place.record, seen.head);
@@ -180,14 +181,14 @@ impl SharedMemory {
                     // The mark stays once set, so a block under a lease has it.
                     if lease.is_some() && seen.meta.lease == 0 {
                         let marked = Place { leased: true, ..place };
-                        if let Some((record, head)) = self.edit(lane, draft, op.key.bytes(), place, Some(marked))? {
+                        if let Some((record, head)) = self.edit(lane, writes, op.key.bytes(), place, Some(marked))? {
                             return Ok(Attempt::Again { record, head });
                         }
                     }
                     let next = self.next(place.record, seen, lease, *fingerprint);
                     if ops.len() == 1 && lease.is_none() {
                         let published = lane.publish(self.arena(), seen, &next, value);
-                        return Ok(match published.map_err(|error| self.directory.explain(error, place.record))? {
+                        return Ok(match published.map_err(|error| self.explain(error, place.record))? {
                             Published::Won(revision) => Attempt::Committed(Revision(revision)),
                             Published::Lost => Attempt::Lost,
                         });
@@ -195,11 +196,11 @@ impl SharedMemory {
                     self.stage(lane, place.record, seen, &next, value)?;
                 }
                 (Act::Put { value, lease }, Found::Absent) => {
-                    self.directory.keep_reserve()?;
-                    let Draft { leaves, taken, .. } = &mut *draft;
+                    self.keep_reserve()?;
+                    let WriteSet { leaves, taken, .. } = &mut *writes;
                     let leaf = leaves.iter_mut().find(|leaf| leaf.at.node().covers(op.key.bytes()));
                     let leaf = leaf.expect("an absence is read from a leaf");
-                    let (record, head) = self.directory.free_key(&leaf.at.node(), op.key.bytes(), taken)?;
+                    let (record, head) = self.free_key(&leaf.at.node(), op.key.bytes(), taken)?;
                     let place = Place { record, incarnation: head.next(0).count(), leased: lease.is_some() };
                     leaf.edits.push((op.key.bytes(), Some(place)));
                     taken.push(record);
@@ -215,13 +216,13 @@ impl SharedMemory {
         if conflict {
             return Ok(Attempt::Conflict);
         }
-        if !self.stage_leaves(lane, draft)? {
+        if !self.stage_leaves(lane, writes)? {
             return Ok(Attempt::Lost);
         }
         let done = lane.commit(self.arena());
-        Ok(match done.map_err(|error| self.directory.explain(error, 0))? {
+        Ok(match done.map_err(|error| self.explain(error, 0))? {
             Published::Won(revision) => {
-                self.remember(ops, draft);
+                self.remember(ops, writes);
                 Attempt::Committed(Revision(revision))
             }
             Published::Lost => Attempt::Lost,
@@ -235,23 +236,23 @@ impl SharedMemory {
 
     fn stage(&self, lane: &mut LaneHandle, record: u32, seen: &Observed, next: &Next<'_>, value: &[u8]) -> Result<()> {
         let staged = lane.stage_put(self.arena(), seen, next, value, false);
-        staged.map_err(|error| self.directory.explain(error, record))
+        staged.map_err(|error| self.explain(error, record))
     }
 
-    /// Finds the entry of one operation; an absent one's leaf is in the draft then.
+    /// Finds the entry of one operation; an absent one's leaf is in the write set then.
     fn find_for<'a>(
         &self,
         lane: &mut LaneHandle,
         seen: &mut Observed,
         op: &Op<'a, Key>,
-        draft: &mut Draft<'a>,
+        writes: &mut WriteSet<'a>,
     ) -> Result<Found> {
         let name = op.key.bytes();
         let place = match self.cached(op.key, seen)? {
             Some(place) => place,
             None => {
                 let creating = matches!(op.act, Act::Put { .. });
-                let leaf = self.load_leaf(lane, draft, name, creating)?;
+                let leaf = self.load_leaf(lane, writes, name, creating)?;
                 let node = leaf.at.node();
                 let Ok(at) = node.search(name) else {
                     return Ok(Found::Absent);
@@ -261,7 +262,7 @@ impl SharedMemory {
                 if !self.look_at_entry(place, seen)? {
                     return Ok(Found::Moved { record, head });
                 }
-                op.key.remember(place, &self.directory);
+                op.key.remember(place, self);
                 place
             }
         };
@@ -281,11 +282,11 @@ impl SharedMemory {
     fn load_leaf<'a, 'd>(
         &self,
         lane: &mut LaneHandle,
-        draft: &'d mut Draft<'a>,
+        writes: &'d mut WriteSet<'a>,
         name: &[u8],
         creating: bool,
     ) -> Result<&'d mut Leaf<'a>> {
-        let known = draft.leaves.iter().position(|leaf| leaf.at.node().covers(name));
+        let known = writes.leaves.iter().position(|leaf| leaf.at.node().covers(name));
         let at = match known {
             Some(at) => at,
             None => {
@@ -293,28 +294,28 @@ impl SharedMemory {
                 // Splitting is a commit of its own, before this one is staged; an attempt that finds entries staged
                 // already finds the room its last attempt made.
                 if creating && lane.staged() == 0 {
-                    self.directory.descend_with_room(lane, name, &mut path)?;
+                    self.descend_with_room(lane, name, &mut path)?;
                 } else {
-                    self.directory.descend(name, &mut path)?;
+                    self.descend(name, &mut path)?;
                 }
-                draft.leaves.push(Leaf { at: path.into_leaf(), edits: Vec::new() });
-                draft.leaves.len() - 1
+                writes.leaves.push(Leaf { at: path.into_leaf(), edits: Vec::new() });
+                writes.leaves.len() - 1
             }
         };
-        Ok(&mut draft.leaves[at])
+        Ok(&mut writes.leaves[at])
     }
 
-    /// Enters into the draft that `name`, which leads to `from`, is to lead to `to`; the leaf and its head if it leads
+    /// Enters into the write set that `name`, which leads to `from`, is to lead to `to`; the leaf and its head if it leads
     /// elsewhere by now.
     fn edit<'a>(
         &self,
         lane: &mut LaneHandle,
-        draft: &mut Draft<'a>,
+        writes: &mut WriteSet<'a>,
         name: &'a [u8],
         from: Place,
         to: Option<Place>,
     ) -> Result<Option<(u32, Head)>> {
-        let leaf = self.load_leaf(lane, draft, name, false)?;
+        let leaf = self.load_leaf(lane, writes, name, false)?;
         let node = leaf.at.node();
         let found = node.search(name).ok().map(|at| node.place(at));
         if found.is_some_and(|found| (found.record, found.incarnation) == (from.record, from.incarnation)) {
@@ -324,10 +325,10 @@ impl SharedMemory {
         Ok(Some((leaf.at.record, leaf.at.seen.head)))
     }
 
-    /// Stages every leaf of the draft; `false` if one was too full and has been split instead.
-    fn stage_leaves(&self, lane: &mut LaneHandle, draft: &mut Draft<'_>) -> Result<bool> {
+    /// Stages every leaf of the write set; `false` if one was too full and has been split instead.
+    fn stage_leaves(&self, lane: &mut LaneHandle, writes: &mut WriteSet<'_>) -> Result<bool> {
         let mut bytes = Vec::new();
-        for leaf in &mut draft.leaves {
+        for leaf in &mut writes.leaves {
             if leaf.edits.is_empty() {
                 lane.stage_check(leaf.at.record, leaf.at.seen.head);
                 continue;
@@ -338,7 +339,7 @@ impl SharedMemory {
                 .iter()
                 .map(|(name, place)| place.map_or(Edit::Remove(name), |place| Edit::Put(name, place)))
                 .collect();
-            let node = self.directory.validated(&leaf.at)?;
+            let node = self.validated(&leaf.at)?;
             if !node::edited(&node, &edits, &mut bytes) {
                 let mut pieces = Vec::new();
                 node::pieces(&node, &edits, &mut pieces);
@@ -347,28 +348,28 @@ impl SharedMemory {
                 lane.end_commit(self.arena());
                 // All above it get the room that a separator needs.
                 let mut path = Path::default();
-                self.directory.descend_with_room(lane, leaf.edits[0].0, &mut path)?;
+                self.descend_with_room(lane, leaf.edits[0].0, &mut path)?;
                 if path.leaf().node().covers(&separator) && path.leaf().node().low() != separator {
                     let depth = path.depth() - 1;
-                    self.directory.split(lane, &path, depth, &separator)?;
+                    self.split(lane, &path, depth, &separator)?;
                 }
                 return Ok(false);
             }
-            self.directory.stage_node(lane, &leaf.at, &bytes)?;
+            self.stage_node(lane, &leaf.at, &bytes)?;
         }
         Ok(true)
     }
 
     /// After a commit: handles know the new places, and records that became free are known to be.
-    fn remember(&self, ops: &[Op<'_, Key>], draft: &Draft<'_>) {
-        for leaf in &draft.leaves {
+    fn remember(&self, ops: &[Op<'_, Key>], writes: &WriteSet<'_>) {
+        for leaf in &writes.leaves {
             for (name, place) in &leaf.edits {
                 if let Some(op) = ops.iter().find(|op| op.key.bytes() == *name) {
                     match place {
-                        Some(place) => op.key.remember(*place, &self.directory),
+                        Some(place) => op.key.remember(*place, self),
                         None => {
-                            if let Some(place) = op.key.place_in(&self.directory) {
-                                self.directory.mark_free(place.record);
+                            if let Some(place) = op.key.place_in(self) {
+                                self.mark_free(place.record);
                             }
                             op.key.forget();
                         }
@@ -379,13 +380,13 @@ impl SharedMemory {
     }
 
     /// Merges the leaves that deletions have left sparse. What fails here is for the next deletion to do.
-    fn tidy(&self, lane: &mut LaneHandle, draft: &Draft<'_>) {
-        for leaf in &draft.leaves {
+    fn tidy(&self, lane: &mut LaneHandle, writes: &WriteSet<'_>) {
+        for leaf in &writes.leaves {
             let gone = leaf.edits.iter().filter(|(_, place)| place.is_none()).count();
             if gone > 0 {
                 let node = leaf.at.node();
                 if node.bytes() < node::NODE_BYTES / 2 || gone * 2 > node.len() {
-                    let _ = self.directory.merge(lane, leaf.edits[0].0);
+                    let _ = self.merge(lane, leaf.edits[0].0);
                 }
             }
         }
@@ -401,19 +402,19 @@ impl SharedMemory {
             if !known || seen.meta.lease != lease.0 {
                 return Ok(());
             }
-            let mut draft = Draft::default();
+            let mut writes = WriteSet::default();
             lane.begin_commit();
-            if let Some((record, head)) = self.edit(lane, &mut draft, name, place, None)? {
+            if let Some((record, head)) = self.edit(lane, &mut writes, name, place, None)? {
                 let what = "an entry of the dead that the directory does not mean";
-                budget.again(what, record, head.0, head.0).map_err(|error| self.directory.explain(error, record))?;
+                budget.again(what, record, head.0, head.0).map_err(|error| self.explain(error, record))?;
             } else {
                 lane.stage_delete(self.arena(), place.record, seen.head);
-                if self.stage_leaves(lane, &mut draft)? {
+                if self.stage_leaves(lane, &mut writes)? {
                     let done = lane.commit(self.arena());
-                    if matches!(done.map_err(|error| self.directory.explain(error, place.record))?, Published::Won(_)) {
+                    if matches!(done.map_err(|error| self.explain(error, place.record))?, Published::Won(_)) {
                         lane.end_commit(self.arena());
-                        self.directory.mark_free(place.record);
-                        self.tidy(lane, &draft);
+                        self.mark_free(place.record);
+                        self.tidy(lane, &writes);
                         return Ok(());
                     }
                 }
