@@ -4,24 +4,20 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
-use slotguard::Segment;
+use slotguard::{Segment, recipe};
 
 use crate::check::recovery::{self, Recovery};
-use crate::check::{self, Counted, Final, Findings, Promise, Scene, Verdicts};
+use crate::check::{Counted, Findings, Promise, Scene, Verdicts};
 use crate::history::History;
-use crate::nemesis::Schedule;
 use crate::nemesis::{Fault, FaultKind};
-use crate::options::Workload;
 use crate::report::picture::Picture;
-use crate::value::{self, Evidence, Torn};
-use crate::workloads::{Examined, Figure, Scenario};
+use crate::workloads::{Examined, Figure};
 use harness::scratch::Scratch;
 
 /// What one phase came to.
 #[derive(Default)]
 pub struct Phased {
     pub name: String,
-    pub workload: Option<Workload>,
     pub workers: u64,
     pub acknowledged: u64,
     /// Effects found at the end: acknowledged changes in the records' histories, or the controls' number.
@@ -93,51 +89,15 @@ pub struct Left<'a> {
 }
 
 impl Left<'_> {
-    /// Counts the segment, reads the last values, removes it, and checks the history; draws what `plan` was about.
-    pub fn examine(self, plan: Option<&Schedule>) -> io::Result<Phased> {
-        let mut refused = unexplained(self.errors)?;
-        let (mut counted, engine) = take_stock(&self.segment, &mut refused);
-        let mut finals = Vec::new();
-        for record in 0..self.segment.records() {
-            let mut last = Final { version: 0, evidence: Err(Torn::Unreadable), fingerprint_agrees: false };
-            let read = last_value(&self.segment, record).map(|value| last = value);
-            hold(read, &format!("the last read of record {record}"), &mut refused);
-            finals.push(last);
-        }
-        counted.files_left = remove(self.segment, self.path, self.folder, &mut refused)?;
-        let recorded = self.history.recorded();
-        let (faults, lateness) = (self.faults, self.lateness);
-        let scene = Scene { history: &recorded, finals: &finals, faults: &faults, lateness: &lateness, counted };
-        let mut checked = check::check(&scene);
-        checked.verdicts.add(Promise::P4, refused);
-        let picture = plan.map(|plan| Picture::of(&scene, &checked, plan));
-        let lost = checked.chains.acknowledged - checked.chains.found;
-        Ok(Phased {
-            acknowledged: checked.chains.acknowledged,
-            found: checked.chains.found,
-            lost,
-            as_it_must_be: lost == 0 && checked.verdicts.violations() == 0,
-            in_doubt: checked.chains.in_doubt,
-            took_effect: checked.chains.took_effect,
-            verdicts: checked.verdicts,
-            recoveries: checked.recoveries,
-            refused_late: checked.refused_late,
-            counted: Some(counted),
-            engine: Some(engine),
-            picture,
-            faults,
-            ..Phased::default()
-        })
-    }
-
-    /// The same for a workload that knows what to look at.
-    pub fn examine_scenario(self, scenario: &dyn Scenario) -> io::Result<Phased> {
+    /// Counts where everything is, has `check` hold the segment and the history against each other, and removes the
+    /// segment.
+    pub fn examine(self, check: impl FnOnce(&Segment, &Scene<'_>) -> recipe::Result<Examined>) -> io::Result<Phased> {
         let mut refused = unexplained(self.errors)?;
         let (mut counted, engine) = take_stock(&self.segment, &mut refused);
         let recorded = self.history.recorded();
         let mut examined = Examined::default();
         let scene = Scene { history: &recorded, finals: &[], faults: &self.faults, lateness: &self.lateness, counted };
-        let looked = scenario.examine(&self.segment, &scene).map(|found| examined = found);
+        let looked = check(&self.segment, &scene).map(|found| examined = found);
         hold(looked, "a look at what is left", &mut refused);
         counted.files_left = remove(self.segment, self.path, self.folder, &mut refused)?;
         recovery::aftermath(&Scene { counted, ..scene }, &mut refused);
@@ -159,6 +119,7 @@ impl Left<'_> {
             refused_late: examined.refused_late,
             counted: Some(counted),
             engine: Some(engine),
+            picture: examined.picture,
             figures: examined.figures,
             faults: self.faults,
             ..Phased::default()
@@ -213,13 +174,4 @@ pub fn count(segment: &Segment) -> Result<Counted, slotguard::Error> {
         pending: u64::from(audit.pending),
         files_left: 0,
     })
-}
-
-fn last_value(segment: &Segment, index: u32) -> Result<Final, slotguard::Error> {
-    let record = segment.record(index)?;
-    let mut bytes = Vec::new();
-    let stamp = record.read(&mut bytes)?;
-    let verified = record.verify().is_ok_and(|again| again == stamp);
-    let ours = bytes.is_empty() || value::fingerprint(&bytes) == stamp.fingerprint;
-    Ok(Final { version: stamp.version.0, evidence: Evidence::of(index, &bytes), fingerprint_agrees: verified && ours })
 }

@@ -13,7 +13,6 @@
 
 mod anomaly;
 mod check;
-mod claims;
 mod client;
 mod control;
 mod examine;

@@ -1,12 +1,10 @@
 //! The command line: what a run may be told, what it assumes otherwise, and the command that repeats it.
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 
-use serde::Serialize;
-
 use crate::value;
+use crate::workloads::{self, Workload, records};
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -58,58 +56,6 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What people can pick: single records with their controls, or one of the workloads on several records,
-/// on names or on recipes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Workload {
-    Records,
-    Bank,
-    Churn,
-    Leases,
-    Watch,
-    Lock,
-    Election,
-    Guard,
-    Assignment,
-    Delivery,
-}
-
-impl Workload {
-    pub const ALL: [Self; 10] = [
-        Self::Records,
-        Self::Bank,
-        Self::Churn,
-        Self::Leases,
-        Self::Watch,
-        Self::Lock,
-        Self::Election,
-        Self::Guard,
-        Self::Assignment,
-        Self::Delivery,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Records => "records",
-            Self::Bank => "bank",
-            Self::Churn => "churn",
-            Self::Leases => "leases",
-            Self::Watch => "watch",
-            Self::Lock => "lock",
-            Self::Election => "election",
-            Self::Guard => "guard",
-            Self::Assignment => "assignment",
-            Self::Delivery => "delivery",
-        }
-    }
-
-    /// Whether it goes through a recipe.
-    pub fn is_of_recipes(self) -> bool {
-        self >= Self::Lock
-    }
-}
-
 /// Everything a run depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -120,7 +66,8 @@ pub struct Options {
     pub updates: u32,
     pub payload: usize,
     pub mode: Mode,
-    pub workloads: BTreeSet<Workload>,
+    /// In the order in which they run.
+    pub workloads: Vec<&'static Workload>,
     pub json: bool,
 }
 
@@ -155,7 +102,7 @@ impl Options {
             updates: share(1_000, &UPDATES),
             payload: 256,
             mode: Mode::All,
-            workloads: Workload::ALL.into(),
+            workloads: workloads::ALL.iter().collect(),
             json: false,
         }
     }
@@ -166,7 +113,7 @@ impl Options {
         let mut parser = lexopt::Parser::from_args(arguments);
         let (mut given_seed, mut seconds) = (None, None);
         let (mut processes, mut threads, mut updates, mut payload) = (None, None, None, None);
-        let (mut mode, mut workloads, mut json) = (Mode::All, BTreeSet::new(), false);
+        let (mut mode, mut picked, mut json) = (Mode::All, Vec::new(), false);
         while let Some(argument) = parser.next().map_err(usage)? {
             let Long(name) = argument else {
                 return Err(usage(argument.unexpected()));
@@ -181,16 +128,15 @@ impl Options {
                 "updates" => updates = Some(number(&mut parser, &UPDATES)?),
                 "payload" => payload = Some(number(&mut parser, &PAYLOAD)?),
                 "mode" => mode = self::mode(&text(&mut parser)?)?,
-                "workload" => workloads.extend(self::workloads(&text(&mut parser)?)?),
+                "workload" => picked.extend(self::workloads(&text(&mut parser)?)?),
                 "json" => json = true,
                 "help" => return Ok(Asked::Help),
                 _ => return Err(usage(Long(&name).unexpected())),
             }
         }
-        if workloads.is_empty() {
-            workloads.extend(Workload::ALL);
-        }
-        if matches!(mode, Mode::Naive | Mode::Flock) && !workloads.contains(&Workload::Records) {
+        let is_picked = |workload: &&Workload| picked.is_empty() || picked.contains(workload);
+        let workloads: Vec<_> = workloads::ALL.iter().filter(is_picked).collect();
+        if matches!(mode, Mode::Naive | Mode::Flock) && !workloads.iter().any(|one| one.name == records::NAME) {
             return Err(Usage(format!("--mode {mode} is a control of --workload records, which is not picked")));
         }
         let usual = Self::usual(given_seed.unwrap_or(seed), seconds.unwrap_or(USUAL_SECONDS));
@@ -222,7 +168,7 @@ impl Options {
         add("updates", self.updates != usual.updates, &self.updates);
         add("payload", self.payload != usual.payload, &self.payload);
         add("mode", self.mode != usual.mode, &self.mode);
-        let picked: Vec<&str> = self.workloads.iter().map(|workload| workload.name()).collect();
+        let picked: Vec<&str> = self.workloads.iter().map(|workload| workload.name).collect();
         add("workload", self.workloads != usual.workloads, &picked.join(","));
         command
     }
@@ -258,14 +204,14 @@ fn mode(text: &str) -> Result<Mode, Usage> {
 }
 
 /// One name or several with commas.
-fn workloads(text: &str) -> Result<BTreeSet<Workload>, Usage> {
-    let mut picked = BTreeSet::new();
+fn workloads(text: &str) -> Result<Vec<&'static Workload>, Usage> {
+    let mut picked = Vec::new();
     for name in text.split(',') {
-        match Workload::ALL.into_iter().find(|workload| workload.name() == name) {
-            Some(workload) => drop(picked.insert(workload)),
-            None if name == "all" => picked.extend(Workload::ALL),
+        match Workload::named(name) {
+            Some(workload) => picked.push(workload),
+            None if name == "all" => picked.extend(&workloads::ALL),
             None => {
-                let names = Workload::ALL.map(Workload::name).join(", ");
+                let names = workloads::ALL.each_ref().map(|workload| workload.name).join(", ");
                 return Err(Usage(format!("--workload {text:?}: give all, or some of {names}")));
             }
         }
@@ -322,14 +268,12 @@ mod tests {
 
     #[test]
     fn a_workload_can_be_picked_once_or_often() {
-        let picked = |line| parse(line).expect("options").workloads;
-        assert_eq!(picked(""), Workload::ALL.into());
-        assert_eq!(picked("--workload bank"), [Workload::Bank].into());
-        assert_eq!(
-            picked("--workload watch,bank --workload churn"),
-            [Workload::Bank, Workload::Churn, Workload::Watch].into()
-        );
-        assert_eq!(picked("--workload all"), Workload::ALL.into());
+        let picked = |line| parse(line).expect("options").workloads.iter().map(|one| one.name).collect::<Vec<_>>();
+        let all: Vec<_> = workloads::ALL.iter().map(|one| one.name).collect();
+        assert_eq!(picked(""), all);
+        assert_eq!(picked("--workload bank"), ["bank"]);
+        assert_eq!(picked("--workload watch,bank --workload churn"), ["bank", "churn", "watch"]);
+        assert_eq!(picked("--workload all"), all);
     }
 
     #[test]

@@ -16,11 +16,11 @@ use crate::launcher::{Process, launch};
 use crate::nemesis::Schedule;
 use crate::nemesis::{self, Fault, FaultKind, Nemesis};
 use crate::options::Options;
-use crate::plan::{self, Burst, Phase, PhaseWork, Sustained};
+use crate::plan::{self, Burst, Phase, PhaseWork};
 use crate::progress::Progress;
 use crate::system;
-use crate::worker::{Job, Work};
-use crate::workloads::Scenario;
+use crate::worker::{Job, Part, Work};
+use crate::workloads::{Round, Scenario, Workload, records};
 
 /// How long the workers may take to come to an end once their time is over.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -66,16 +66,13 @@ impl<'o> Run<'o> {
             PhaseWork::Naive(burst) => self.control(&paths, seed, burst, true),
             PhaseWork::Flock(burst) => self.control(&paths, seed, burst, false),
             PhaseWork::Updates(burst) => self.updates(&paths, seed, burst),
-            PhaseWork::Sustained(plan) => self.sustained(&paths, seed, plan, progress),
-            work => match work.scenario() {
-                Some(scenario) => self.scenario(&paths, seed, scenario, progress),
-                None => unreachable!("every other kind of work is a scenario"),
-            },
+            PhaseWork::Workload(workload, round, plan) => {
+                self.workload(&paths, seed, workload, *round, plan.as_ref(), progress)
+            }
         };
         let mut phased =
             phased.unwrap_or_else(|error| Phased { trouble: Some(error.to_string()), ..Phased::default() });
         phased.name.clone_from(&phase.name);
-        phased.workload = Some(phase.work.workload());
         self.histories.clear()?;
         self.segments.clear()?;
         Ok(phased)
@@ -174,81 +171,60 @@ impl<'o> Run<'o> {
         let begin = system::now();
         let (took, faults) = self.waves(&job, burst.processes)?;
         history.set_time(begin, system::now());
-        let mut phased = self.left(paths, segment, &history, faults, Vec::new()).examine(None)?;
+        let mut phased = self
+            .left(paths, segment, &history, faults, Vec::new())
+            .examine(|segment, scene| Ok(records::examine(segment, scene, None)))?;
         phased.workers = u64::from(burst.processes) * u64::from(burst.threads);
         phased.milliseconds = took.as_secs_f64() * 1_000.0;
         phased.as_it_must_be &= phased.acknowledged == burst.total();
         Ok(phased)
     }
 
-    fn sustained(&self, paths: &Paths, seed: u64, plan: &Sustained, progress: &Progress) -> io::Result<Phased> {
-        let schedule = &plan.schedule;
-        // One more slot for the process that makes the last change of every record.
-        let layout = layout(schedule, &[CLOSING]);
+    fn workload(
+        &self,
+        paths: &Paths,
+        seed: u64,
+        workload: &Workload,
+        round: Round,
+        plan: &dyn Scenario,
+        progress: &Progress,
+    ) -> io::Result<Phased> {
+        let schedule = plan.schedule();
+        // One more slot: the process that ends those who go on.
+        let closer = schedule.slots.len() as u32;
+        let layout = layout(schedule);
         let history = History::create(&paths.history, &layout)?;
-        let segment = Segment::builder()
-            .records(plan.records.total())
-            .payload(self.options.payload)
-            .participants(64)
-            .lanes(256)
-            .create(&paths.target)
-            .map_err(io::Error::other)?;
-        let closing = self.job(paths, &layout, seed, Work::Closing);
-        let closing = Job { slot: schedule.slots.len() as u32, ..closing };
-        let start = |slot: u32, life: u32| {
-            let work = Work::Sustained { roles: plan.roles[slot as usize].clone(), records: plan.records };
-            let job = Job { slot, life, work, ..closing.clone() };
-            launch(&job, None)
+        // What this process writes, it writes as somebody who leaves again: it is no participant when all is counted.
+        plan.create(&paths.target, self.options.payload).map_err(io::Error::other)?;
+        let segment = Segment::open(&paths.target).map_err(io::Error::other)?;
+        let job = |part| {
+            let work = Work::Workload { name: workload.name.to_owned(), round, part };
+            self.job(paths, &layout, seed, work)
         };
-        let end = |nemesis: Nemesis<'_>| {
-            let mut closer = launch(&closing, None)?;
+        let start = |slot: u32, life: u32| launch(&Job { slot, life, ..job(Part::Slot) }, None);
+        let end = |mut nemesis: Nemesis<'_>| {
+            nemesis.wait_for(|slot| !plan.goes_on(slot as u32), PATIENCE)?;
+            let closed = launch(&Job { slot: closer, ..job(Part::Close) }, None)?.end_within(PATIENCE)?;
             let mut faults = nemesis.finish(PATIENCE)?;
-            faults.extend(closer.end_within(PATIENCE)?);
+            faults.extend(closed);
             Ok(faults)
         };
         let attack = Attack { schedule, history: &history, layout: &layout, start: &start, progress };
         let (faults, lateness) = attack.run(end)?;
         progress.within(1.0, || "checking the history".into());
         let left = self.left(paths, segment, &history, faults, lateness);
-        let mut phased = left.examine(Some(schedule))?;
-        phased.workers = u64::from(layout.writers()) - 1;
-        phased.milliseconds = schedule.length.as_secs_f64() * 1_000.0;
-        Ok(phased)
-    }
-
-    fn scenario(&self, paths: &Paths, seed: u64, scenario: &dyn Scenario, progress: &Progress) -> io::Result<Phased> {
-        let schedule = scenario.schedule();
-        let layout = layout(schedule, &[]);
-        let history = History::create(&paths.history, &layout)?;
-        // What this process writes, it writes as somebody who leaves again: it is no participant when all is counted.
-        scenario.create(&paths.target, self.options.payload).map_err(io::Error::other)?;
-        let attach = || Segment::open(&paths.target).map_err(io::Error::other);
-        let segment = attach()?;
-        let start = |slot: u32, life: u32| {
-            let job = self.job(paths, &layout, seed, Work::Scenario(scenario.cast(slot)));
-            launch(&Job { slot, life, ..job }, None)
-        };
-        let end = |mut nemesis: Nemesis<'_>| {
-            nemesis.wait_for(|slot| !scenario.goes_on(slot as u32), PATIENCE)?;
-            scenario.close(&attach()?).map_err(io::Error::other)?;
-            nemesis.finish(PATIENCE)
-        };
-        let attack = Attack { schedule, history: &history, layout: &layout, start: &start, progress };
-        let (faults, lateness) = attack.run(end)?;
-        progress.within(1.0, || "checking the history".into());
-        let left = self.left(paths, segment, &history, faults, lateness);
-        let mut phased = left.examine_scenario(scenario)?;
-        phased.workers = u64::from(layout.writers());
+        let mut phased = left.examine(|segment, scene| plan.examine(segment, scene))?;
+        phased.workers = u64::from(schedule.threads());
         phased.milliseconds = schedule.length.as_secs_f64() * 1_000.0;
         Ok(phased)
     }
 }
 
-/// A region for every thread of the phase, and for each single-threaded slot that comes on top.
-fn layout(schedule: &Schedule, more: &[u64]) -> Layout {
-    let threads = schedule.slots.iter().map(|slot| slot.threads).chain(more.iter().map(|_| 1));
-    let capacity = schedule.slots.iter().map(|slot| slot.capacity).chain(more.iter().copied());
-    Layout { threads: threads.collect(), capacity: capacity.collect() }
+/// A region for every thread of the phase, and for the process that ends those who go on.
+fn layout(schedule: &Schedule) -> Layout {
+    let slots = schedule.slots.iter().map(|slot| (slot.threads, slot.capacity));
+    let (threads, capacity) = slots.chain([(1, CLOSING)]).unzip();
+    Layout { threads, capacity }
 }
 
 /// A phase in which processes are killed and stopped all the time.

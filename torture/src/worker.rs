@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use harness::gate::ready_and_wait;
 use serde::{Deserialize, Serialize};
-use slotguard::{Error, Segment, recipe};
+use slotguard::{Error, Segment};
 
-use crate::client::{AHEAD, Client};
+use crate::client::Client;
 use crate::control;
 use crate::history::{History, Kind, Layout, Outcome};
-use crate::plan::{Records, Role};
-use crate::workloads::Cast;
+use crate::workloads::{Round, Scenario, Workload};
 use harness::random::Random;
 
 /// The role in which this program is started again.
@@ -55,15 +54,21 @@ pub enum Work {
     Updates {
         updates: u32,
     },
-    /// Every thread has a role until the time is over.
-    Sustained {
-        roles: Vec<Role>,
-        records: Records,
+    /// One slot of a round of a workload, whose plan is made again from its seed.
+    Workload {
+        name: String,
+        round: Round,
+        part: Part,
     },
-    /// Every thread has a role in one of the workloads on several records or on names.
-    Scenario(Cast),
-    /// One update of every record, so that whoever waits for one comes to an end.
-    Closing,
+}
+
+/// What a process does in a round of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// What the plan has for its slot.
+    Slot,
+    /// The last operations, so that those who wait for something come to an end.
+    Close,
 }
 
 /// Why a worker could not do its job.
@@ -128,13 +133,17 @@ fn work(job: &Job) -> Result<(), Unable> {
                 Ok(())
             })?;
         }
-        Work::Sustained { roles, records } => {
-            together(job, &history, roles.len(), |client, number| Ok(act(client, roles[number], records)?))?;
-        }
-        Work::Scenario(cast) => together(job, &history, cast.len(), |client, number| cast.act(client, number))?,
-        Work::Closing => {
-            let segment = Segment::open(&job.target)?;
-            close(&mut client(job, &segment, &history, first))?;
+        Work::Workload { name, round, part } => {
+            let workload = Workload::named(name).ok_or_else(|| Unable(format!("there is no workload {name:?}")))?;
+            let plan = workload.plan(*round);
+            match part {
+                Part::Slot => together(job, &history, plan.as_ref())?,
+                Part::Close => {
+                    let segment = Segment::open(&job.target)?;
+                    plan.close(&mut client(job, &segment, &history, first))
+                        .map_err(|error| Unable(error.to_string()))?;
+                }
+            }
         }
     }
     Ok(())
@@ -183,27 +192,22 @@ fn all_threads(
     Ok(())
 }
 
-/// Attaches once, and starts a thread for each role of the slot.
-fn together(
-    job: &Job,
-    history: &History,
-    roles: usize,
-    act: impl Fn(&mut Client<'_>, usize) -> recipe::Result<()> + Sync,
-) -> Result<(), Unable> {
+/// Attaches once, and starts every thread of the slot.
+fn together(job: &Job, history: &History, plan: &dyn Scenario) -> Result<(), Unable> {
     let first = job.layout.first_writer(job.slot);
     let Some(segment) = attach(job, history, first)? else {
         return Ok(());
     };
-    let act = |number: usize| {
-        let writer = first + number as u32;
-        if let Err(error) = act(&mut client(job, &segment, history, writer), number) {
-            note(&job.errors, &format!("slot {} thread {number}: {error}", job.slot));
+    let act = |thread: u32| {
+        let client = &mut client(job, &segment, history, first + thread);
+        if let Err(error) = plan.act(job.slot, thread as usize, client) {
+            note(&job.errors, &format!("slot {} thread {thread}: {error}", job.slot));
         }
     };
     std::thread::scope(|scope| {
-        for number in 1..roles {
+        for thread in 1..job.layout.threads[job.slot as usize] {
             let act = &act;
-            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || act(number))?;
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || act(thread))?;
         }
         act(0);
         io::Result::Ok(())
@@ -221,115 +225,4 @@ fn attach(job: &Job, history: &History, writer: u32) -> Result<Option<Segment>, 
     let segment = Segment::open(&job.target)?;
     open.finish(Outcome::Done, 0, 0);
     Ok(Some(segment))
-}
-
-fn act(client: &mut Client<'_>, role: Role, records: &Records) -> Result<(), Error> {
-    match role {
-        Role::Updater => update_all_the_time(client, records),
-        Role::Sprinter => sprint_when_hurried(client, records),
-        Role::Reader => read_all_the_time(client, records),
-        Role::Waiter => wait_all_the_time(client, records),
-        Role::Claimer => claim_all_the_time(client, records),
-    }
-}
-
-fn update_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
-    while !client.is_over() {
-        let index = draw_record(client, records);
-        if client.may_log() {
-            change(client, index)?;
-        } else {
-            client.read(index)?;
-            std::thread::sleep(PAUSE);
-        }
-    }
-    Ok(())
-}
-
-fn sprint_when_hurried(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
-    while !client.is_over() {
-        let index = draw_record(client, records);
-        if client.log.is_hurried() && client.may_log_ahead(AHEAD) {
-            change(client, index)?;
-            continue;
-        }
-        client.read(index)?;
-        if client.may_log() {
-            change(client, index)?;
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-fn draw_record(client: &mut Client<'_>, records: &Records) -> u32 {
-    match client.random.below(128) {
-        0..4 => records.draw_quiet(&mut client.random),
-        // Mostly refused: somebody holds it.
-        4 => records.draw_claimed(&mut client.random),
-        _ => records.draw_hot(&mut client.random),
-    }
-}
-
-fn change(client: &mut Client<'_>, index: u32) -> Result<(), Error> {
-    match client.random.below(64) {
-        0 => client.update(index, false)?,
-        1..=8 => client.swap(index)?,
-        _ => client.update(index, true)?,
-    };
-    Ok(())
-}
-
-fn read_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
-    while !client.is_over() {
-        let index = client.random.below(u64::from(records.total())) as u32;
-        match client.random.below(64) {
-            0 => client.verify(index)?,
-            1..=4 if client.may_log() => client.logged_read(index)?,
-            // Two cores are not for readers alone.
-            5 => std::thread::sleep(PAUSE),
-            _ => {
-                client.read(index)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn wait_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
-    let quiet: Vec<u32> = (records.hot..records.hot + records.quiet).collect();
-    // Not `is_over`: a waiter goes on until somebody tells it to stop, so that the last changes end its last wait.
-    while !client.is_stopping() {
-        if client.random.one_in(4) {
-            client.wait(&quiet)?;
-        } else {
-            let index = records.draw_quiet(&mut client.random);
-            client.wait(&[index])?;
-        }
-    }
-    Ok(())
-}
-
-fn claim_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
-    let lease = Duration::from_millis(records.lease_ms);
-    while !client.is_over() {
-        let index = records.draw_claimed(&mut client.random);
-        if client.may_log() {
-            client.claim_turn(index, lease)?;
-        } else {
-            client.read(index)?;
-            std::thread::sleep(PAUSE);
-        }
-    }
-    Ok(())
-}
-
-/// One change of every record; a claimed one is tried again until its last claim has ended.
-fn close(client: &mut Client<'_>) -> Result<(), Error> {
-    for index in 0..client.segment.records() {
-        while client.log.room() > 0 && client.update(index, true)? == Outcome::Held {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-    Ok(())
 }

@@ -41,7 +41,10 @@ fn a_short_run_passes_says_so_and_leaves_its_files() {
         "{words}"
     );
     assert!(words.ends_with("verdict: PASS\n"), "{words}");
-    assert!(words.contains("naive: ") && words.contains("flock: ") && words.contains("sustained"), "{words}");
+    assert!(
+        words.contains("naive: ") && words.contains("flock: ") && words.contains("records, kills and stops"),
+        "{words}"
+    );
     assert!(!errors.contains('\x1b') && !errors.contains('\r'), "a bar although nobody looks: {errors:?}");
 
     let folder = target_directory("passes").join("torture");
@@ -59,7 +62,10 @@ fn a_short_run_passes_says_so_and_leaves_its_files() {
 
     let workloads = summary["workloads"].as_array().expect("workloads");
     let names: Vec<&str> = workloads.iter().filter_map(|one| one["workload"].as_str()).collect();
-    assert_eq!(names, ["bank", "churn", "leases", "watch", "lock", "election", "guard", "assignment", "delivery"]);
+    assert_eq!(
+        names,
+        ["records", "bank", "churn", "leases", "watch", "lock", "election", "guard", "assignment", "delivery"]
+    );
     for one in workloads {
         assert!(one["kills"].as_u64() > Some(0) && one["stops"].as_u64() > Some(0), "{one}");
         assert!(one["figures"].as_array().is_some_and(|figures| figures.len() > 5), "{one}");
@@ -94,7 +100,7 @@ fn a_workload_that_is_picked_is_run_alone_and_its_command_repeats_it() {
     assert!(words.starts_with(&format!("seed: 3\n{replay}")), "{words}");
     let phases: Vec<&str> = words.lines().filter(|line| line.contains(", kills and stops  ")).collect();
     assert_eq!(phases.len(), 2, "{words}");
-    assert!(!words.contains("naive") && !words.contains("sustained"), "{words}");
+    assert!(!words.contains("naive") && !words.contains("records, kills"), "{words}");
 }
 
 #[test]
@@ -127,13 +133,13 @@ fn end_in_the_middle(target: &str, signal: i32) {
     let mut words = BufReader::new(child.stdout.take().expect("its words"));
     words.read_line(&mut first).expect("a line");
     assert!(first.starts_with("seed: "), "{first}");
-    // In the middle: the workers of the sustained phase are there.
+    // In the middle: the workers of a workload are there.
     let children = format!("/proc/{pid}/task/{pid}/children");
-    let is_sustained = |child: &str| {
+    let is_of_a_workload = |child: &str| {
         let command = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
-        command.contains("Sustained")
+        command.contains(r#""name":"records""#)
     };
-    while !fs::read_to_string(&children).expect("its children").split_whitespace().any(is_sustained) {
+    while !fs::read_to_string(&children).expect("its children").split_whitespace().any(is_of_a_workload) {
         std::thread::yield_now();
     }
     assert_eq!(directories_of(pid).len(), 2);

@@ -5,7 +5,11 @@ use crate::check::by_hand::Story;
 use crate::check::chain;
 
 fn found(story: &Story) -> Recoveries {
-    story.with_scene(|scene| check(scene, &chain::walk(scene)))
+    story.with_scene(|scene| {
+        let mut found = check(scene, &chain::walk(scene));
+        aftermath(scene, &mut found.findings);
+        found
+    })
 }
 
 fn says(story: &Story, words: &str) -> bool {

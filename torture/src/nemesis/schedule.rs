@@ -41,7 +41,43 @@ pub enum Lives {
     Steady,
 }
 
+/// Entries all writers of one round may write together: 64 bytes each.
+const ROUND_ENTRIES: u64 = 4_000_000;
+const ENTRIES_A_SECOND: u64 = 200_000;
+
 impl Schedule {
+    /// What is done to these slots: the busy ones are told before they are stopped or killed, and each thread has an equal
+    /// part of the history.
+    pub fn of<R>(
+        slots: &[(Lives, Vec<R>)],
+        called: impl Fn(&R) -> String,
+        length: Duration,
+        lease: Duration,
+        seed: u64,
+    ) -> Self {
+        let slot = |(lives, roles): &(Lives, Vec<R>)| {
+            let slot = Slot::of(*lives, roles.iter().map(&called));
+            Slot { sprints: slot.is_busy(), ..slot }
+        };
+        let mut schedule = Self { length, slots: slots.iter().map(slot).collect(), lease, seed };
+        schedule.share_entries(|_| 1);
+        schedule
+    }
+
+    /// Divides the history among the threads, so many parts for each thread of a slot as `weight` says.
+    pub fn share_entries(&mut self, weight: impl Fn(&Slot) -> u64) {
+        let entries = (ENTRIES_A_SECOND * self.length.as_secs().max(1)).min(ROUND_ENTRIES);
+        let all: u64 = self.slots.iter().map(|slot| weight(slot) * u64::from(slot.threads)).sum();
+        for slot in &mut self.slots {
+            slot.capacity = entries * weight(slot) / all;
+        }
+    }
+
+    /// How many threads there are at a time.
+    pub fn threads(&self) -> u32 {
+        self.slots.iter().map(|slot| slot.threads).sum()
+    }
+
     /// When life number `life` of a slot is to end, counted from its start; `None` if it is not to be killed.
     pub fn killed_after(&self, slot: u32, life: u32) -> Option<Duration> {
         let mut random = Random::of(self.seed, &[1, u64::from(slot), u64::from(life)]);
@@ -105,7 +141,7 @@ pub enum Aim {
 
 impl Slot {
     /// One thread for each role, which is called so; the history is shared out later.
-    pub fn of(lives: Lives, roles: impl Iterator<Item = String>) -> Self {
+    fn of(lives: Lives, roles: impl Iterator<Item = String>) -> Self {
         let roles: Vec<String> = roles.collect();
         let name = format!("{lives:?}: {}", roles.join(", ")).to_lowercase();
         Self { name, threads: roles.len() as u32, lives, sprints: false, capacity: 0 }

@@ -147,7 +147,7 @@ fn workload(one: &WorkloadSummary, body: &mut String) {
         body,
         "<h2>{}</h2>\n<p>{:.1} s, {} kills, {} stops.</p>\n<table><tr><th>promise</th><th class=\"words\">here it \
          means</th><th>checked</th><th>violations</th><th>verdict</th></tr>\n",
-        one.workload.name(),
+        one.workload.name,
         one.seconds,
         thousands(one.kills),
         thousands(one.stops)

@@ -18,6 +18,7 @@ const STRETCH: usize = 400;
 const WINDOW: u64 = 400_000_000;
 
 /// One sustained phase, ready to be drawn. Times are nanoseconds from its beginning.
+#[derive(Debug)]
 pub struct Picture {
     /// When the phase began, CLOCK_MONOTONIC nanoseconds.
     pub begin: u64,
@@ -29,6 +30,7 @@ pub struct Picture {
     pub window: Option<Window>,
 }
 
+#[derive(Debug)]
 pub struct SlotPicture {
     pub name: String,
     /// Operations by bin.
@@ -45,6 +47,7 @@ pub struct Latency {
 }
 
 /// The versions of record 0 by the process that made them.
+#[derive(Debug)]
 pub struct Versions {
     /// How many each process made, by slot.
     pub made: Vec<u64>,
@@ -55,6 +58,7 @@ pub struct Versions {
 }
 
 /// A short stretch in which holds of claims are drawn one by one.
+#[derive(Debug)]
 pub struct Window {
     pub from: u64,
     pub until: u64,
@@ -63,6 +67,7 @@ pub struct Window {
 }
 
 /// A claim from its grant to its end.
+#[derive(Debug)]
 pub struct Hold {
     pub slot: u32,
     pub token: u64,
@@ -204,17 +209,8 @@ mod tests {
     use super::*;
     use crate::check::by_hand::Story;
     use crate::check::check;
-    use crate::options::Options;
-    use crate::plan::{PhaseWork, phases};
-
-    fn plan() -> Schedule {
-        let phases = phases(&Options::usual(1, 20));
-        let sustained = phases.into_iter().find_map(|phase| match phase.work {
-            PhaseWork::Sustained(plan) => Some(plan.schedule),
-            _ => None,
-        });
-        sustained.expect("a sustained phase")
-    }
+    use crate::workloads::{Round, Scenario, records};
+    use std::time::Duration;
 
     #[test]
     fn a_refused_late_holder_is_in_the_window_with_its_token() {
@@ -225,8 +221,9 @@ mod tests {
         story.commit(1, 0);
         story.under_claim(0, 0, Kind::Commit, Outcome::LeaseLost);
         story.history.end = 1_000_000;
+        let plan = records::Plan::of(Round { seed: 1, number: 0, length: Duration::from_secs(20) });
         story.with_scene(|scene| {
-            let picture = Picture::of(scene, &check(scene), &plan());
+            let picture = Picture::of(scene, &check(scene), plan.schedule());
             let window = picture.window.expect("a window");
             let ends: Vec<_> = window.holds.iter().map(|hold| (hold.token, hold.end)).collect();
             assert_eq!(ends, [(1, HoldEnd::Refused), (2, HoldEnd::Wrote)]);

@@ -8,12 +8,9 @@ use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery, Times};
 use crate::check::{Counted, Findings, Promise, Verdicts};
 use crate::examine::{EngineCounts, Phased};
 use crate::nemesis::FaultKind;
-use crate::options::{Mode, Options, Workload};
+use crate::options::{Mode, Options};
 use crate::plan::{Phase, PhaseWork};
-use crate::workloads::Figure;
-
-/// The promises that single records must have exercised.
-const OF_RECORDS: [Promise; 5] = [Promise::P1, Promise::P3, Promise::P4, Promise::P6, Promise::P7];
+use crate::workloads::{Figure, Workload};
 
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -37,10 +34,10 @@ pub struct Summary {
     pub workloads: Vec<WorkloadSummary>,
 }
 
-/// What one workload on several records or on names came to, all its rounds together.
+/// What one workload came to, all its rounds together.
 #[derive(Debug, Serialize)]
 pub struct WorkloadSummary {
-    pub workload: Workload,
+    pub workload: &'static Workload,
     pub seconds: f64,
     pub kills: u64,
     pub stops: u64,
@@ -148,7 +145,7 @@ impl Summary {
             self.reasons.extend(reason(plan, phase));
         }
         if options.mode.includes(Mode::Ours) {
-            self.judge_what_was_exercised(options);
+            self.judge_what_was_exercised();
         }
         if !self.reasons.is_empty() {
             self.verdict = "FAIL";
@@ -156,17 +153,10 @@ impl Summary {
     }
 
     /// What was never looked at has not been shown to hold.
-    fn judge_what_was_exercised(&mut self, options: &Options) {
+    fn judge_what_was_exercised(&mut self) {
         let reasons = &mut self.reasons;
-        if options.workloads.contains(&Workload::Records) {
-            for promise in OF_RECORDS {
-                if self.promises.get(&promise).is_none_or(|found| found.checked == 0) {
-                    reasons.push(format!("{promise:?} was not exercised"));
-                }
-            }
-        }
         for one in &self.workloads {
-            let name = one.workload.name();
+            let name = one.workload.name;
             for (promise, _) in one.promises.iter().filter(|(_, meant)| meant.found.checked == 0) {
                 reasons.push(format!("{name}: {promise:?} was not exercised"));
             }
@@ -184,15 +174,14 @@ impl Summary {
     }
 }
 
-/// The workloads that are scenarios, each with all its rounds.
+/// The workloads, each with all its rounds.
 fn workloads(planned: &[Phase], phases: &[Phased]) -> Vec<WorkloadSummary> {
     let mut summaries: Vec<WorkloadSummary> = Vec::new();
     for (plan, phase) in planned.iter().zip(phases) {
-        let Some(scenario) = plan.work.scenario() else {
+        let PhaseWork::Workload(workload, _, scenario) = &plan.work else {
             continue;
         };
-        let workload = plan.work.workload();
-        if summaries.last().is_none_or(|last| last.workload != workload) {
+        if summaries.last().is_none_or(|last| last.workload != *workload) {
             let meant =
                 |promise| Some((promise, Meant { words: scenario.words(promise)?, found: Findings::default() }));
             let promises = Promise::ALL.into_iter().filter_map(meant).collect();

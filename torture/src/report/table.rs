@@ -41,7 +41,7 @@ pub fn words(summary: &Summary) -> String {
 
 /// The section of one workload: its promises, then its figures.
 fn workload(one: &WorkloadSummary, text: &mut String) {
-    let name = one.workload.name();
+    let name = one.workload.name;
     let (kills, stops) = (thousands(one.kills), thousands(one.stops));
     let _ = writeln!(text, "\n{name}: {:.1} s, {kills} kills, {stops} stops", one.seconds);
     for (promise, meant) in &one.promises {

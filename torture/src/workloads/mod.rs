@@ -1,41 +1,45 @@
-//! The workloads on several records, on names and on recipes: transfers, keys that come and go, leases, watches, and what
-//! people come for.
+//! What can be run: each workload is a folder here and a line of [`ALL`].
 //!
-//! Each is a folder: `mod.rs` says what there is and who does what, `work.rs` what a thread does, `check.rs` what must
-//! hold of the history and of what is left. They are run and killed and stopped as single records are (see [`crate::run`]), and
-//! their histories have the same form: an operation is written down before it is begun and completed when it returns.
+//! In a folder `mod.rs` says what there is and which thread does what, `work.rs` what a thread does, `check.rs` what must
+//! hold of the history and of what is found at the end. A workload says what it does for one [`Round`]; the run and each of
+//! its worker processes compute that from the seed, so nothing but the round travels between them. All are run, killed and
+//! stopped in one way (see [`crate::run`]), and all histories have one form: an operation is written down before it is
+//! begun and completed when it returns.
 //!
 //! | workload | what goes on | what must hold |
 //! |---|---|---|
+//! | [`records`] | single records changed, read, waited for and claimed | no change lost or made twice; no claim written past its end |
 //! | [`bank`] | transfers between accounts, and looks at all accounts at once | no transfer lost or done in part; each look shows one moment |
 //! | [`churn`] | names created by one of several who want them, and deleted, for ever | one owner a name; nothing lost; room for as many at the end as at the beginning |
 //! | [`leases`] | names held under leases, and writes that name the holder's token | one holder a name; late writes refused; a dead one's name is free in time |
 //! | [`watch`] | pairs written together, and watchers who follow them | no pair ever torn apart; the last state arrives, also after a stop |
 //!
-//! Of the recipes, by the same means:
+//! Of the recipes:
 //!
 //! | workload | what goes on | what must hold |
 //! |---|---|---|
 //! | `lock` ([`exclusion`]) | locks alone, with other readers, and several at once in any order; writes under the token | one holder, or readers only; late writes refused; the next one comes in time; no ticket left |
-//! | `election` ([`exclusion`]) | candidates, writes under the term, observers | one leader a term; an ex-leader is refused; terms only grow for whoever looks |
-//! | `guard` ([`exclusion`]) | rows of a file outside the store, changed in turns with an intent | every change of a row is counted once, in the rows' order, by its author or by who came next |
-//! | `assignment` ([`assignment`]) | more nodes than slots join, are released, and swept away | one slot a node; who was released is refused; all slots can be had at the end |
-//! | `delivery` ([`delivery`]) | members that send, and do something for each message with its acknowledgement | every message has its effect once at each member, none before what caused it |
+//! | `election` ([`exclusion`]) | candidates, writes under the term, observers | one leader a term; an ex-leader is refused; an observer sees terms grow |
+//! | `guard` ([`exclusion`]) | rows of a file outside the store, changed by one at a time with an intent | every change of a row is counted once, in the rows' order, by its author or by the next holder |
+//! | [`assignment`] | more nodes than slots join, are released, and swept away | one slot a node; a released node is refused; all slots can be had at the end |
+//! | [`delivery`] | members that send, and do something for each message with its acknowledgement | every message has its effect once at each member, none before what caused it |
 
-pub mod assignment;
-pub mod bank;
-pub mod churn;
-pub mod delivery;
-pub mod exclusion;
-pub mod fill;
-pub mod leases;
+mod assignment;
+mod bank;
+mod churn;
+mod delivery;
+mod exclusion;
+mod fill;
+mod leases;
 mod left;
-pub mod watch;
+pub mod records;
+mod watch;
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
@@ -44,75 +48,122 @@ use crate::check::recovery::{Recovery, Times};
 use crate::check::{Promise, Scene, Verdicts};
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
-use crate::nemesis::Schedule;
+use crate::nemesis::{Lives, Schedule};
+use crate::report::picture::Picture;
 use crate::report::thousands;
 
-/// What a run has to know of a workload.
-pub trait Scenario {
+/// Every workload, in the order in which they run.
+pub static ALL: [Workload; 10] = [
+    workload(records::NAME, WHOLE, |round| Box::new(records::Plan::of(round))),
+    workload("bank", QUARTER, |round| Box::new(bank::Plan::of(round))),
+    workload("churn", QUARTER, |round| Box::new(churn::Plan::of(round))),
+    workload("leases", QUARTER, |round| Box::new(leases::Plan::of(round))),
+    workload("watch", QUARTER, |round| Box::new(watch::Plan::of(round))),
+    workload("lock", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Way::Lock, round))),
+    workload("election", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Way::Election, round))),
+    workload("guard", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Way::Guard, round))),
+    workload("assignment", FIFTH, |round| Box::new(assignment::Plan::of(round))),
+    workload("delivery", FIFTH, |round| Box::new(delivery::Plan::of(round))),
+];
+
+/// A line of [`ALL`].
+pub struct Workload {
+    pub name: &'static str,
+    /// It lasts for one such part of `--seconds`.
+    share: u32,
+    plan: fn(Round) -> Box<dyn Scenario>,
+}
+
+const WHOLE: u32 = 1;
+const QUARTER: u32 = 4;
+const FIFTH: u32 = 5;
+
+/// Shares of a short run are at least this long: enough for everything that must happen to happen.
+const SHORTEST: Duration = Duration::from_secs(2);
+
+const fn workload(name: &'static str, share: u32, plan: fn(Round) -> Box<dyn Scenario>) -> Workload {
+    Workload { name, share, plan }
+}
+
+impl Workload {
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|workload| workload.name == name)
+    }
+
+    /// How long it lasts in a run of so many seconds.
+    pub fn length(&self, seconds: u64) -> Duration {
+        let whole = Duration::from_secs(seconds);
+        if self.share == WHOLE { whole } else { (whole / self.share).max(SHORTEST) }
+    }
+
+    /// What goes on in a round: for equal rounds the same, in whatever process.
+    pub fn plan(&self, round: Round) -> Box<dyn Scenario> {
+        (self.plan)(round)
+    }
+}
+
+impl fmt::Debug for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Workload {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Workload {}
+
+impl Serialize for Workload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+/// One stretch of a workload on a segment of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// The seed of the run.
+    pub seed: u64,
+    /// From 0, in a long run.
+    pub number: u64,
+    pub length: Duration,
+}
+
+/// What goes on in a round of a workload, and what must hold of it.
+pub trait Scenario: fmt::Debug + Sync {
+    /// The process slots, and what is done to them.
     fn schedule(&self) -> &Schedule;
 
     /// Makes the segment as the workers are to find it.
     fn create(&self, path: &Path, payload: usize) -> Result<Segment, Error>;
 
-    /// What the threads of a slot do.
-    fn cast(&self, slot: u32) -> Cast;
+    /// The whole life of one thread of a slot.
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> Result<()>;
 
-    /// Whether a slot goes on after its time until it sees the last word.
+    /// Whether a slot goes on after its time until [`close`](Self::close) has told it to end.
     fn goes_on(&self, _slot: u32) -> bool {
         false
     }
 
-    /// The last word to those who go on, when all others have ended.
-    fn close(&self, _segment: &Segment) -> Result<(), Error> {
+    /// Ends those who go on, in a process of its own, when all others have ended.
+    fn close(&self, _client: &mut Client<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// Looks at what is left, and holds it against the history. `scene.finals` is empty: which values there are to be
-    /// looked at is the workload's to know.
+    /// Checks the history, and what is found at the end. `scene.finals` is empty: which values there are to be looked at
+    /// is the workload's to know.
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined>;
 
     /// What a promise means here, in a few words; `None`: the workload has no part in it.
     fn words(&self, promise: Promise) -> Option<&'static str>;
 }
 
-/// What the threads of one process slot do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Cast {
-    Bank(Vec<bank::Role>),
-    Churn(Vec<churn::Role>),
-    Leases(Vec<leases::Role>),
-    Watch(Vec<watch::Role>),
-    Exclusion(Vec<exclusion::Role>),
-    Assignment(Vec<assignment::Role>),
-    Delivery(Vec<delivery::Role>),
-}
-
-impl Cast {
-    /// How many threads.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Bank(roles) => roles.len(),
-            Self::Churn(roles) => roles.len(),
-            Self::Leases(roles) => roles.len(),
-            Self::Watch(roles) => roles.len(),
-            Self::Exclusion(roles) => roles.len(),
-            Self::Assignment(roles) => roles.len(),
-            Self::Delivery(roles) => roles.len(),
-        }
-    }
-
-    /// The whole life of thread `number`.
-    pub fn act(&self, client: &mut Client<'_>, number: usize) -> Result<()> {
-        match self {
-            Self::Bank(roles) => Ok(bank::act(roles[number], client)?),
-            Self::Churn(roles) => Ok(churn::act(roles[number], client)?),
-            Self::Leases(roles) => Ok(leases::act(roles[number], client)?),
-            Self::Watch(roles) => Ok(watch::act(roles[number], client)?),
-            Self::Exclusion(roles) => exclusion::act(roles[number], client),
-            Self::Assignment(roles) => assignment::act(roles[number], client),
-            Self::Delivery(roles) => delivery::act(roles[number], client),
-        }
-    }
+/// What the threads of each slot do.
+fn roles<R>(slots: impl IntoIterator<Item = (Lives, Vec<R>)>) -> Vec<Vec<R>> {
+    slots.into_iter().map(|(_, roles)| roles).collect()
 }
 
 /// What the checks of a workload found.
@@ -128,6 +179,8 @@ pub struct Examined {
     pub refused_late: u64,
     pub recoveries: Vec<Recovery>,
     pub figures: Vec<Figure>,
+    /// Drawn of single records only.
+    pub picture: Option<Picture>,
 }
 
 impl Examined {

@@ -19,16 +19,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use slotguard::backend::SharedMemory;
 use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
-use super::{Cast, Examined, Scenario, fill};
+use super::{Examined, Round, Scenario, fill, roles};
 use crate::check::{Findings, Promise, Scene};
 use crate::client::Client;
 use crate::nemesis::{Lives, Schedule};
-use crate::plan;
 use crate::value;
 use harness::random::Random;
 
@@ -41,7 +39,7 @@ const CLUSTER: &str = "torture";
 const OWN: u32 = 8;
 
 /// What everybody has to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     pub slots: u16,
     /// For how long a session lasts that is not renewed, in milliseconds.
@@ -55,15 +53,15 @@ impl Terms {
 }
 
 /// Who joins, and what is done to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
-    pub schedule: Schedule,
+    schedule: Schedule,
     roles: Vec<Vec<Role>>,
     terms: Terms,
 }
 
 /// What a thread does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Joins the nodes of this thread's number.
     Joiner(u32, Terms),
@@ -74,7 +72,7 @@ pub enum Role {
 const JOINERS: u32 = 6;
 
 /// The whole life of a thread.
-pub fn act(role: Role, client: &mut Client<'_>) -> Result<()> {
+fn act(role: Role, client: &mut Client<'_>) -> Result<()> {
     let store = Arc::new(SharedMemory::new(client.segment.clone())?);
     match role {
         Role::Joiner(number, terms) => work::join_nodes(&store, number, terms, client),
@@ -89,13 +87,13 @@ fn called(node: u32) -> String {
 }
 
 impl Plan {
-    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
-        let mut random = Random::of(seed, &[9, round]);
+    pub fn of(round: Round) -> Self {
+        let mut random = Random::of(round.seed, &[9, round.number]);
         // About as many as there are nodes with a slot at a time: now and then none is free.
         let slots = (JOINERS * OWN) as u16 * 5 / 12 + random.below(5) as u16;
         let terms = Terms { slots, lease_ms: 50 + random.below(50) };
         let joiner = |number| Role::Joiner(number, terms);
-        let crew = [
+        let slots = [
             (Lives::Brisk, vec![joiner(0)]),
             (Lives::Brisk, vec![joiner(1)]),
             (Lives::Long, vec![joiner(2), joiner(3)]),
@@ -109,8 +107,8 @@ impl Plan {
             Role::Sweeper(_) => "sweeper",
             Role::Looker(_) => "looker",
         };
-        let schedule = plan::schedule(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
-        Self { schedule, roles: plan::roles(crew), terms }
+        let schedule = Schedule::of(&slots, |role| called(role).to_owned(), round.length, terms.lease(), random.next());
+        Self { schedule, roles: roles(slots), terms }
     }
 }
 
@@ -124,8 +122,8 @@ impl Scenario for Plan {
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 
-    fn cast(&self, slot: u32) -> Cast {
-        Cast::Assignment(self.roles[slot as usize].clone())
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> Result<()> {
+        act(self.roles[slot as usize][thread], client)
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {

@@ -19,18 +19,17 @@ mod work;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use slotguard::backend::SharedMemory;
 use slotguard::{Error, Segment, recipe};
 
-use super::{Cast, Examined, Scenario};
+use super::{Examined, Round, Scenario, roles};
 use crate::check::{Promise, Scene};
+use crate::client::Client;
 use crate::nemesis::{Lives, Schedule};
-use crate::plan;
 use book::{Book, Named, Numbered};
 use harness::random::Random;
 
-pub use work::act;
+use work::act;
 
 /// Accounts of each book.
 pub const ACCOUNTS: u32 = 16;
@@ -40,21 +39,21 @@ pub const OPENING: u64 = 1_000;
 pub const TOTAL: u64 = ACCOUNTS as u64 * OPENING;
 
 /// A bank and what is done to its people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
-    pub schedule: Schedule,
+    schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
 /// Which of the two books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Which {
     Numbered,
     Named,
 }
 
 /// What a thread of the bank does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Moves money, and writes the ledger of this number.
     Teller(Which, u32),
@@ -78,11 +77,11 @@ impl Which {
 }
 
 impl Plan {
-    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+    pub fn of(round: Round) -> Self {
         use Role::{Auditor, Teller};
         use Which::{Named, Numbered};
-        let mut random = Random::of(seed, &[4, round]);
-        let crew = [
+        let mut random = Random::of(round.seed, &[4, round.number]);
+        let slots = [
             (Lives::Brisk, vec![Teller(Numbered, 0)]),
             (Lives::Brisk, vec![Teller(Named, 1)]),
             (Lives::Brisk, vec![Teller(Numbered, 2)]),
@@ -94,9 +93,9 @@ impl Plan {
         ];
         // Nobody holds anything here: this only says how long the long stops are.
         let lease = Duration::from_millis(60);
-        let mut schedule = plan::schedule(&crew, |role| format!("{role:?}"), length, lease, random.next());
-        plan::share_entries(&mut schedule.slots, length, |slot| if slot.is_busy() { 3 } else { 1 });
-        Self { schedule, roles: plan::roles(crew) }
+        let mut schedule = Schedule::of(&slots, |role| format!("{role:?}"), round.length, lease, random.next());
+        schedule.share_entries(|slot| if slot.is_busy() { 3 } else { 1 });
+        Self { schedule, roles: roles(slots) }
     }
 }
 
@@ -118,8 +117,8 @@ impl Scenario for Plan {
         Ok(segment)
     }
 
-    fn cast(&self, slot: u32) -> Cast {
-        Cast::Bank(self.roles[slot as usize].clone())
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> recipe::Result<()> {
+        Ok(act(self.roles[slot as usize][thread], client)?)
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {

@@ -119,9 +119,9 @@ pub fn check(scene: &Scene<'_>, left: &[Left], steady: u32) -> Examined {
         found: acknowledged - lost,
         in_doubt,
         took_effect: shown,
-        refused_late: 0,
         recoveries: going_on.recoveries,
         figures,
+        ..Examined::default()
     }
 }
 

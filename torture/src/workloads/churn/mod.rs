@@ -16,18 +16,17 @@ mod work;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use slotguard::backend::SharedMemory;
 use slotguard::{Error, Segment, recipe};
 
-use super::{Cast, Examined, Scenario, fill};
+use super::{Examined, Round, Scenario, fill, roles};
 use crate::check::{Findings, Promise, Scene};
+use crate::client::Client;
 use crate::nemesis::{Lives, Schedule};
-use crate::plan;
 use crate::value;
 use harness::random::Random;
 
-pub use work::act;
+use work::act;
 
 /// Names the segment has room for.
 const KEYS: u32 = 1_024;
@@ -57,14 +56,14 @@ fn ticket(name: &str) -> Option<u64> {
 }
 
 /// Who wants names and what is done to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
-    pub schedule: Schedule,
+    schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
 /// What a thread does with names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Creates and deletes.
     Owner,
@@ -73,10 +72,10 @@ pub enum Role {
 }
 
 impl Plan {
-    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+    pub fn of(round: Round) -> Self {
         use Role::{Counter, Owner};
-        let mut random = Random::of(seed, &[5, round]);
-        let crew = [
+        let mut random = Random::of(round.seed, &[5, round.number]);
+        let slots = [
             (Lives::Brisk, vec![Owner]),
             (Lives::Brisk, vec![Owner]),
             (Lives::Brisk, vec![Owner]),
@@ -86,8 +85,8 @@ impl Plan {
             (Lives::Steady, vec![Owner, Counter(STEADY)]),
         ];
         let lease = Duration::from_millis(60);
-        let schedule = plan::schedule(&crew, |role| format!("{role:?}"), length, lease, random.next());
-        Self { schedule, roles: plan::roles(crew) }
+        let schedule = Schedule::of(&slots, |role| format!("{role:?}"), round.length, lease, random.next());
+        Self { schedule, roles: roles(slots) }
     }
 }
 
@@ -101,8 +100,8 @@ impl Scenario for Plan {
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 
-    fn cast(&self, slot: u32) -> Cast {
-        Cast::Churn(self.roles[slot as usize].clone())
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> recipe::Result<()> {
+        Ok(act(self.roles[slot as usize][thread], client)?)
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
@@ -137,7 +136,7 @@ mod tests {
         for number in [0, 1, 47, 9_999_999_999] {
             assert_eq!(ticket(&name(number)), Some(number));
         }
-        let plan = Plan::of(1, 0, Duration::from_secs(5));
+        let plan = Plan::of(Round { seed: 1, number: 0, length: Duration::from_secs(5) });
         let before: usize = plan.roles[..6].iter().map(Vec::len).sum();
         assert_eq!(before, STEADY as usize);
         assert_eq!(plan.roles[6][0], Role::Owner);

@@ -18,16 +18,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use slotguard::backend::SharedMemory;
 use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
-use super::{Cast, Examined, Scenario, fill};
+use super::{Examined, Round, Scenario, fill, roles};
 use crate::check::{Findings, Promise, Scene};
 use crate::client::Client;
 use crate::nemesis::{Lives, Schedule};
-use crate::plan;
 use crate::value;
 use harness::random::Random;
 
@@ -39,35 +37,35 @@ const MEMBERS: u32 = 5;
 const BOUND: u64 = 64;
 
 /// What members have to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// For how long a session lasts that is not renewed, in milliseconds.
     pub lease_ms: u64,
 }
 
 /// Who takes part, and what is done to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
-    pub schedule: Schedule,
+    schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
 /// What a thread does: it is the member of this number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Role(u32, Terms);
 
 /// The whole life of a thread.
-pub fn act(Role(number, terms): Role, client: &mut Client<'_>) -> Result<()> {
+fn act(Role(number, terms): Role, client: &mut Client<'_>) -> Result<()> {
     let store = Arc::new(SharedMemory::new(client.segment.clone())?);
     work::take_part(&store, number, Duration::from_millis(terms.lease_ms), client)
 }
 
 impl Plan {
-    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
-        let mut random = Random::of(seed, &[10, round]);
+    pub fn of(round: Round) -> Self {
+        let mut random = Random::of(round.seed, &[10, round.number]);
         let terms = Terms { lease_ms: 50 + random.below(50) };
         let member = |number| Role(number, terms);
-        let crew = [
+        let slots = [
             (Lives::Brisk, vec![member(0)]),
             (Lives::Brisk, vec![member(1)]),
             (Lives::Long, vec![member(2), member(3)]),
@@ -75,8 +73,8 @@ impl Plan {
         ];
         let lease = Duration::from_millis(terms.lease_ms);
         let called = |Role(number, _): &Role| format!("member {number}");
-        let schedule = plan::schedule(&crew, called, length, lease, random.next());
-        Self { schedule, roles: plan::roles(crew) }
+        let schedule = Schedule::of(&slots, called, round.length, lease, random.next());
+        Self { schedule, roles: roles(slots) }
     }
 }
 
@@ -90,8 +88,8 @@ impl Scenario for Plan {
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 
-    fn cast(&self, slot: u32) -> Cast {
-        Cast::Delivery(self.roles[slot as usize].clone())
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> Result<()> {
+        act(self.roles[slot as usize][thread], client)
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {

@@ -26,16 +26,14 @@ mod settled;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use slotguard::backend::{Backend, SharedMemory};
 use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
-use super::{Cast, Examined, Scenario, fill};
+use super::{Examined, Round, Scenario, fill, roles};
 use crate::check::{Findings, Promise, Scene};
 use crate::client::Client;
 use crate::nemesis::{Lives, Schedule};
-use crate::plan;
 use crate::value;
 use harness::random::Random;
 use row::Rows;
@@ -48,7 +46,7 @@ const TURN: &str = "turn/";
 type Key = <SharedMemory as Backend>::Key;
 
 /// Through which recipe names are had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Lock,
     Election,
@@ -56,7 +54,7 @@ pub enum Way {
 }
 
 /// What everybody has to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     pub way: Way,
     /// How many names there are.
@@ -77,15 +75,15 @@ impl Terms {
 }
 
 /// Who takes turns at what, and what is done to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
-    pub schedule: Schedule,
+    schedule: Schedule,
     roles: Vec<Vec<Role>>,
     terms: Terms,
 }
 
 /// What a thread does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Taker(Terms),
     /// Looks whose turn it is.
@@ -93,7 +91,7 @@ pub enum Role {
 }
 
 /// The whole life of a thread.
-pub fn act(role: Role, client: &mut Client<'_>) -> Result<()> {
+fn act(role: Role, client: &mut Client<'_>) -> Result<()> {
     match role {
         Role::Taker(terms) => match terms.way {
             Way::Lock => lock::take_turns(terms, client),
@@ -113,13 +111,13 @@ fn rows_of(segment: &Path) -> PathBuf {
 }
 
 impl Plan {
-    pub fn of(way: Way, seed: u64, round: u64, length: Duration) -> Self {
-        let mut random = Random::of(seed, &[8, way as u64, round]);
+    pub fn of(way: Way, round: Round) -> Self {
+        let mut random = Random::of(round.seed, &[8, way as u64, round.number]);
         // Several at once need several.
         let fewest = if way == Way::Lock { 3 } else { 2 };
         let terms = Terms { way, names: fewest + random.below(2) as u32, lease_ms: 50 + random.below(50) };
         let (taker, looker) = (Role::Taker(terms), Role::Looker(terms));
-        let crew = [
+        let slots = [
             (Lives::Brisk, vec![taker]),
             (Lives::Brisk, vec![taker]),
             (Lives::Long, vec![taker, taker]),
@@ -133,12 +131,8 @@ impl Plan {
             (Role::Looker(_), Way::Election) => "observer",
             (Role::Looker(_), _) => "looker",
         };
-        let schedule = plan::schedule(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
-        Self { schedule, roles: plan::roles(crew), terms }
-    }
-
-    pub fn way(&self) -> Way {
-        self.terms.way
+        let schedule = Schedule::of(&slots, |role| called(role).to_owned(), round.length, terms.lease(), random.next());
+        Self { schedule, roles: roles(slots), terms }
     }
 }
 
@@ -156,8 +150,8 @@ impl Scenario for Plan {
         builder.payload(payload.max(value::SHORTEST) + 64).participants(64).lanes(256).create(path)
     }
 
-    fn cast(&self, slot: u32) -> Cast {
-        Cast::Exclusion(self.roles[slot as usize].clone())
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> Result<()> {
+        act(self.roles[slot as usize][thread], client)
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {

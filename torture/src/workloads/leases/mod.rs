@@ -18,15 +18,13 @@ mod lending;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use slotguard::backend::{Backend, SharedMemory};
 use slotguard::{Error, Segment, recipe};
 
-use super::{Cast, Examined, Scenario, fill};
+use super::{Examined, Round, Scenario, fill, roles};
 use crate::check::{Promise, Scene};
 use crate::client::Client;
 use crate::nemesis::{Lives, Schedule};
-use crate::plan;
 use crate::value;
 use harness::random::Random;
 
@@ -40,7 +38,7 @@ const HELD: &str = "held/";
 const GUESTS: &str = "borrower/";
 
 /// What holders have to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// How many names there are to hold.
     pub names: u32,
@@ -55,15 +53,15 @@ impl Terms {
 }
 
 /// Who holds what for how long, and what is done to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
-    pub schedule: Schedule,
+    schedule: Schedule,
     roles: Vec<Vec<Role>>,
     terms: Terms,
 }
 
 /// What a thread does with leases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Holder(Terms),
     /// Publishes leases under its number.
@@ -75,7 +73,7 @@ pub enum Role {
 type Key = <SharedMemory as Backend>::Key;
 
 /// The whole life of a thread.
-pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
     let store = SharedMemory::new(client.segment.clone())?;
     match role {
         Role::Holder(terms) => hold::hold_names(&store, terms, client),
@@ -86,11 +84,11 @@ pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
 }
 
 impl Plan {
-    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
-        let mut random = Random::of(seed, &[6, round]);
+    pub fn of(round: Round) -> Self {
+        let mut random = Random::of(round.seed, &[6, round.number]);
         let terms = Terms { names: 1 + random.below(3) as u32, lease_ms: 40 + random.below(60) };
         let (holder, looker) = (Role::Holder(terms), Role::Looker(terms));
-        let crew = [
+        let slots = [
             (Lives::Brisk, vec![holder]),
             (Lives::Brisk, vec![holder]),
             (Lives::Long, vec![holder, looker]),
@@ -106,8 +104,8 @@ impl Plan {
             Role::Borrower => "borrower",
             Role::Looker(_) => "looker",
         };
-        let schedule = plan::schedule(&crew, |role| called(role).to_owned(), length, terms.lease(), random.next());
-        Self { schedule, roles: plan::roles(crew), terms }
+        let schedule = Schedule::of(&slots, |role| called(role).to_owned(), round.length, terms.lease(), random.next());
+        Self { schedule, roles: roles(slots), terms }
     }
 }
 
@@ -121,8 +119,8 @@ impl Scenario for Plan {
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 
-    fn cast(&self, slot: u32) -> Cast {
-        Cast::Leases(self.roles[slot as usize].clone())
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> recipe::Result<()> {
+        Ok(act(self.roles[slot as usize][thread], client)?)
     }
 
     fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {

@@ -19,15 +19,13 @@ mod write;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Outcome, Segment, recipe};
 
-use super::{Cast, Examined, Scenario};
+use super::{Examined, Round, Scenario, roles};
 use crate::check::{Promise, Scene};
 use crate::client::Client;
 use crate::nemesis::{Lives, Schedule};
-use crate::plan;
 use crate::value;
 use harness::random::Random;
 
@@ -41,7 +39,7 @@ const QUIET: u32 = 2;
 const HALVES: [&str; 2] = ["left", "right"];
 
 /// What somebody follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Prefix {
     Pairs,
     Quiet,
@@ -80,14 +78,14 @@ fn names(number: u32) -> Vec<String> {
 }
 
 /// Writers, watchers, and what is done to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
-    pub schedule: Schedule,
+    schedule: Schedule,
     roles: Vec<Vec<Role>>,
 }
 
 /// What a thread writes or follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Writer,
     /// Puts a quiet entry now and then.
@@ -96,7 +94,7 @@ pub enum Role {
 }
 
 /// The whole life of a thread.
-pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
+fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
     let store = SharedMemory::new(client.segment.clone())?;
     match role {
         Role::Writer => write::write_pairs(&store, client),
@@ -106,11 +104,11 @@ pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
 }
 
 impl Plan {
-    pub fn of(seed: u64, round: u64, length: Duration) -> Self {
+    pub fn of(round: Round) -> Self {
         use Role::{Follower, Whisperer, Writer};
-        let mut random = Random::of(seed, &[7, round]);
+        let mut random = Random::of(round.seed, &[7, round.number]);
         let (follower, sleeper) = (Follower(Prefix::Pairs), Follower(Prefix::Quiet));
-        let crew = [
+        let slots = [
             (Lives::Brisk, vec![Writer]),
             (Lives::Brisk, vec![Writer]),
             (Lives::Long, vec![Writer, Whisperer]),
@@ -121,8 +119,8 @@ impl Plan {
             (Lives::Steady, vec![sleeper]),
         ];
         let lease = Duration::from_millis(60);
-        let schedule = plan::schedule(&crew, |role| format!("{role:?}"), length, lease, random.next());
-        Self { schedule, roles: plan::roles(crew) }
+        let schedule = Schedule::of(&slots, |role| format!("{role:?}"), round.length, lease, random.next());
+        Self { schedule, roles: roles(slots) }
     }
 
     /// How many threads follow this prefix at any time.
@@ -142,21 +140,22 @@ impl Scenario for Plan {
         builder.payload(payload.max(value::SHORTEST)).participants(64).lanes(256).create(path)
     }
 
-    fn cast(&self, slot: u32) -> Cast {
-        Cast::Watch(self.roles[slot as usize].clone())
+    fn act(&self, slot: u32, thread: usize, client: &mut Client<'_>) -> recipe::Result<()> {
+        Ok(act(self.roles[slot as usize][thread], client)?)
     }
 
     fn goes_on(&self, slot: u32) -> bool {
         self.roles[slot as usize].iter().any(|role| matches!(role, Role::Follower(_)))
     }
 
-    fn close(&self, segment: &Segment) -> Result<(), Error> {
-        let store = SharedMemory::new(segment.clone())?;
-        let keys: Vec<_> = Prefix::ALL.iter().map(|prefix| store.key(&prefix.last_word())).collect::<Result<_, _>>()?;
+    fn close(&self, client: &mut Client<'_>) -> recipe::Result<()> {
+        let store = SharedMemory::new(client.segment.clone())?;
+        let keys: Vec<_> =
+            Prefix::ALL.iter().map(|prefix| store.key(&prefix.last_word())).collect::<Result<_, Error>>()?;
         let ops: Vec<_> = keys.iter().map(|key| Op::put(key, b"the last word")).collect();
         match store.commit(&ops)? {
             Outcome::Committed(_) => Ok(()),
-            Outcome::Conflict => Err(Error::Invalid("a commit without conditions lost".to_owned())),
+            Outcome::Conflict => Err(Error::Invalid("a commit without conditions lost".to_owned()).into()),
         }
     }
 
