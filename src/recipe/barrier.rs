@@ -247,7 +247,7 @@ impl<B: Backend> Gathering<B> {
     /// In place of one whose lease ended before, somebody else may have come.
     fn pass(&self, met: Met<B>, by: Revision) -> Result<Met<B>> {
         match met.held.check() {
-            Err(Error::NotHolder { .. }) => Err(session_ended(&self.queue.session)),
+            Err(Error::NotHolder { .. }) => Err(session_ended(&self.queue.session).into()),
             Err(error) => Err(error),
             Ok(()) => Ok(Met { round: Round { to: by, ..met.round }, ..met }),
         }

@@ -1,14 +1,11 @@
 //! What can go wrong in recipes, beyond what can go wrong in the store.
 
-use std::any::Any;
 use std::time::Duration;
 
+use super::failure::{Failure, and_undone};
 use super::{counter, delivery, latch, rate_limiter};
 use crate::clock::Token;
 use crate::error::{Kind, next_moves};
-
-/// What a program's own action, operation or rollback says when it fails.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of a recipe's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -706,16 +703,6 @@ fn ways(from: &str, possible: &[&str]) -> String {
     } else {
         format!("possible are {}", possible.join(", "))
     }
-}
-
-fn and_undone(rollback: &Option<Failure>) -> String {
-    rollback.as_ref().map_or_else(String::new, |failed| format!("; the rollback failed as well: {failed}"))
-}
-
-/// What a panic said.
-pub(super) fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
 }
 
 fn now_of(now: &Option<(String, Token)>) -> String {

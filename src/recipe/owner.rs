@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::backend::{Backend, Opened, Session};
-use crate::recipe::Result;
+use crate::error::Result;
 
 /// The process that holds or waits for something, as it described itself when it began to.
 ///

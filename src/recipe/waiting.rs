@@ -4,10 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{Error, Result};
-use crate::Error as StoreError;
 use crate::backend::{Backend, Session};
 use crate::clock::{Cancel, Deadline, Revision};
+use crate::error::{Error, Result};
 
 /// The earlier of a deadline and the moment this long from now; cancelled as the deadline is.
 pub(super) fn sooner(deadline: &Deadline, left: Duration) -> Deadline {
@@ -48,7 +47,7 @@ pub(super) fn until_session_ends<B: Backend, T>(
 
 /// The error of a session that has ended.
 pub(super) fn session_ended<B: Backend>(session: &Session<B>) -> Error {
-    StoreError::LeaseExpired { lease: session.lease() }.into()
+    Error::LeaseExpired { lease: session.lease() }
 }
 
 /// Waits until one of the entries has changed after the revision beside it, as [`wait_while_alive`] does for one.
@@ -81,7 +80,7 @@ pub(super) fn wait_any<B: Backend>(
         for entry in others {
             if let Err(cause) = thread::Builder::new().spawn_scoped(scope, || wait(*entry)) {
                 let action = "start a thread that waits for one of several entries";
-                found.ends(Err(StoreError::Io { action, path: None, cause }.into()));
+                found.ends(Err(Error::Io { action, path: None, cause }));
             }
         }
         wait(*last);

@@ -493,7 +493,7 @@ fn what_is_no_name_or_lease_is_refused<S: Subject>(subject: &S) {
 #[test]
 fn a_lease_of_no_time_is_refused() {
     let refused = join(&Arc::new(Model::new()), Duration::ZERO).expect_err("no time");
-    assert!(matches!(refused, Error::Store(error) if error.kind() == ErrorKind::TimeToLive));
+    assert_eq!(refused.kind(), ErrorKind::TimeToLive);
 }
 
 /// Each waiter waits for one ticket: what a line of waiters costs grows with its length, not with its square.

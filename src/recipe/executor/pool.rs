@@ -13,7 +13,7 @@ use super::table::{JobFailure, NextStep, Stopped, Table, Undo, Work};
 use crate::clock::{Cancel, Deadline};
 use crate::error::Error as StoreError;
 use crate::mutant::planted;
-use crate::recipe::error::said;
+use crate::recipe::failure::said;
 use crate::recipe::{Error, Failure, Result};
 
 thread_local! {

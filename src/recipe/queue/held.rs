@@ -44,7 +44,7 @@ impl<B: Backend> HeldTickets<B> {
             Outcome::Conflict => {
                 held.given_back = true;
                 // No name is used twice, so it is the session, or what else was asked for.
-                return if lives(&session)? { Ok(None) } else { Err(session_ended(&session)) };
+                return if lives(&session)? { Ok(None) } else { Err(session_ended(&session).into()) };
             }
         }
         Ok(Some(held))
@@ -140,7 +140,7 @@ impl<B: Backend> HeldTickets<B> {
     /// Why our ticket was not there any more while we waited: the session has ended, or somebody took it away.
     pub(crate) fn taken(&self, at: usize) -> Error {
         match lives(self.session()) {
-            Ok(false) => session_ended(self.session()),
+            Ok(false) => session_ended(self.session()).into(),
             _ => self.lose(&self.places[at].0),
         }
     }
@@ -161,7 +161,7 @@ impl<B: Backend> HeldTickets<B> {
     /// Waits until one of the tickets has changed since it was put then; `false` once the deadline has passed.
     pub(crate) fn wait_changed(&self, since: &[Revision], deadline: &Deadline) -> Result<bool> {
         let tickets: Vec<_> = self.places.iter().map(|(_, key)| key).zip(since.iter().copied()).collect();
-        wait_any(self.session(), &tickets, deadline)
+        Ok(wait_any(self.session(), &tickets, deadline)?)
     }
 
     /// Waits until one of the tickets is lost; `false` once the deadline has passed.

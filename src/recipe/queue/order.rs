@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::ticket::{InUse, Ticket, read_value};
 use crate::backend::{Backend, Session};
 use crate::clock::{Deadline, Revision, Token};
+use crate::error::Result;
+use crate::recipe::Error;
 use crate::recipe::name::check_recipe_name;
 use crate::recipe::waiting::wait_while_alive;
-use crate::recipe::{Error, Result};
 
 /// `/SESSION-NUMBER`, both in hexadecimal.
 const LONGEST_TICKET: usize = 1 + 16 + 1 + 16;

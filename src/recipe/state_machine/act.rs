@@ -9,7 +9,7 @@ use crate::Revision;
 use crate::backend::{Backend, Op, When};
 use crate::clock::Token;
 use crate::mutant::planted;
-use crate::recipe::error::said;
+use crate::recipe::failure::said;
 use crate::recipe::{Error, Failure, Owner, Result};
 
 /// A ticket of somebody who waits: its entry, and the revision that created it.

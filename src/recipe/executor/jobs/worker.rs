@@ -10,7 +10,7 @@ use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch, When};
 use crate::clock::{Deadline, Revision};
 use crate::mutant::planted;
-use crate::recipe::error::said;
+use crate::recipe::failure::said;
 use crate::recipe::waiting::until_session_ends;
 use crate::recipe::{Failure, Owner, Result};
 
