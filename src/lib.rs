@@ -58,7 +58,7 @@
 //! | keep a record to oneself while acting outside (SQL, files, hardware) | [`Record::claim`] |
 //! | learn what a dead holder was about to do | [`Claim::abandoned`] |
 //! | what happened before what | [`Segment::revision`], [`Segment::vector`], [`VectorClock`] |
-//! | who is attached, who is dead, what is wrong | [`Segment::members`], [`Segment::reap`], [`Segment::stats`], [`Segment::audit`] |
+//! | who is attached, who is dead, what is wrong | [`Segment::participants`], [`Segment::reap`], [`Segment::stats`], [`Segment::audit`] |
 //!
 //! # What a segment promises
 //! | # | promise | shown by |
@@ -107,8 +107,8 @@ pub use memory::{fnv1a32, fnv1a64};
 
 #[cfg(not(loom))]
 pub use memory::{
-    Audit, Claim, Draft, ErrorStat, Life, MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD, Member, Outcome, Reaped,
-    Record, RecordOp, Segment, SegmentBuilder, SharedVector, Stamp, Stats, Typed, WAIT_SLICE,
+    Audit, Claim, Draft, ErrorStat, Life, MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD, Outcome, Participant,
+    Reaped, Record, RecordOp, Segment, SegmentBuilder, SharedVector, Stamp, Stats, Typed, WAIT_SLICE,
 };
 
 /// The README's Rust is compiled and run with the other examples.

@@ -77,7 +77,7 @@ fn every_operation_of_an_inherited_handle_is_refused_and_the_parents_claims_stay
                 is_refused(typed.update(|count| *count += 1));
                 is_refused(typed.compare_and_swap(Version(1), &8));
                 is_refused(clone.typed::<u64>(1));
-                is_refused(clone.members());
+                is_refused(clone.participants());
                 is_refused(clone.reap());
                 is_refused(clone.audit());
                 is_refused(clone.vector().tick());
@@ -90,7 +90,7 @@ fn every_operation_of_an_inherited_handle_is_refused_and_the_parents_claims_stay
                 let holder = segment.record(index).unwrap().holder().unwrap().expect("still claimed");
                 assert_eq!(holder.pid, std::process::id());
             }
-            assert_eq!(segment.members().unwrap().len(), 1);
+            assert_eq!(segment.participants().unwrap().len(), 1);
             claim.commit(b"parent").unwrap();
             typed.update(|count| *count += 1).unwrap();
             let audit = segment.audit().unwrap();
@@ -108,7 +108,7 @@ fn a_child_that_reopens_is_a_member_of_its_own() {
                 let mine = segment.reopen().unwrap();
                 mine.record(0).unwrap().update(add).unwrap();
                 is_refused(segment.record(0).unwrap().update(add));
-                let members = mine.members().unwrap();
+                let members = mine.participants().unwrap();
                 assert_eq!(members.len(), 2);
                 let me = members.iter().find(|member| member.me).unwrap();
                 assert_eq!(me.pid, std::process::id());
@@ -133,7 +133,7 @@ fn a_child_that_reopens_is_a_member_of_its_own() {
             // The children ended without a word, as killed ones do.
             let reaped = segment.reap().unwrap();
             assert_eq!((reaped.participants, reaped.lanes), (2, 2));
-            assert_eq!(segment.members().unwrap().len(), 1);
+            assert_eq!(segment.participants().unwrap().len(), 1);
         }
     });
 }
@@ -158,7 +158,7 @@ fn dies_with_living_offspring(segment: &Segment, offspring: impl FnOnce(&PipeRea
     assert_eq!(claimed.pid, parent.pid.as_raw_nonzero().get() as u32);
     parent.kill();
 
-    let dead: Vec<_> = segment.members().unwrap().into_iter().filter(|member| member.life == Life::Dead).collect();
+    let dead: Vec<_> = segment.participants().unwrap().into_iter().filter(|member| member.life == Life::Dead).collect();
     assert_eq!(dead.len(), 1, "the parent's row is found dead");
     assert_eq!(dead[0].pid, claimed.pid);
     test_kill_process(child).expect("while its child lives");
@@ -221,7 +221,7 @@ fn a_child_or_program_that_ends_releases_nothing_of_its_parents() {
             let refused = other.record(0).unwrap().update(add).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Held, "after {after}: {refused}");
             assert_eq!(other.reap().unwrap().participants, 0, "after {after}");
-            assert!(other.members().unwrap().iter().all(|member| member.life == Life::Alive), "after {after}");
+            assert!(other.participants().unwrap().iter().all(|member| member.life == Life::Alive), "after {after}");
         };
         fork(|| ()).join();
         still_held("a child that left at once");
@@ -340,7 +340,7 @@ fn a_child_forked_while_a_thread_attaches_does_not_keep_the_row_alive() {
 
 /// How many members are alive, and how many are dead.
 fn lives_of(segment: &Segment) -> (usize, usize) {
-    let members = segment.members().unwrap();
+    let members = segment.participants().unwrap();
     let dead = members.iter().filter(|member| member.life == Life::Dead).count();
     (members.len() - dead, dead)
 }
@@ -370,7 +370,7 @@ fn two_attachments_in_one_process_respect_each_others_claims() {
         let path = folder.join("segment");
         let first = small().create(&path).unwrap();
         let second = Segment::open(&path).unwrap();
-        let rows: Vec<u32> = first.members().unwrap().iter().map(|member| member.row).collect();
+        let rows: Vec<u32> = first.participants().unwrap().iter().map(|member| member.row).collect();
         assert_eq!(rows.len(), 2);
         for (holder, other) in [(&first, &second), (&second, &first)] {
             let claim = holder.record(0).unwrap().claim(Deadline::now(), LEASE).unwrap();
@@ -406,7 +406,7 @@ fn an_attachment_that_is_dropped_takes_no_lock_of_another_with_it() {
             // Asked from another process, to which all locks of this one show.
             fork(|| {
                 let asking = Segment::open(&path).unwrap();
-                let members = asking.members().unwrap();
+                let members = asking.participants().unwrap();
                 assert_eq!(members.len(), 2, "{members:?}");
                 assert!(members.iter().all(|member| member.life == Life::Alive), "{members:?}");
                 assert_eq!(asking.record(0).unwrap().update(add).unwrap_err().kind(), ErrorKind::Held);
@@ -444,11 +444,11 @@ fn nobody_attaches_to_a_segment_whose_name_another_has_taken() {
                 // Sooner or later during the attachment.
                 (0..generation % 40 * 100).for_each(|_| std::hint::spin_loop());
                 std::fs::rename(&next, path).unwrap();
-                let attached = current.members().unwrap();
+                let attached = current.participants().unwrap();
                 (opener.join().unwrap(), attached)
             });
             if opened.typed::<u64>(0).unwrap().read().unwrap().0 == generation {
-                let me = opened.members().unwrap().into_iter().find(|member| member.me).unwrap();
+                let me = opened.participants().unwrap().into_iter().find(|member| member.me).unwrap();
                 let was_there = at_the_rename.iter().any(|member| (member.row, member.epoch) == (me.row, me.epoch));
                 assert!(was_there, "generation {generation}: attached after the name was gone");
             }

@@ -55,8 +55,8 @@ fn serve(folder: &Path) {
                 let remaining = |holder: slotguard::Holder| holder.remaining.as_millis().to_string();
                 record(index).holder().map(|holder| holder.map_or(String::from("nobody"), remaining))
             }
-            ["members"] => segment.members().map(|members| {
-                let one = |member: &slotguard::Member| format!("{}:{:?}", member.pid, member.life);
+            ["members"] => segment.participants().map(|members| {
+                let one = |member: &slotguard::Participant| format!("{}:{:?}", member.pid, member.life);
                 members.iter().map(one).collect::<Vec<_>>().join(" ")
             }),
             ["wait", index, version, wait] => {
@@ -82,7 +82,7 @@ fn update(segment: &Segment, record: u32) -> Result<Version, ErrorKind> {
 }
 
 fn lives(segment: &Segment) -> Vec<(u32, Life)> {
-    segment.members().unwrap().iter().map(|member| (member.pid, member.life)).collect()
+    segment.participants().unwrap().iter().map(|member| (member.pid, member.life)).collect()
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn who_has_asked_for_another_clock_and_not_entered_it_is_told_so() {
                 assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
                 assert!(error.to_string().contains("fork or exec first"), "{error}");
             }
-            assert_eq!(before.members().unwrap().len(), 2, "it took no row");
+            assert_eq!(before.participants().unwrap().len(), 2, "it took no row");
             assert_eq!(update(&before, 1), Ok(Version(1)), "whoever attached before goes on");
             fork(|| assert_eq!(update(&segment.reopen().unwrap(), 1), Ok(Version(2)))).join();
         })

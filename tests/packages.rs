@@ -100,7 +100,7 @@ fn atomic_wait_hangs_across_processes_and_ours_wakes() {
     let segment = Segment::builder().records(1).create(&path).unwrap();
     let mut sleeper = child("sleeper_of_ours", &path);
     let asleep = || any_thread_sleeps_in_a_futex(sleeper.id());
-    while segment.members().unwrap().len() < 2 || !asleep() {
+    while segment.participants().unwrap().len() < 2 || !asleep() {
         std::thread::yield_now();
     }
     let slept = std::time::Instant::now();

@@ -18,7 +18,7 @@ fn a_segment_in_a_region_is_shared_with_whoever_opens_the_region() {
     let mut value = Vec::new();
     other.record(1).unwrap().read(&mut value).unwrap();
     assert_eq!(value, b"placed");
-    assert_eq!(other.members().unwrap().len(), 2);
+    assert_eq!(other.participants().unwrap().len(), 2);
 }
 
 #[test]

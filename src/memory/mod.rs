@@ -115,7 +115,6 @@ pub use fingerprint::{fnv1a32, fnv1a64};
 #[cfg(not(loom))]
 pub use self::{
     handle::claim::Claim,
-    handle::members::{Audit, Life, Member, Reaped},
     handle::record::{Draft, Outcome, Record, Stamp},
     handle::record_op::RecordOp,
     handle::segment::{Segment, SegmentBuilder},
@@ -123,5 +122,8 @@ pub use self::{
     handle::typed::Typed,
     handle::vector::SharedVector,
     layout::sections::{MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD},
+    liveness::audit::Audit,
+    liveness::participants::{Life, Participant},
+    liveness::recovery::Reaped,
     wait::change::WAIT_SLICE,
 };

@@ -30,7 +30,6 @@ pub const TWICE: &[(&str, usize)] = &[
     ("Claim", 2),
     ("Listening", 2),
     ("Look", 2),
-    ("Member", 2),
     ("Names", 2),
     ("News", 2),
     ("Passed", 2),

@@ -41,7 +41,7 @@ fn when_all_participants_are_taken_their_holders_are_named() {
     }
     assert_eq!(Bytes::of(&path).read(0..first.size() as usize), before, "nothing has changed");
     drop(others);
-    assert_eq!(Segment::open(&path).expect("a free row").members().unwrap().len(), 2);
+    assert_eq!(Segment::open(&path).expect("a free row").participants().unwrap().len(), 2);
 }
 
 #[test]

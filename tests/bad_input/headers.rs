@@ -39,7 +39,7 @@ fn a_segment_smaller_than_asked_is_refused_with_both_numbers() {
         refused(builder.open_or_create(&path), ErrorKind::Incompatible, &names);
     }
     assert_eq!(bytes.but_rows(), before);
-    assert_eq!(segment.members().unwrap().len(), 1, "who was refused is not attached");
+    assert_eq!(segment.participants().unwrap().len(), 1, "who was refused is not attached");
     small().open(&path).expect("as large as asked");
 }
 
@@ -57,7 +57,7 @@ fn a_segment_made_for_shorter_names_is_refused_with_both_numbers() {
         };
         assert!(what == "nodes for names" && found < asked, "{found} {what}, {asked} asked for");
     }
-    assert_eq!(segment.members().unwrap().len(), 1, "who was refused is not attached");
+    assert_eq!(segment.participants().unwrap().len(), 1, "who was refused is not attached");
     named(8).open(&path).expect("as large as asked");
 }
 

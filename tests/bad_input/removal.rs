@@ -51,7 +51,7 @@ fn every_operation_on_a_removed_segment_says_so() {
     retired(typed.compare_and_swap(Version(1), &2).unwrap_err());
     retired(segment.typed::<u64>(1).unwrap_err());
     retired(segment.wait_any(&[(0, Version(0))], Deadline::never()).unwrap_err());
-    retired(segment.members().unwrap_err());
+    retired(segment.participants().unwrap_err());
     retired(segment.reap().unwrap_err());
     retired(segment.audit().unwrap_err());
     retired(segment.vector().tick().unwrap_err());
@@ -104,7 +104,7 @@ fn a_segment_made_anew_has_nothing_to_do_with_the_removed_one() {
         assert!(value.is_empty());
         assert_eq!(new.record(1).unwrap().holder().unwrap(), None);
         new.record(0).unwrap().compare_and_swap(Version(0), b"new").unwrap();
-        assert_eq!(Segment::open(&path).unwrap().members().unwrap().len(), 2);
+        assert_eq!(Segment::open(&path).unwrap().participants().unwrap().len(), 2);
     }
     refused(claim.commit(b"late"), ErrorKind::Retired, &[]);
 }
@@ -142,9 +142,9 @@ fn of_many_who_create_at_once_all_attach_to_one_segment() {
         });
         for segment in &segments {
             assert_eq!(segment.record(0).unwrap().verify().unwrap().version, Version(RACERS.into()), "round {round}");
-            assert_eq!(segment.members().unwrap().len(), RACERS as usize);
+            assert_eq!(segment.participants().unwrap().len(), RACERS as usize);
         }
-        let rows: HashSet<u32> = segments[0].members().unwrap().iter().map(|member| member.row).collect();
+        let rows: HashSet<u32> = segments[0].participants().unwrap().iter().map(|member| member.row).collect();
         assert_eq!(rows.len(), RACERS as usize, "a row each");
         assert_eq!(names_in(folder.path()), ["segment"]);
         Segment::remove(&path).unwrap();

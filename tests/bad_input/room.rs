@@ -146,7 +146,7 @@ fn running_out_of_descriptors_at_any_point_is_an_error_and_leaves_nothing() {
                 assert_eq!(open_ones(), before, "{name} gave every descriptor back");
                 assert_eq!(names_in(folder), ["there"], "{name}");
                 let left = Segment::open(&there).unwrap();
-                assert_eq!(left.members().unwrap().len(), 1, "{name} took no row");
+                assert_eq!(left.participants().unwrap().len(), 1, "{name} took no row");
             }
             assert!(refusals >= 3, "{name} needs more than {refusals} descriptors");
             let _ = Segment::remove(&path);
@@ -179,6 +179,6 @@ fn an_address_space_that_is_too_small_is_an_error_and_leaves_nothing() {
             }),
         )
         .unwrap();
-        assert_eq!(Segment::open(&there).unwrap().members().unwrap().len(), 1, "the refused took no row");
+        assert_eq!(Segment::open(&there).unwrap().participants().unwrap().len(), 1, "the refused took no row");
     });
 }

@@ -124,7 +124,7 @@ impl Battery<'_> {
         self.run("tick", || segment.vector().tick());
         let clock = self.run("snapshot", || segment.vector().snapshot());
         self.run("merge", || segment.vector().merge(&clock.unwrap_or_default()));
-        self.run("members", || segment.members());
+        self.run("members", || segment.participants());
         self.commits(segment);
         if let Some(store) = self.run("names", || SharedMemory::new(segment.clone())) {
             self.names(&store);

@@ -252,7 +252,7 @@ fn an_epoch_that_wraps_mistakes_nobody_for_somebody_else() {
         let last = (1 << 48) - 1;
         bytes.set(bytes.row(row) + offset_of!(Row, word), (last - 1) << 1);
         let epoch = |segment: &Segment| {
-            let members = segment.members().unwrap();
+            let members = segment.participants().unwrap();
             members.iter().find(|member| member.row == row).map(|member| member.epoch)
         };
         fork(|| {

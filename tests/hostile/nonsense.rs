@@ -140,7 +140,7 @@ fn a_claim_with_impossible_times_and_owners_is_held_or_free_and_printable() {
     assert!(held.to_string().len() < 500, "{held}");
     let holder = other.record(4).unwrap().holder().unwrap().unwrap();
     assert_eq!((holder.pid, holder.held), (u32::MAX, Duration::ZERO));
-    let members = other.members().unwrap();
+    let members = other.participants().unwrap();
     assert!(members.iter().all(|member| member.life == Life::Alive), "{members:?}");
 
     // An owner that cannot be, or has been gone for long, is nobody.

@@ -162,7 +162,7 @@ fn unexplained(errors: &Path) -> io::Result<Findings> {
 /// What is where in a segment.
 pub fn count(segment: &Segment) -> Result<Counted, slotguard::Error> {
     let audit = segment.audit()?;
-    let others = segment.members()?.iter().filter(|member| !member.me).count() as u64;
+    let others = segment.participants()?.iter().filter(|member| !member.me).count() as u64;
     Ok(Counted {
         blocks: audit.blocks,
         placed: audit.under_heads + audit.in_spares + audit.free,

@@ -7,13 +7,11 @@
 //!  typed        a record of one plain type
 //!  record_op    a commit over several numbered records
 //!  vector       the segment's vector clock
-//!  members      attached processes, recovery on request, an audit of all blocks
 //!  stats        counters and distinct errors
 //!  region       a segment in a region of the `shared_memory` crate
 //! ```
 
 pub(crate) mod claim;
-pub(crate) mod members;
 pub(crate) mod record;
 pub(crate) mod record_op;
 #[cfg(feature = "shared_memory")]

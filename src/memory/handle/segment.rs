@@ -11,7 +11,10 @@ use crate::memory::block::arena::Arena;
 use crate::memory::layout::header;
 use crate::memory::layout::sections::{Geometry, NODE_BYTES, NODE_RESERVE, Shape};
 use crate::memory::liveness::attachment::Attachment;
+use crate::memory::liveness::audit::Audit;
 use crate::memory::liveness::locks::Locks;
+use crate::memory::liveness::participants::Participant;
+use crate::memory::liveness::recovery::Reaped;
 use crate::memory::os::file::{self, Access};
 use crate::memory::os::host;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
@@ -142,6 +145,34 @@ impl Segment {
     /// Where the segment is; `None` if it is anonymous.
     pub fn path(&self) -> Option<&Path> {
         self.inner.path.as_deref()
+    }
+
+    /// Everybody attached, and the dead that nobody has recovered yet.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Retired`].
+    pub fn participants(&self) -> Result<Vec<Participant>> {
+        self.inner.check()?;
+        Ok(self.inner.participants())
+    }
+
+    /// Recovers every dead participant now, instead of when somebody needs what it had: its unfinished changes are
+    /// completed, its lanes and row are free.
+    ///
+    /// # Errors
+    /// As [`Segment::participants`].
+    pub fn reap(&self) -> Result<Reaped> {
+        self.inner.check()?;
+        Ok(self.inner.reap())
+    }
+
+    /// Counts where every block is.
+    ///
+    /// # Errors
+    /// As [`Segment::participants`].
+    pub fn audit(&self) -> Result<Audit> {
+        self.inner.check()?;
+        Ok(self.inner.arena.audit())
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64 as LocalU64;
 use std::sync::{Arc, Mutex, Weak};
 
 use super::locks::Locks;
-use super::recovery::Recovered;
+use super::recovery::Reaped;
 use crate::error::{Error, Resource, Result, Usage};
 use crate::memory::block::arena::Arena;
 use crate::memory::block::spares::LaneHandle;
@@ -305,21 +305,18 @@ impl Attachment {
         done
     }
 
-    /// Recovers every row whose owner is dead; answers how many participants and what they left.
-    pub(crate) fn reap(&self) -> (u32, Recovered) {
-        let mut participants = 0;
-        let mut total = Recovered::default();
-        for row in 0..self.arena.rows() {
-            if let Some(recovered) = self.recover_if_dead(row) {
-                participants += 1;
-                total.lanes += recovered.lanes;
-                total.finished += recovered.finished;
-            }
+    /// Recovers every row whose owner is dead.
+    pub(crate) fn reap(&self) -> Reaped {
+        let mut reaped = Reaped::default();
+        for one in (0..self.arena.rows()).filter_map(|row| self.recover_if_dead(row)) {
+            reaped.participants += one.participants;
+            reaped.lanes += one.lanes;
+            reaped.finished += one.finished;
         }
-        (participants, total)
+        reaped
     }
 
-    fn recover_if_dead(&self, row: u32) -> Option<Recovered> {
+    fn recover_if_dead(&self, row: u32) -> Option<Reaped> {
         let word = &self.arena.row(row).word;
         if row == self.me.row() || !RowWord(word.load(Acquire)).is_attached() || self.locks.is_held_by_another(row) {
             return None;

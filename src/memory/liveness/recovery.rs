@@ -11,12 +11,16 @@ use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::backoff::Backoff;
 use crate::memory::sync::error::ProtocolError;
 
+/// What [`Segment::reap`](crate::Segment::reap) recovered.
 #[cfg(not(loom))]
-/// What [`Arena::recover_row`] did.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Recovered {
-    pub(crate) lanes: u32,
-    pub(crate) finished: u32,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Dead participants.
+    pub participants: u32,
+    /// Their lanes.
+    pub lanes: u32,
+    /// Changes they had published or were about to, completed.
+    pub finished: u32,
 }
 
 #[cfg(not(loom))]
@@ -25,9 +29,9 @@ impl Arena {
     ///
     /// Repeatable from the start at any point. A lane whose journal is damaged is freed as it is: it keeps its blocks, and
     /// the next thread that takes it gets the error.
-    pub(crate) fn recover_row(&self, row: u32) -> Recovered {
+    pub(crate) fn recover_row(&self, row: u32) -> Reaped {
         let word = &self.row(row).word;
-        let mut recovered = Recovered::default();
+        let mut recovered = Reaped { participants: 1, ..Reaped::default() };
         for index in 0..self.lanes() {
             let lane = self.lane(index).expect("a lane of the table");
             let owner = OwnerWord(lane.owner.load(Acquire));
