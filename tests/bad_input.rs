@@ -2,8 +2,6 @@
 //! anew to make it go away.
 #![cfg(not(loom))]
 
-#[path = "support/alone.rs"]
-mod alone;
 #[path = "support/memory.rs"]
 mod memory;
 

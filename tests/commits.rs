@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use harness::random::Random;
 use slotguard::{Deadline, Error, Outcome, RecordOp, Resource, Segment, Version};
 
 fn segment(records: u32) -> Segment {
@@ -110,12 +111,13 @@ fn every_snapshot_beside_transfers_and_updates_sums_to_the_same() {
         for worker in 0..3u32 {
             let (segment, done) = (&segment, &done);
             scope.spawn(move || {
-                let mut i = worker;
+                let mut random = Random::from_seed(worker.into());
                 while !done.load(Ordering::Relaxed) {
-                    i = i.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let (from, step) = (i >> 8, 1 + (i >> 16) % (RECORDS - 1));
-                    transfer(segment, from % RECORDS, (from + step) % RECORDS, i64::from(i >> 24));
-                    segment.record(RECORDS + 1).unwrap().update(|_, draft| draft.write(&i.to_le_bytes())).unwrap();
+                    let mut below = |bound: u32| random.below(bound.into()) as u32;
+                    let (from, step) = (below(RECORDS), 1 + below(RECORDS - 1));
+                    transfer(segment, from, (from + step) % RECORDS, below(256).into());
+                    let other = random.next().to_le_bytes();
+                    segment.record(RECORDS + 1).unwrap().update(|_, draft| draft.write(&other)).unwrap();
                 }
             });
         }

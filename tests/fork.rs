@@ -1,8 +1,6 @@
 //! Forks, execs, threads that end and several attachments in one process: who is who stays right.
 #![cfg(not(loom))]
 
-#[path = "support/alone.rs"]
-mod alone;
 #[path = "support/forked.rs"]
 mod forked;
 
@@ -18,8 +16,8 @@ use std::time::Duration;
 use rustix::process::{Pid, test_kill_process};
 use slotguard::{Deadline, Draft, ErrorKind, Life, Result, Segment, SegmentBuilder, Version};
 
-use alone::alone;
 use forked::{Forked, fork};
+use harness::isolated::isolated;
 
 /// Longer than any test runs: a claim that ends earlier was ended by something else.
 const LEASE: Duration = Duration::from_secs(600);
@@ -47,7 +45,7 @@ fn is_refused<T>(result: Result<T>) {
 
 #[test]
 fn every_operation_of_an_inherited_handle_is_refused_and_the_parents_claims_stay() {
-    alone(|folder| {
+    isolated(|folder| {
         for segment in [small().create(folder.join("segment")).unwrap(), small().anonymous().unwrap()] {
             let record = segment.record(0).unwrap();
             let typed = segment.typed::<u64>(1).unwrap();
@@ -101,7 +99,7 @@ fn every_operation_of_an_inherited_handle_is_refused_and_the_parents_claims_stay
 
 #[test]
 fn a_child_that_reopens_is_a_member_of_its_own() {
-    alone(|folder| {
+    isolated(|folder| {
         for segment in [small().create(folder.join("segment")).unwrap(), small().anonymous().unwrap()] {
             segment.record(0).unwrap().update(add).unwrap();
             fork(|| {
@@ -170,7 +168,7 @@ fn dies_with_living_offspring(segment: &Segment, offspring: impl FnOnce(&PipeRea
 
 #[test]
 fn the_child_of_a_killed_process_does_not_keep_it_alive() {
-    alone(|folder| {
+    isolated(|folder| {
         for segment in [small().create(folder.join("segment")).unwrap(), small().anonymous().unwrap()] {
             dies_with_living_offspring(&segment, |end, mut tell| {
                 fork(|| {
@@ -185,7 +183,7 @@ fn the_child_of_a_killed_process_does_not_keep_it_alive() {
 #[test]
 #[allow(clippy::zombie_processes, reason = "the program outlives its parent, which is killed")]
 fn a_program_started_by_a_killed_process_does_not_keep_it_alive() {
-    alone(|folder| {
+    isolated(|folder| {
         let segment = small().create(folder.join("segment")).unwrap();
         let cat = |end: &PipeReader| {
             let mut command = Command::new("sh");
@@ -212,7 +210,7 @@ fn a_program_started_by_a_killed_process_does_not_keep_it_alive() {
 
 #[test]
 fn a_child_or_program_that_ends_releases_nothing_of_its_parents() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let segment = small().create(&path).unwrap();
         let other = Segment::open(&path).unwrap();
@@ -246,7 +244,7 @@ fn a_child_or_program_that_ends_releases_nothing_of_its_parents() {
 
 #[test]
 fn a_fork_inside_an_update_is_refused_in_the_child_and_goes_on_in_the_parent() {
-    alone(|folder| {
+    isolated(|folder| {
         let segment = small().create(folder.join("segment")).unwrap();
         let record = segment.record(0).unwrap();
         let parent = std::process::id();
@@ -270,7 +268,7 @@ fn a_fork_inside_an_update_is_refused_in_the_child_and_goes_on_in_the_parent() {
 
 #[test]
 fn forks_in_the_midst_of_other_threads_work_lose_nothing() {
-    alone(|folder| {
+    isolated(|folder| {
         let segment = &small().participants(64).lanes(64).create(folder.join("segment")).unwrap();
         let (stop, acknowledged) = (&AtomicBool::new(false), &AtomicU64::new(0));
         scope(|scope| {
@@ -305,7 +303,7 @@ fn forks_in_the_midst_of_other_threads_work_lose_nothing() {
 
 #[test]
 fn a_child_forked_while_a_thread_attaches_does_not_keep_the_row_alive() {
-    alone(|folder| {
+    isolated(|folder| {
         const EACH: u32 = 60;
         let path = &folder.join("segment");
         let segment = small().participants(EACH + 1).create(path).unwrap();
@@ -366,7 +364,7 @@ fn a_thread_that_ends_gives_its_lane_back() {
 
 #[test]
 fn two_attachments_in_one_process_respect_each_others_claims() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let first = small().create(&path).unwrap();
         let second = Segment::open(&path).unwrap();
@@ -393,7 +391,7 @@ fn two_attachments_in_one_process_respect_each_others_claims() {
 
 #[test]
 fn an_attachment_that_is_dropped_takes_no_lock_of_another_with_it() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let first = small().create(&path).unwrap();
         let claim = first.record(0).unwrap().claim(Deadline::now(), LEASE).unwrap();
@@ -423,7 +421,7 @@ fn an_attachment_that_is_dropped_takes_no_lock_of_another_with_it() {
 /// to the new one: on the old one it would lock rows and take claims that nobody else respects.
 #[test]
 fn nobody_attaches_to_a_segment_whose_name_another_has_taken() {
-    alone(|folder| {
+    isolated(|folder| {
         let (path, next) = (&folder.join("segment"), folder.join("next"));
         let make = |generation: u64| {
             let segment = small().create(&next).unwrap();

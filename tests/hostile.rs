@@ -2,8 +2,6 @@
 //! panic, no crash, no endless loop, no allocation beyond what a value needs.
 #![cfg(not(loom))]
 
-#[path = "support/alone.rs"]
-mod alone;
 #[path = "support/forked.rs"]
 mod forked;
 #[path = "support/memory.rs"]

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-#[path = "support/alone.rs"]
-mod alone;
 #[path = "support/memory.rs"]
 mod memory;
 
+use harness::random::Random;
 use slotguard::backend::{Backend, Event, Op, SharedMemory, Watch, When};
 use slotguard::{Deadline, Error, Outcome, Resource, Revision, Segment};
 
@@ -92,7 +91,7 @@ fn names_in_order_leave_nothing_behind_either() {
 
 #[test]
 fn a_million_lookups_of_absent_names_leave_the_segment_as_it_is() {
-    let folder = alone::folder();
+    let folder = harness::isolated::folder();
     let path = folder.path().join("segment");
     let segment = Segment::builder().keys(2_000).lanes(4).payload(64).create(&path).unwrap();
     let store = SharedMemory::new(segment).unwrap();
@@ -229,7 +228,7 @@ fn what_the_dead_left_makes_room_before_anybody_is_told_that_there_is_none() {
 
 #[test]
 fn when_the_directory_is_full_of_long_names_deletions_still_work() {
-    let folder = alone::folder();
+    let folder = harness::isolated::folder();
     let path = folder.path().join("segment");
     let segment = Segment::builder().keys(4_000).lanes(16).payload(64).create(&path).unwrap();
     let store = SharedMemory::new(segment).unwrap();
@@ -446,10 +445,9 @@ fn a_range_of_ten_thousand_keys_completes_beside_two_writers_at_work() {
             scope.spawn(move || {
                 let keys: Vec<_> = names.iter().map(|name| store.key(name).unwrap()).collect();
                 let (mut left, mut right) = (Vec::new(), Vec::new());
-                let mut random = worker + 1;
+                let mut random = Random::from_seed(worker);
                 while !done.load(Relaxed) {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    let (from, to) = ((random >> 33) % KEYS, (random >> 17) % KEYS);
+                    let (from, to) = (random.below(KEYS), random.below(KEYS));
                     if from == to {
                         continue;
                     }

@@ -2,8 +2,6 @@
 //! when a claim ends.
 #![cfg(not(loom))]
 
-#[path = "support/alone.rs"]
-mod alone;
 #[path = "support/forked.rs"]
 mod forked;
 
@@ -14,8 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Claim, Deadline, Error, ErrorKind, Lease, Life, Segment, Version};
 
-use alone::{Peer, Stage, answer_questions, in_namespaces, with_peers};
 use forked::fork;
+use harness::isolated::isolated_in;
+use harness::peer::{Peer, Peers, answer_questions, with_peers};
 
 /// Longer than any test runs.
 const LEASE: Duration = Duration::from_secs(600);
@@ -87,11 +86,11 @@ fn lives(segment: &Segment) -> Vec<(u32, Life)> {
 
 #[test]
 fn who_is_alive_is_known_across_pid_namespaces_whatever_the_pids() {
-    with_peers(serve, |folder, stage| {
+    with_peers(serve, |folder, peers| {
         let segment =
             Segment::builder().records(8).keys(20).lanes(8).participants(8).create(folder.join("segment")).unwrap();
-        let mut first = stage.peer(OWN_PIDS);
-        let mut second = stage.peer(OWN_PIDS);
+        let mut first = peers.start(OWN_PIDS);
+        let mut second = peers.start(OWN_PIDS);
         // The same number twice, which here is somebody else who never dies.
         assert_eq!((first.ask("pid"), second.ask("pid")), (String::from("1"), String::from("1")));
 
@@ -131,11 +130,11 @@ fn who_is_alive_is_known_across_pid_namespaces_whatever_the_pids() {
 
 #[test]
 fn a_peer_without_news_of_us_in_its_namespace_finds_our_death() {
-    with_peers(serve, |folder, stage| {
+    with_peers(serve, |folder, peers| {
         let segment =
             Segment::builder().records(8).keys(20).lanes(8).participants(8).create(folder.join("segment")).unwrap();
-        let mut inside = stage.peer(OWN_PIDS);
-        let mut outside = stage.peer(&[]);
+        let mut inside = peers.start(OWN_PIDS);
+        let mut outside = peers.start(&[]);
         assert_eq!(outside.ask("claim 0 0 600000"), "claimed");
         assert_eq!(inside.ask("update 0"), "Held");
         inside.tell(&format!("claim 0 {PATIENCE_MS} 600000"));
@@ -147,9 +146,9 @@ fn a_peer_without_news_of_us_in_its_namespace_finds_our_death() {
 }
 
 /// A peer whose clock is that many seconds ahead of ours, or behind.
-fn peer_with_clock(stage: &Stage, ahead: i64) -> Peer {
+fn peer_with_clock(peers: &Peers, ahead: i64) -> Peer {
     let ahead_words = ahead.to_string();
-    let mut peer = stage.peer(&["--time", "--monotonic", &ahead_words, "--fork", "--kill-child"]);
+    let mut peer = peers.start(&["--time", "--monotonic", &ahead_words, "--fork", "--kill-child"]);
     let ours = clock_gettime(ClockId::Monotonic).tv_sec;
     let theirs: i64 = peer.ask("clock").parse().unwrap();
     assert!((theirs - ours).abs() >= ahead.abs() / 2, "its clock is another: {theirs}, ours {ours}");
@@ -164,11 +163,11 @@ fn differences() -> [i64; 2] {
 
 #[test]
 fn a_lease_ends_at_the_same_moment_whatever_clock_it_is_read_by() {
-    with_peers(serve, |folder, stage| {
+    with_peers(serve, |folder, peers| {
         for (round, ahead) in differences().into_iter().enumerate() {
             let path = folder.join("segment");
             let segment = Segment::builder().records(8).keys(20).lanes(8).participants(8).create(&path).unwrap();
-            let mut peer = peer_with_clock(stage, ahead);
+            let mut peer = peer_with_clock(peers, ahead);
             let record = |index| segment.record(index).unwrap();
             let lease_left = |remaining: u128| (1..=LEASE.as_millis()).contains(&remaining);
 
@@ -212,13 +211,13 @@ fn a_lease_ends_at_the_same_moment_whatever_clock_it_is_read_by() {
 
 #[test]
 fn an_entry_lives_as_long_as_its_lease_whatever_clock_it_is_read_by() {
-    with_peers(serve, |folder, stage| {
+    with_peers(serve, |folder, peers| {
         for (round, ahead) in differences().into_iter().enumerate() {
             let path = folder.join("segment");
             let sizes = Segment::builder().records(1).keys(20).lanes(8).participants(8);
             let segment = sizes.create(&path).unwrap();
             let store = SharedMemory::new(segment.clone()).unwrap();
-            let mut peer = peer_with_clock(stage, ahead);
+            let mut peer = peer_with_clock(peers, ahead);
             let key = |name| store.key(name).unwrap();
             let is_there = |name| store.read(&key(name), &mut Vec::new()).unwrap().0.is_some();
 
@@ -259,11 +258,11 @@ fn an_entry_lives_as_long_as_its_lease_whatever_clock_it_is_read_by() {
 
 #[test]
 fn deadlines_of_waits_hold_whatever_the_clock() {
-    with_peers(serve, |folder, stage| {
+    with_peers(serve, |folder, peers| {
         for ahead in differences() {
             let path = folder.join("segment");
             let segment = Segment::builder().records(8).keys(20).lanes(8).participants(8).create(&path).unwrap();
-            let mut peer = peer_with_clock(stage, ahead);
+            let mut peer = peer_with_clock(peers, ahead);
             let answer = peer.ask("wait 0 0 300");
             let waited: u64 = answer.strip_prefix("nothing for ").expect("nothing came").parse().unwrap();
             assert!(waited >= 300, "{waited} ms of 300");
@@ -282,7 +281,7 @@ fn deadlines_of_waits_hold_whatever_the_clock() {
 
 #[test]
 fn who_has_asked_for_another_clock_and_not_entered_it_is_told_so() {
-    in_namespaces(&["--mount"], |folder| {
+    isolated_in(&["--mount"], |folder| {
         let segment =
             Segment::builder().records(8).keys(20).lanes(8).participants(8).create(folder.join("segment")).unwrap();
         // In a child, whose only thread stands for the process.

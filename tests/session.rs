@@ -1,8 +1,6 @@
 //! Sessions: an entry lives as long as its owner, who knows in time when it does not.
 #![cfg(not(loom))]
 
-#[path = "support/alone.rs"]
-mod alone;
 #[path = "support/forked.rs"]
 mod forked;
 #[path = "support/weather.rs"]
@@ -16,8 +14,8 @@ use std::time::{Duration, Instant};
 use slotguard::backend::{Backend, Model, Op, Session, SharedMemory};
 use slotguard::{Cancel, Deadline, ErrorKind, Outcome, Segment};
 
-use alone::alone;
 use forked::fork;
+use harness::isolated::isolated;
 use weather::{Weather, committed, weather};
 
 const TTL: Duration = Duration::from_secs(9);
@@ -215,7 +213,7 @@ macro_rules! on {
 
             #[test]
             fn a_child_of_a_process_with_sessions() {
-                alone(|_| a_forked_child_ends_nothing_of_its_parents_and_waits_for_nobody($make));
+                isolated(|_| a_forked_child_ends_nothing_of_its_parents_and_waits_for_nobody($make));
             }
         }
     };

@@ -1,8 +1,6 @@
 //! Views: a prefix in memory that is never wrong about when it was right, and listeners that miss nothing.
 #![cfg(not(loom))]
 
-#[path = "support/alone.rs"]
-mod alone;
 #[path = "support/forked.rs"]
 mod forked;
 #[path = "view/listeners.rs"]
@@ -20,8 +18,8 @@ use std::time::{Duration, Instant};
 use slotguard::backend::{Backend, Batch, Entry, Model, Op, SharedMemory, Snapshot, View};
 use slotguard::{Cancel, Deadline, ErrorKind, Revision, Segment};
 
-use alone::alone;
 use forked::fork;
+use harness::isolated::isolated;
 use listeners::*;
 use storm::*;
 use weather::{committed, weather};
@@ -301,7 +299,7 @@ macro_rules! on {
 
             #[test]
             fn a_child_of_a_process_with_a_view() {
-                alone(|_| a_forked_child_drops_its_copies_and_the_parents_view_goes_on($make));
+                isolated(|_| a_forked_child_drops_its_copies_and_the_parents_view_goes_on($make));
             }
         }
     };

@@ -1,8 +1,6 @@
 //! What a watcher that is asleep costs writers of other prefixes: nothing, counted in instructions.
 
 #[allow(dead_code, reason = "each test file uses a part")]
-#[path = "crash/alone.rs"]
-mod alone;
 #[allow(dead_code, reason = "each test file uses a part")]
 #[path = "crash/shared_page.rs"]
 mod shared_page;
@@ -18,7 +16,7 @@ use rustix::process::{Pid, Signal};
 use slotguard::backend::{Backend, Op, SharedMemory, Watch};
 use slotguard::{Cancel, Deadline, Error, Revision, Segment};
 
-use alone::alone;
+use harness::isolated::isolated;
 use shared_page::{OWN, SharedPage};
 use tracee::Tracee;
 
@@ -118,7 +116,7 @@ fn signal(child: &Tracee, signal: Signal) {
 
 #[test]
 fn a_thousand_watchers_asleep_cost_writers_of_other_prefixes_no_instruction() {
-    alone(|folder| {
+    isolated(|folder| {
         let page = SharedPage::new();
         // Blocks enough that a lane keeps those of its last commit: the pool would answer after one look or after two.
         let sizes = Segment::builder().keys(2_000).lanes(32).payloads(&[(64, 3_000)]);

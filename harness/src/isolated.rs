@@ -13,7 +13,7 @@
 
 use std::any::type_name;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, PipeReader};
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+pub use rustix::mount::MountFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
 
 use crate::scratch::{self, Place};
 use crate::subprocess::{die_with_parent, ends_within};
@@ -53,6 +55,19 @@ pub fn isolated_in<F: FnOnce(&Path)>(namespaces: &[&str], body: F) {
 /// In the inner process: the test's folder.
 pub fn inner_folder() -> Option<PathBuf> {
     env::var_os(FOLDER).map(PathBuf::from)
+}
+
+/// A folder in shared memory for a test that needs no process of its own. It is removed on drop.
+pub fn folder() -> TempDir {
+    scratch::folder(Place::SharedMemory, "slotguard-test-").expect("a folder")
+}
+
+/// In a mount namespace of the test's own: mounts a file system of this type on a new folder.
+pub fn mount(kind: &str, folder: &Path, options: &str, flags: MountFlags) {
+    fs::create_dir(folder).expect("a new folder");
+    let options = CString::new(options).expect("options without a zero");
+    rustix::mount::mount("none", folder, kind, flags, options.as_c_str())
+        .unwrap_or_else(|error| panic!("mount {kind} on {}: {error}", folder.display()));
 }
 
 /// Runs `body` if this is the inner process, else starts that one.
@@ -102,7 +117,7 @@ pub(crate) fn again(namespaces: &[&str], test: &str) -> Command {
 pub(crate) fn supervise<F>(seconds: u64, namespaces: &[&str]) {
     let test = test_of::<F>();
     let seconds = env::var(WATCHDOG).map_or(seconds, |seconds| seconds.parse().expect("a number of seconds"));
-    let folder = scratch::folder(Place::SharedMemory, "slotguard-test-").expect("a folder");
+    let folder = folder();
     let (output, into) = io::pipe().expect("a pipe");
     let mut command = again(namespaces, &test);
     command

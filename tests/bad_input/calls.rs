@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use slotguard::{Cancel, Deadline, Error, ErrorKind, Mismatch, Outcome, Segment, VectorClock, Version};
 
-use crate::alone::folder;
 use crate::memory::Bytes;
 use crate::{refused, small};
+use harness::isolated::folder;
 
 const LEASE: Duration = Duration::from_secs(600);
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use slotguard::{Deadline, Error, ErrorKind, Resource, Segment, Usage, Version};
 
-use crate::alone::folder;
 use crate::memory::Bytes;
 use crate::{refused, small};
+use harness::isolated::folder;
 
 /// What an error of exhaustion says.
 #[track_caller]

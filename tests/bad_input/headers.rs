@@ -2,10 +2,10 @@
 
 use slotguard::{Error, ErrorKind, Mismatch, Segment};
 
-use crate::alone::folder;
 use crate::memory::sections::{ENDIAN_TAG, FORMAT, IDENTITY, layout_hash};
 use crate::memory::{Bytes, identity};
 use crate::{fingerprint, refused, refused_by_every_way_in, small};
+use harness::isolated::folder;
 
 /// What differs, of an error that must be an incompatibility.
 #[track_caller]

@@ -9,8 +9,8 @@ use rustix::process::{geteuid, getuid};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use slotguard::{Error, ErrorKind, Segment};
 
-use crate::alone::{alone, folder, in_namespaces, mount};
 use crate::{fingerprint, names_in, refused, refused_by_every_way_in, small};
+use harness::isolated::{MountFlags, folder, isolated, isolated_in, mount};
 
 #[test]
 fn what_is_no_file_is_no_segment_and_stays() {
@@ -86,7 +86,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn without_permission_owner_mode_and_ourselves_are_named() {
-    alone(|folder| {
+    isolated(|folder| {
         give_up_rights();
         let path = folder.join("closed");
         drop(small().create(&path).unwrap());
@@ -110,7 +110,7 @@ fn without_permission_owner_mode_and_ourselves_are_named() {
 
 #[test]
 fn a_folder_that_lets_nobody_in_is_named() {
-    alone(|folder| {
+    isolated(|folder| {
         give_up_rights();
         let closed = folder.join("closed");
         std::fs::create_dir(&closed).unwrap();
@@ -140,7 +140,7 @@ fn a_folder_that_lets_nobody_in_is_named() {
 
 #[test]
 fn a_foreign_owner_is_named_and_may_open_the_file_to_others() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("foreign");
         drop(small().create(&path).unwrap());
         set_mode(folder, 0o1777);
@@ -174,7 +174,7 @@ fn become_nobody() -> bool {
 #[test]
 fn a_removal_the_folder_does_not_allow_retires_nobody() {
     // A group's segment in a folder like /dev/shm, where only the owner of a file may unlink it.
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("ours");
         let segment = small().mode(0o666).create(&path).unwrap();
         set_mode(folder, 0o1777);
@@ -191,11 +191,11 @@ fn a_removal_the_folder_does_not_allow_retires_nobody() {
 
 #[test]
 fn a_file_system_that_cannot_do_it_is_named_with_what_it_lacks() {
-    in_namespaces(&["--mount"], |folder| {
+    isolated_in(&["--mount"], |folder| {
         // A file without a name cannot be made there; or bytes cannot be reserved.
         for (kind, what) in [("devpts", "O_TMPFILE"), ("ramfs", "fallocate")] {
             let place = folder.join(kind);
-            mount(kind, &place, "", 0);
+            mount(kind, &place, "", MountFlags::empty());
             let before = names_in(&place);
             let names = [what, &place.display().to_string(), "use a folder on tmpfs such as /dev/shm"];
             refused(small().create(place.join("segment")), ErrorKind::Unsupported, &names);
@@ -203,7 +203,7 @@ fn a_file_system_that_cannot_do_it_is_named_with_what_it_lacks() {
             assert_eq!(names_in(&place), before);
         }
         let place = folder.join("read-only");
-        mount("tmpfs", &place, "", libc::MS_RDONLY);
+        mount("tmpfs", &place, "", MountFlags::RDONLY);
         let names = [&place.display().to_string(), "Read-only file system"];
         refused(small().create(place.join("segment")), ErrorKind::Io, &names);
     });

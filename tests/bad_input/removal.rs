@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use slotguard::{Deadline, ErrorKind, Segment, VectorClock, Version};
 
-use crate::alone::{alone, folder};
 use crate::memory::Bytes;
 use crate::{names_in, refused, small};
+use harness::isolated::{folder, isolated};
 
 const LEASE: Duration = Duration::from_secs(600);
 
@@ -64,7 +64,7 @@ fn every_operation_on_a_removed_segment_says_so() {
 
 #[test]
 fn whoever_sleeps_when_the_segment_is_removed_is_told() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let segment = &small().create(&path).unwrap();
         let bytes = Bytes::of(&path);
@@ -236,7 +236,7 @@ fn a_removal_that_was_killed_halfway_does_not_spoil_the_name_for_ever() {
 
 #[test]
 fn the_file_has_the_mode_and_group_asked_for_whatever_the_umask() {
-    alone(|folder| {
+    isolated(|folder| {
         // Root may give a file to any group it knows of, others to their own.
         let my_group = rustix::process::getegid().as_raw();
         let all_ids = std::fs::read_to_string("/proc/self/gid_map").unwrap().contains("4294967295");

@@ -8,12 +8,12 @@ use std::path::Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use slotguard::{Error, ErrorKind, Segment, Version};
 
-use crate::alone::{alone, in_namespaces, mount};
 use crate::{names_in, refused, small};
+use harness::isolated::{MountFlags, isolated, isolated_in, mount};
 
 /// Mounts a tmpfs of this many bytes.
 fn mount_tmpfs(folder: &Path, bytes: u64) {
-    mount("tmpfs", folder, &format!("size={bytes}"), 0);
+    mount("tmpfs", folder, &format!("size={bytes}"), MountFlags::empty());
 }
 
 fn free_bytes(folder: &Path) -> u64 {
@@ -23,7 +23,7 @@ fn free_bytes(folder: &Path) -> u64 {
 
 #[test]
 fn a_full_disk_is_an_error_at_creation_that_names_needed_and_free_bytes() {
-    in_namespaces(&["--mount"], |folder| {
+    isolated_in(&["--mount"], |folder| {
         for bytes in [64 << 10, 1 << 20] {
             let place = folder.join(format!("tmpfs-{bytes}"));
             mount_tmpfs(&place, bytes);
@@ -48,7 +48,7 @@ fn a_full_disk_is_an_error_at_creation_that_names_needed_and_free_bytes() {
 
 #[test]
 fn no_store_into_a_segment_ever_finds_the_disk_full() {
-    in_namespaces(&["--mount"], |folder| {
+    isolated_in(&["--mount"], |folder| {
         let place = folder.join("tmpfs");
         mount_tmpfs(&place, 1 << 20);
         let path = place.join("segment");
@@ -73,7 +73,7 @@ fn fill_up(folder: &Path) {
 
 #[test]
 fn a_copy_with_holes_on_a_full_disk_is_refused_instead_of_crashing_later() {
-    in_namespaces(&["--mount"], |folder| {
+    isolated_in(&["--mount"], |folder| {
         let original = folder.join("original");
         drop(Segment::builder().records(64).lanes(4).payload(1024).create(&original).unwrap());
         let content = std::fs::read(&original).unwrap();
@@ -98,7 +98,7 @@ fn limit(what: Resource, most: u64) {
 
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
-    alone(|folder| {
+    isolated(|folder| {
         limit(Resource::Fsize, 10_000);
         let path = folder.join("segment");
         for result in [small().create(&path), small().open_or_create(&path), small().anonymous()] {
@@ -113,7 +113,7 @@ fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
 
 #[test]
 fn running_out_of_descriptors_at_any_point_is_an_error_and_leaves_nothing() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let there = folder.join("there");
         drop(small().create(&there).unwrap());
@@ -157,7 +157,7 @@ fn running_out_of_descriptors_at_any_point_is_an_error_and_leaves_nothing() {
 
 #[test]
 fn an_address_space_that_is_too_small_is_an_error_and_leaves_nothing() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let there = folder.join("there");
         let large = || Segment::builder().records(4096).payload(4096);

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use slotguard::{Deadline, Stamp, WAIT_SLICE};
 
-use super::alone::{alone, stay_on_one_processor};
 use super::fixture::{Fixture, LONG, Records};
 use super::operation::{self, Operation};
-use super::scale::{Dice, kills};
+use super::scale::{isolated, kills, seeded, some_of};
 use super::scenario::Scenario;
 use super::shared_page::OWN;
 use super::sweep::{Context, trace, trace_beside};
 use super::trace::Trace;
 use super::tracee::Tracee;
+use super::tracee::stay_on_one_processor;
 
 /// The version, token or revision that the waiter returned with.
 const FOUND: usize = OWN;
@@ -89,9 +89,9 @@ pub fn published<S: Scenario>(folder: &Path, wait: &Wait<S>, trace: &Trace) -> u
 /// A waker killed or stopped after its change and before its wake costs the waiter two slices at most. One that got no
 /// further than before its change leaves the waiter to whoever makes the next; one that has come to its end has woken it.
 pub fn wakers_get_no_further<S: Scenario>(wait: Wait<S>) {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
-        let mut dice = Dice::new();
+        let mut random = seeded();
         let scenario = wait.scenario;
         {
             let fixture = scenario.fixture(folder);
@@ -105,8 +105,8 @@ pub fn wakers_get_no_further<S: Scenario>(wait: Wait<S>) {
         let trace = trace_beside(folder, scenario, |fixture| wait.sleeper(fixture));
         let from = (wait.from)(folder, &wait, &trace);
         let mut points = BTreeSet::from([from, trace.last()]);
-        points.extend(dice.some_of(0..trace.changes.len(), kills() / 8).map(|i| trace.changes[i]));
-        points.extend(dice.some_of(from..trace.length(), kills().div_ceil(50).min(40)));
+        points.extend(some_of(&mut random, 0..trace.changes.len(), kills() / 8).map(|i| trace.changes[i]));
+        points.extend(some_of(&mut random, from..trace.length(), kills().div_ceil(50).min(40)));
         let (mut longest, mut sleeps, mut unaided) = (Duration::ZERO, 0, 0);
         for &point in &points {
             let _context = Context::new(format!("{}, {:?} after {point} instructions", scenario.name(), wait.waker));
@@ -190,7 +190,7 @@ fn a_waiter_for_a_claim_whose_holder_is_killed_on_its_way_out_gets_it() {
 /// Who waits for something else altogether recovers the dead all the same.
 #[test]
 fn a_waiter_recovers_the_dead_at_the_end_of_a_slice() {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let operation = operation::LARGER;
         let trace = trace(folder, operation);
@@ -210,7 +210,7 @@ fn a_waiter_recovers_the_dead_at_the_end_of_a_slice() {
 /// Who waits for something else altogether numbers a change whose author has not moved for a whole slice.
 #[test]
 fn a_waiter_finishes_what_a_stopped_author_has_published() {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let operation = operation::UPDATE;
         let trace = trace(folder, operation);

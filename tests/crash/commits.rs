@@ -6,16 +6,16 @@ use std::path::Path;
 
 use slotguard::Deadline;
 
-use super::alone::{alone, stay_on_one_processor};
 use super::asleep::{Wait, Waker, published, wakers_get_no_further};
 use super::fixture::{Fixture, Records};
-use super::scale::{Dice, kills};
+use super::scale::{isolated, kills, seeded, some_of};
 use super::scenario::Scenario;
 use super::several::{self, Several, Stamps};
 use super::stopped::stop;
 use super::sweep::{Context, sweep_along, trace};
 use super::trace::Trace;
 use super::tracee::Tracee;
+use super::tracee::stay_on_one_processor;
 
 /// Others read, update and commit the same records while the author is stopped, and need nothing from it.
 fn others_go_on(commit: Several, rounds: &Cell<usize>, fixture: &Records, before: &Stamps, stopped: Tracee) {
@@ -49,7 +49,7 @@ fn others_go_on(commit: Several, rounds: &Cell<usize>, fixture: &Records, before
 }
 
 fn killed_or_stopped_anywhere(commit: Several) {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let trace = trace(folder, commit);
         let tally = sweep_along(folder, commit, &trace, kills());
@@ -224,9 +224,9 @@ impl Two {
     /// helps it, and a third goes on.
     fn meet_anywhere(self) {
         let Self { first, second, .. } = self;
-        alone(|folder| {
+        isolated(|folder| {
             stay_on_one_processor();
-            let mut dice = Dice::new();
+            let mut random = seeded();
             let path = trace(folder, first);
             let all: Vec<usize> = match self.ways {
                 [Way::SpoilAndWait] => {
@@ -234,7 +234,7 @@ impl Two {
                 }
                 _ => path.changes.clone(),
             };
-            let stops: Vec<usize> = dice.some_of(0..all.len(), kills().div_ceil(50)).map(|i| all[i]).collect();
+            let stops: Vec<usize> = some_of(&mut random, 0..all.len(), kills().div_ceil(50)).map(|i| all[i]).collect();
             let (mut rounds, mut without, mut longest) = (0, 0, 0);
             for &stop in &stops {
                 // The second first, so that it meets nobody on the way to its sync point.
@@ -251,7 +251,7 @@ impl Two {
                     Trace::of(rival, fixture.diff())
                 };
                 longest = longest.max(rivals.last());
-                for point in rivals.points(&mut dice, kills() / stops.len()) {
+                for point in rivals.points(&mut random, kills() / stops.len()) {
                     let way = self.ways[rounds % self.ways.len()];
                     let _context = Context::new(format!(
                         "{} stopped after {stop} instructions, {} {:?} after {point}, survivor: {way:?}",

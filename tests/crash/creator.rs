@@ -4,13 +4,13 @@ use std::path::Path;
 
 use slotguard::{Segment, SegmentBuilder};
 
-use super::alone::{alone, stay_on_one_processor};
 use super::diff::{Change, Diff};
-use super::scale::{Dice, kills};
+use super::scale::{isolated, kills, seeded};
 use super::shared_page::SharedPage;
 use super::sweep::Context;
 use super::trace::Trace;
 use super::tracee::Tracee;
+use super::tracee::stay_on_one_processor;
 use super::value::Sizes;
 
 fn builder() -> SegmentBuilder {
@@ -23,9 +23,9 @@ fn names(folder: &Path) -> Vec<std::ffi::OsString> {
 
 #[test]
 fn a_creator_killed_at_any_instruction_leaves_a_whole_segment_or_nothing() {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
-        let mut dice = Dice::new();
+        let mut random = seeded();
         let page = SharedPage::new();
         let path = folder.join("segment");
         // Forked from a process that has a segment, as all others are.
@@ -52,7 +52,7 @@ fn a_creator_killed_at_any_instruction_leaves_a_whole_segment_or_nothing() {
             trace
         };
         let (mut nothing, mut whole, mut diverged) = (0, 0, 0);
-        for point in trace.points(&mut dice, kills()) {
+        for point in trace.points(&mut random, kills()) {
             let _context = Context::new(format!("creator killed after {point} of {} instructions", trace.last()));
             let mut creator = creator();
             diverged += usize::from(!trace.lead(&mut creator, point));

@@ -1,12 +1,11 @@
 //! Each operation that changes a segment, killed after each of its instructions.
 
-use super::alone::alone;
 use super::operation::{self, Operation};
-use super::scale::kills;
+use super::scale::{isolated, kills};
 use super::sweep::sweep;
 
 fn killed_anywhere(operation: Operation) {
-    alone(|folder| {
+    isolated(|folder| {
         sweep(folder, operation, kills());
     });
 }

@@ -4,16 +4,16 @@
 use slotguard::backend::{Backend, Event, Op, Watch, When};
 use slotguard::{Deadline, Outcome, Revision, WAIT_SLICE};
 
-use super::alone::{alone, stay_on_one_processor};
 use super::asleep::{Wait, Waker, published, wakers_get_no_further};
 use super::entries::{self, Named};
 use super::fixture::Fixture;
-use super::scale::kills;
+use super::scale::{isolated, kills};
 use super::scenario::Scenario;
 use super::stopped::stop;
 use super::store::{Entries, Store, name, value};
 use super::sweep::{Context, sweep_along, trace};
 use super::tracee::Tracee;
+use super::tracee::stay_on_one_processor;
 
 /// The survivor changes the neighbours of what a stopped one is about, in the same leaf and in others, and needs nothing
 /// from it; it goes on and does what it was about, once.
@@ -53,7 +53,7 @@ fn others_go_on(named: Named, store: &Store, before: &Entries, stopped: Tracee) 
 }
 
 fn killed_or_stopped_anywhere(named: Named) {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let trace = trace(folder, named);
         sweep_along(folder, named, &trace, kills() / 2);
@@ -103,7 +103,7 @@ fn a_deletion_that_lowers_the_root_killed_or_stopped_at_any_instruction_is_in_or
 
 #[test]
 fn of_two_creations_that_want_each_others_name_absent_one_is_refused_wherever_the_other_was_stopped() {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let scenario = entries::CREATE_ALONE;
         stop(folder, scenario, &trace(folder, scenario), kills() / 4, |store, _, stopped| {
@@ -124,7 +124,7 @@ fn of_two_creations_that_want_each_others_name_absent_one_is_refused_wherever_th
 
 #[test]
 fn a_reader_stopped_at_any_instruction_finds_what_was_moved_to_another_leaf_meanwhile() {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let scenario = entries::READ;
         stop(folder, scenario, &trace(folder, scenario), kills() / 4, |store, before, stopped| {
@@ -224,7 +224,7 @@ fn a_watcher_of_a_prefix_whose_committer_is_stopped_is_told() {
 /// committer was killed between the decision and the mark: readers see the entry, and no group of records says so.
 #[test]
 fn a_watcher_that_asks_for_less_than_a_slice_at_a_time_is_told() {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let scenario = entries::CREATE;
         let trace = trace(folder, scenario);

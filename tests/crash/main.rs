@@ -20,9 +20,8 @@
 //! `sweep`, `fixture`, `store`). Breakpoints bring a child quickly to where it is to be killed (`tracee`); a child that took
 //! another path, since the time or an address was another, is killed where it is and counted as diverged.
 //!
-//! CRASH_SEED repeats the random part of a run, CRASH_WATCHDOG sets after how many seconds a test counts as hung.
+//! CRASH_SEED repeats the random part of a run, SLOTGUARD_TEST_SECONDS sets after how many seconds a test counts as hung.
 
-mod alone;
 mod asleep;
 mod commits;
 mod creator;

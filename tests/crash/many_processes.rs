@@ -4,8 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use slotguard::{Segment, Version};
 
-use super::alone::alone;
-use super::scale::{Dice, kills};
+use super::scale::{isolated, kills, seeded};
 use super::shared_page::{OWN, SharedPage};
 use super::tracee::Tracee;
 use super::value::Sizes;
@@ -22,8 +21,8 @@ fn until_killed() -> ! {
 /// recovers what the dead left.
 #[test]
 fn a_thousand_processes_killed_one_after_another_leave_room_for_the_next() {
-    alone(|folder| {
-        let mut dice = Dice::new();
+    isolated(|folder| {
+        let mut random = seeded();
         let path = folder.join("segment");
         let sizes = Sizes::Mixed;
         let builder = Segment::builder().records(2).payloads(&sizes.classes(16)).participants(4).lanes(4);
@@ -33,7 +32,7 @@ fn a_thousand_processes_killed_one_after_another_leave_room_for_the_next() {
         let mut acknowledged = 0;
         for cycle in 0..cycles {
             page.clear();
-            let patience = dice.below(200_000);
+            let patience = random.below(200_000);
             let child = Tracee::free(&page, |sync| {
                 let mine = Segment::open(&path).expect("room for one more");
                 let record = mine.record(0).expect("record 0");
@@ -72,7 +71,7 @@ fn a_thousand_processes_killed_one_after_another_leave_room_for_the_next() {
 /// All of them are there at once, and die at once.
 #[test]
 fn forty_processes_killed_together_leave_nothing() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let sizes = Sizes::Same;
         let processes = 40;

@@ -1,18 +1,17 @@
 //! Processes killed at random times while they work at full speed, and replaced: what was acknowledged is there, what is
 //! there was begun, and whoever is left goes on at once.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use slotguard::{Claim, Deadline, Error, Record, Segment, WAIT_SLICE};
 
-use super::alone::alone;
 use super::fixture::LONG;
-use super::scale::{Dice, kills};
+use super::scale::{isolated, kills, seeded};
 use super::shared_page::{OWN, SharedPage};
 use super::sweep::Context;
 use super::tracee::Tracee;
+use harness::random::Random;
 
 /// Workers at a time. The survivor counts as one more.
 const WORKERS: usize = 4;
@@ -113,10 +112,10 @@ fn change(mut claim: Claim<'_>, who: usize) {
     claim.commit(&next).expect("a commit");
 }
 
-fn work(segment: &Segment, page: &SharedPage, who: usize, mut dice: Dice) {
+fn work(segment: &Segment, page: &SharedPage, who: usize, mut random: Random) {
     let mine = segment.reopen().expect("an attachment of the worker's own");
     while page.word(STOP).load(SeqCst) == 0 {
-        let index = dice.below((UPDATED + CLAIMED).into()) as u32;
+        let index = random.below((UPDATED + CLAIMED).into()) as u32;
         let (record, account) = (mine.record(index).expect("a record"), Account::of(page, who, index));
         account.begin();
         if index < UPDATED {
@@ -153,13 +152,13 @@ fn settle(segment: &Segment, page: &SharedPage, who: usize) -> u64 {
 }
 
 /// The survivor changes one record of either kind, right after a death. Answers how many slices it waited for the dead.
-fn go_on(segment: &Segment, page: &SharedPage, dice: &mut Dice, dead: u32) -> u64 {
-    let index = dice.below(UPDATED.into()) as u32;
+fn go_on(segment: &Segment, page: &SharedPage, random: &mut Random, dead: u32) -> u64 {
+    let index = random.below(UPDATED.into()) as u32;
     Account::of(page, SURVIVOR, index).begin();
     update(segment.record(index).expect("a record"), SURVIVOR);
     Account::of(page, SURVIVOR, index).acknowledge();
 
-    let index = UPDATED + dice.below(CLAIMED.into()) as u32;
+    let index = UPDATED + random.below(CLAIMED.into()) as u32;
     let mut slices = 0;
     loop {
         match segment.record(index).expect("a record").claim(Deadline::after(WAIT_SLICE), LONG) {
@@ -177,68 +176,66 @@ fn go_on(segment: &Segment, page: &SharedPage, dice: &mut Dice, dead: u32) -> u6
     }
 }
 
-fn kill_at_random(folder: &Path) {
-    let mut dice = Dice::new();
-    let path = folder.join("segment");
-    // Two rows more than there are living, so that the dead must be recovered on the way.
-    let rows = ALL as u32 + 2;
-    let blocks = UPDATED + CLAIMED + 2 * rows;
-    let segment = Segment::builder()
-        .records(UPDATED + CLAIMED)
-        .payloads(&[(64, blocks), (256, blocks)])
-        .participants(rows)
-        .lanes(rows)
-        .create(&path)
-        .expect("a segment");
-    let page = SharedPage::new();
-    let start = |who: usize, dice: &mut Dice| {
-        let own = Dice::from(dice.below(1 << 40));
-        Tracee::free(&page, |_| work(&segment, &page, who, own))
-    };
-    let mut workers: Vec<Option<Tracee>> = (0..WORKERS).map(|who| Some(start(who, &mut dice))).collect();
-    let (mut in_doubt, mut slices, mut longest, mut sum) = (0, 0, Duration::ZERO, Duration::ZERO);
-    let kills = kills();
-    for kill in 0..kills {
-        let _context = Context::new(format!("kill {kill} of {kills}"));
-        (0..dice.below(100_000)).for_each(|_| std::hint::spin_loop());
-        let who = dice.below(WORKERS as u64) as usize;
-        let victim = workers[who].take().expect("each place is filled again");
-        let (dead, killed) = (victim.pid(), Instant::now());
-        victim.send_kill();
-        victim.join_killed();
-        slices += go_on(&segment, &page, &mut dice, dead);
-        let took = killed.elapsed();
-        (longest, sum) = (longest.max(took), sum + took);
-        in_doubt += settle(&segment, &page, who);
-        workers[who] = Some(start(who, &mut dice));
-    }
-    page.word(STOP).store(1, SeqCst);
-    for worker in workers.iter_mut().flatten() {
-        worker.join();
-    }
-    let mut changes = 0;
-    for index in 0..UPDATED + CLAIMED {
-        let found = Counts::read(segment.record(index).expect("a record"));
-        let told = |who| Account::of(&page, who, index).acknowledged.load(SeqCst);
-        assert_eq!(found.0, std::array::from_fn(told), "record {index}: what is there was acknowledged or settled");
-        changes += found.total();
-    }
-    segment.reap().expect("a recovery");
-    let audit = segment.audit().expect("an audit");
-    assert_eq!((audit.missing, audit.doubled, audit.pending), (0, 0, 0), "{audit:?}");
-    assert_eq!(audit.under_heads + audit.in_spares + audit.free, audit.blocks, "{audit:?}");
-    assert_eq!((audit.rows_taken, audit.lanes_taken), (1, 1), "only the survivor is left: {audit:?}");
-    println!(
-        "{kills} kills, {in_doubt} of them in the middle of something; {changes} changes, all accounted for; from a kill to \
-         the survivor's next success {:.1?} on average, {longest:.1?} at most, {slices} slices waited for the dead",
-        sum / kills.max(1) as u32
-    );
-    drop(segment);
-    Segment::remove(&path).expect("the segment is removed");
-    assert_eq!(std::fs::read_dir(folder).expect("the folder").count(), 0, "nothing is left behind");
-}
-
 #[test]
 fn processes_killed_at_random_times_lose_nothing_and_stop_nobody() {
-    alone(kill_at_random);
+    isolated(|folder| {
+        let mut random = seeded();
+        let path = folder.join("segment");
+        // Two rows more than there are living, so that the dead must be recovered on the way.
+        let rows = ALL as u32 + 2;
+        let blocks = UPDATED + CLAIMED + 2 * rows;
+        let segment = Segment::builder()
+            .records(UPDATED + CLAIMED)
+            .payloads(&[(64, blocks), (256, blocks)])
+            .participants(rows)
+            .lanes(rows)
+            .create(&path)
+            .expect("a segment");
+        let page = SharedPage::new();
+        let start = |who: usize, random: &mut Random| {
+            let own = Random::from_seed(random.below(1 << 40));
+            Tracee::free(&page, |_| work(&segment, &page, who, own))
+        };
+        let mut workers: Vec<Option<Tracee>> = (0..WORKERS).map(|who| Some(start(who, &mut random))).collect();
+        let (mut in_doubt, mut slices, mut longest, mut sum) = (0, 0, Duration::ZERO, Duration::ZERO);
+        let kills = kills();
+        for kill in 0..kills {
+            let _context = Context::new(format!("kill {kill} of {kills}"));
+            (0..random.below(100_000)).for_each(|_| std::hint::spin_loop());
+            let who = random.index(WORKERS);
+            let victim = workers[who].take().expect("each place is filled again");
+            let (dead, killed) = (victim.pid(), Instant::now());
+            victim.send_kill();
+            victim.join_killed();
+            slices += go_on(&segment, &page, &mut random, dead);
+            let took = killed.elapsed();
+            (longest, sum) = (longest.max(took), sum + took);
+            in_doubt += settle(&segment, &page, who);
+            workers[who] = Some(start(who, &mut random));
+        }
+        page.word(STOP).store(1, SeqCst);
+        for worker in workers.iter_mut().flatten() {
+            worker.join();
+        }
+        let mut changes = 0;
+        for index in 0..UPDATED + CLAIMED {
+            let found = Counts::read(segment.record(index).expect("a record"));
+            let told = |who| Account::of(&page, who, index).acknowledged.load(SeqCst);
+            assert_eq!(found.0, std::array::from_fn(told), "record {index}: what is there was acknowledged or settled");
+            changes += found.total();
+        }
+        segment.reap().expect("a recovery");
+        let audit = segment.audit().expect("an audit");
+        assert_eq!((audit.missing, audit.doubled, audit.pending), (0, 0, 0), "{audit:?}");
+        assert_eq!(audit.under_heads + audit.in_spares + audit.free, audit.blocks, "{audit:?}");
+        assert_eq!((audit.rows_taken, audit.lanes_taken), (1, 1), "only the survivor is left: {audit:?}");
+        println!(
+            "{kills} kills, {in_doubt} of them in the middle of something; {changes} changes, all accounted for; from a kill to \
+             the survivor's next success {:.1?} on average, {longest:.1?} at most, {slices} slices waited for the dead",
+            sum / kills.max(1) as u32
+        );
+        drop(segment);
+        Segment::remove(&path).expect("the segment is removed");
+        assert_eq!(std::fs::read_dir(folder).expect("the folder").count(), 0, "nothing is left behind");
+    });
 }

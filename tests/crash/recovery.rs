@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::alone::{alone, stay_on_one_processor};
 use super::entries;
 use super::fixture::{Fixture, ROWS};
 use super::operation;
-use super::scale::{Dice, kills};
+use super::scale::{isolated, kills, seeded, some_of};
 use super::scenario::Scenario;
 use super::several;
 use super::store::Store;
 use super::sweep::{Context, Order, Tally, trace};
 use super::trace::Trace;
+use super::tracee::stay_on_one_processor;
 use super::tracee::{SyncPoint, Tracee};
+use harness::random::Random;
 
 /// By asking for it.
 fn by_request(fixture: &impl Fixture, sync: &SyncPoint<'_>) {
@@ -57,10 +58,10 @@ fn sweep<S: Scenario>(
     mode: Recoverer,
 ) {
     stay_on_one_processor();
-    let mut dice = Dice::new();
+    let mut random = seeded();
     let began = Instant::now();
     let first = trace(folder, scenario);
-    let deaths = deaths(&first, &mut dice);
+    let deaths = deaths(&first, &mut random);
     let (mut tally, mut length, mut points) = (Tally::default(), 0, 0);
     for &death in &deaths {
         let kill_author = |fixture: &S::Fixture| {
@@ -76,7 +77,7 @@ fn sweep<S: Scenario>(
             Trace::of(fixture.another_tracee(recover), fixture.diff())
         };
         length = length.max(second.last());
-        for point in second.points(&mut dice, kills() / deaths.len()) {
+        for point in second.points(&mut random, kills() / deaths.len()) {
             points += 1;
             for &order in Order::at(point, &second) {
                 let _context = Context::new(format!(
@@ -117,74 +118,74 @@ fn others_go_on<S: Scenario>(scenario: S, fixture: &S::Fixture, recoverer: Trace
 }
 
 /// At which points of its operation the first one dies.
-type Deaths = fn(&Trace, &mut Dice) -> Vec<usize>;
+type Deaths = fn(&Trace, &mut Random) -> Vec<usize>;
 
 /// Points of the operation that others can tell from the one before: all of them in a release build.
-fn anywhere(trace: &Trace, dice: &mut Dice) -> Vec<usize> {
-    dice.some_of(0..trace.changes.len(), kills().div_ceil(25)).map(|i| trace.changes[i]).collect()
+fn anywhere(trace: &Trace, random: &mut Random) -> Vec<usize> {
+    some_of(random, 0..trace.changes.len(), kills().div_ceil(25)).map(|i| trace.changes[i]).collect()
 }
 
 /// One of them.
-fn somewhere(trace: &Trace, dice: &mut Dice) -> Vec<usize> {
-    vec![trace.changes[dice.below(trace.changes.len() as u64) as usize]]
+fn somewhere(trace: &Trace, random: &mut Random) -> Vec<usize> {
+    vec![trace.changes[random.index(trace.changes.len())]]
 }
 
 /// When the operation is done.
-fn afterwards(trace: &Trace, _: &mut Dice) -> Vec<usize> {
+fn afterwards(trace: &Trace, _: &mut Random) -> Vec<usize> {
     vec![trace.last()]
 }
 
 #[test]
 fn a_recoverer_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, operation::UPDATE, anywhere, by_request, Recoverer::Killed));
+    isolated(|folder| sweep(folder, operation::UPDATE, anywhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_of_blocks_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, operation::LARGER, anywhere, by_request, Recoverer::Killed));
+    isolated(|folder| sweep(folder, operation::LARGER, anywhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_of_a_first_lane_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, operation::FIRST_LANE, anywhere, by_request, Recoverer::Killed));
+    isolated(|folder| sweep(folder, operation::FIRST_LANE, anywhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_stopped_at_any_instruction_is_in_nobodys_way() {
-    alone(|folder| sweep(folder, operation::UPDATE, anywhere, by_request, Recoverer::Stopped));
+    isolated(|folder| sweep(folder, operation::UPDATE, anywhere, by_request, Recoverer::Stopped));
 }
 
 #[test]
 fn a_recoverer_stopped_at_any_instruction_does_not_keep_a_dead_holders_claim() {
-    alone(|folder| sweep(folder, operation::CLAIM, afterwards, by_request, Recoverer::Stopped));
+    isolated(|folder| sweep(folder, operation::CLAIM, afterwards, by_request, Recoverer::Stopped));
 }
 
 #[test]
 fn a_newcomer_killed_while_it_takes_a_dead_ones_row_is_followed_by_another() {
-    alone(|folder| sweep(folder, operation::UPDATE, somewhere, by_attaching, Recoverer::Killed));
+    isolated(|folder| sweep(folder, operation::UPDATE, somewhere, by_attaching, Recoverer::Killed));
 }
 
 #[test]
 fn a_newcomer_stopped_while_it_takes_a_dead_holders_row_does_not_keep_the_claim() {
-    alone(|folder| sweep(folder, operation::CLAIM, afterwards, by_attaching, Recoverer::Stopped));
+    isolated(|folder| sweep(folder, operation::CLAIM, afterwards, by_attaching, Recoverer::Stopped));
 }
 
 #[test]
 fn a_recoverer_of_a_commit_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, several::TWO, anywhere, by_request, Recoverer::Killed));
+    isolated(|folder| sweep(folder, several::TWO, anywhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_of_a_larger_commit_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, several::EIGHT, somewhere, by_request, Recoverer::Killed));
+    isolated(|folder| sweep(folder, several::EIGHT, somewhere, by_request, Recoverer::Killed));
 }
 
 #[test]
 fn a_recoverer_of_a_commit_stopped_at_any_instruction_is_in_nobodys_way() {
-    alone(|folder| sweep(folder, several::TWO, somewhere, by_request, Recoverer::Stopped));
+    isolated(|folder| sweep(folder, several::TWO, somewhere, by_request, Recoverer::Stopped));
 }
 
 #[test]
 fn a_recoverer_of_a_lease_killed_at_any_instruction_is_followed_by_another() {
-    alone(|folder| sweep(folder, entries::CREATE_UNDER, afterwards, with_leases, Recoverer::Killed));
+    isolated(|folder| sweep(folder, entries::CREATE_UNDER, afterwards, with_leases, Recoverer::Killed));
 }

@@ -1,7 +1,10 @@
 //! How much of everything: a taste in a debug build, the whole in a release build, and what CRASH_KILLS says in any.
 
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
+use std::path::Path;
+
+use harness::isolated::isolated_for;
+use harness::random::Random;
 
 /// How many kills a test makes, at the most where it may end sooner.
 pub fn kills() -> usize {
@@ -9,36 +12,19 @@ pub fn kills() -> usize {
     std::env::var("CRASH_KILLS").map_or(usual, |text| text.parse().expect("CRASH_KILLS is a number"))
 }
 
-/// Random numbers from a seed that is printed.
-pub struct Dice(u64);
+/// Runs a test in a process of its own, with a folder in shared memory, for as long as the most kills take.
+pub fn isolated<F: FnOnce(&Path)>(body: F) {
+    isolated_for(900, body);
+}
 
-impl Dice {
-    /// Prints the seed first; CRASH_SEED repeats a run.
-    pub fn new() -> Self {
-        let seed = match std::env::var("CRASH_SEED") {
-            Ok(text) => text.parse().expect("CRASH_SEED is a number"),
-            Err(_) => RandomState::new().hash_one(0) >> 32,
-        };
-        println!("CRASH_SEED={seed}");
-        Self::from(seed)
-    }
+/// Random numbers of a seed that is printed; CRASH_SEED repeats a run.
+pub fn seeded() -> Random {
+    Random::from_environment("CRASH_SEED")
+}
 
-    pub fn from(seed: u64) -> Self {
-        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % end
-    }
-
-    /// Every point of the range if there are no more than `most`, else every so many'th from a random one on.
-    pub fn some_of(&mut self, range: Range<usize>, most: usize) -> impl Iterator<Item = usize> {
-        let stride = range.len().div_ceil(most.max(1)).max(1);
-        let first = self.below(stride as u64) as usize;
-        range.skip(first).step_by(stride)
-    }
+/// Every point of the range if there are no more than `most`, else every n-th from a random one on.
+pub fn some_of(random: &mut Random, range: Range<usize>, most: usize) -> impl Iterator<Item = usize> {
+    let stride = range.len().div_ceil(most.max(1)).max(1);
+    let first = random.index(stride);
+    range.skip(first).step_by(stride)
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::alone::folder;
 use super::store::{Store, name};
+use harness::isolated::inner_folder;
 
 /// What the directory is like beforehand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ impl Shape {
     pub fn there(self) -> u32 {
         static THERE: [OnceLock<u32>; 5] = [const { OnceLock::new() }; 5];
         *THERE[self as usize].get_or_init(|| {
-            let scratch = tempfile::tempdir_in(folder()).expect("a folder");
+            let scratch = tempfile::tempdir_in(inner_folder().expect("an isolated test")).expect("a folder");
             let store = Store::new(scratch.path(), 64);
             let begin = match self {
                 Self::Small => return THERE.len() as u32,

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use slotguard::{Deadline, ErrorKind, Revision, Stamp, Version};
 
-use super::alone::{alone, stay_on_one_processor};
 use super::fixture::{Fixture, LONG, Records};
 use super::operation::{self, Operation};
-use super::scale::{Dice, kills};
+use super::scale::{isolated, kills, seeded};
 use super::scenario::Scenario;
 use super::sweep::{Context, trace};
 use super::trace::Trace;
+use super::tracee::stay_on_one_processor;
 use super::tracee::{SyncPoint, Tracee};
 
 /// Stops the scenario's author at points of its trace, and gives what there is then to `meanwhile`.
@@ -24,9 +24,9 @@ pub fn stop<S: Scenario>(
     most: usize,
     meanwhile: impl Fn(&S::Fixture, S::Observed, Tracee),
 ) {
-    let mut dice = Dice::new();
+    let mut random = seeded();
     let began = Instant::now();
-    let points = trace.points(&mut dice, most);
+    let points = trace.points(&mut random, most);
     let mut diverged = 0;
     for &point in &points {
         let _context = Context::new(format!("{}, stopped after {point} instructions", scenario.name()));
@@ -49,7 +49,7 @@ pub fn stop<S: Scenario>(
 }
 
 fn stop_anywhere<S: Scenario>(scenario: S, meanwhile: impl Fn(&S::Fixture, S::Observed, Tracee)) {
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         stop(folder, scenario, &trace(folder, scenario), kills(), meanwhile);
     });
@@ -103,9 +103,9 @@ fn a_reader_killed_while_it_finishes_for_a_stopped_author_leaves_one_number() {
         sync.ready();
         fixture.sizes.read(mine.record(0).expect("record 0"));
     }
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
-        let mut dice = Dice::new();
+        let mut random = seeded();
         let operation = operation::UPDATE;
         let first = trace(folder, operation);
         let mut helped = 0;
@@ -120,7 +120,7 @@ fn a_reader_killed_while_it_finishes_for_a_stopped_author_leaves_one_number() {
                 let _author = author(&fixture);
                 Trace::of(fixture.another_tracee(read), fixture.diff())
             };
-            for point in second.points(&mut dice, kills() / first.changes.len()) {
+            for point in second.points(&mut random, kills() / first.changes.len()) {
                 let _context =
                     Context::new(format!("author stopped after {stop} instructions, reader killed after {point}"));
                 let fixture = operation.fixture(folder);
@@ -159,7 +159,7 @@ fn a_holder_stopped_past_its_lease_cannot_write() {
             Err(error) => assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}"),
         }
     }
-    alone(|folder| {
+    isolated(|folder| {
         stay_on_one_processor();
         let traced = Operation { body: |fixture, sync| commit(fixture, sync, LONG), ..operation::COMMIT };
         // Long enough to be led to a point within it.

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::alone::stay_on_one_processor;
 use super::diff::Diff;
 use super::fixture::Fixture;
-use super::scale::Dice;
+use super::scale::seeded;
 use super::scenario::Scenario;
 use super::trace::Trace;
+use super::tracee::stay_on_one_processor;
 
 /// What the survivor does first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,9 +123,9 @@ pub fn sweep<S: Scenario>(folder: &Path, scenario: S, most: usize) -> Tally {
 
 /// Like [`sweep`], with a trace that is already there.
 pub fn sweep_along<S: Scenario>(folder: &Path, scenario: S, trace: &Trace, most: usize) -> Tally {
-    let mut dice = Dice::new();
+    let mut random = seeded();
     let began = Instant::now();
-    let points = trace.points(&mut dice, most);
+    let points = trace.points(&mut random, most);
     let mut tally = Tally::default();
     for &point in &points {
         for &order in Order::at(point, trace) {

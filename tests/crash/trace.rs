@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::diff::Change;
-use super::scale::Dice;
+use super::scale::some_of;
 use super::tracee::Tracee;
+use harness::random::Random;
 
 /// One undisturbed run, instruction by instruction. A point of it is a number of instructions executed.
 pub struct Trace {
@@ -132,13 +133,13 @@ impl Trace {
     ///
     /// Where there are more, they are taken from those that differ in more than the round of a loop; and of the words of
     /// what is copied, `most`.
-    pub fn points(&self, dice: &mut Dice, most: usize) -> BTreeSet<usize> {
+    pub fn points(&self, random: &mut Random, most: usize) -> BTreeSet<usize> {
         let all: Vec<usize> = if self.length() <= most {
             (0..self.length()).collect()
         } else {
-            dice.some_of(0..self.distinct.len(), most).map(|i| self.distinct[i]).collect()
+            some_of(random, 0..self.distinct.len(), most).map(|i| self.distinct[i]).collect()
         };
-        let copies = dice.some_of(0..self.copies.len(), most).map(|i| self.copies[i]);
+        let copies = some_of(random, 0..self.copies.len(), most).map(|i| self.copies[i]);
         all.into_iter().chain(copies).chain(self.changes.iter().copied()).chain([0, self.last()]).collect()
     }
 }

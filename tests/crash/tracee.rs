@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use slotguard::Stamp;
 
-use super::alone::die_with_parent;
 use super::shared_page::SharedPage;
+use harness::subprocess::die_with_parent;
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("stepping through a child needs to know how this processor names its instruction counter");
@@ -75,7 +75,7 @@ impl Tracee {
             -1 => panic!("fork: {}", std::io::Error::last_os_error()),
             0 => {
                 let ended = catch_unwind(AssertUnwindSafe(|| {
-                    die_with_parent();
+                    die_with_parent().expect("prctl");
                     body(&SyncPoint { traced, page });
                 }));
                 // SAFETY: `_exit` takes any number. The parent's destructors must not run here.
@@ -256,4 +256,15 @@ fn trace_me() {
     // SAFETY: the request looks at no other argument; it makes our parent our tracer.
     let result = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, NOWHERE, NOWHERE) };
     assert_eq!(result, 0, "ptrace: {}", std::io::Error::last_os_error());
+}
+
+/// Keeps this process and its later children on one processor: a child that is stepped through is woken half a million
+/// times, and waking a process is several times dearer on another processor.
+pub fn stay_on_one_processor() {
+    let all = rustix::thread::sched_getaffinity(None).expect("the processors we may use");
+    let mut one = rustix::thread::CpuSet::new();
+    // Not all tests on the first.
+    let usable: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
+    one.set(usable[std::process::id() as usize % usable.len()]);
+    rustix::thread::sched_setaffinity(None, &one).expect("one of them");
 }

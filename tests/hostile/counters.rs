@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use slotguard::{Deadline, Error, ErrorKind, Outcome, Resource, Result, Segment, SegmentBuilder, Version};
 
-use crate::alone::{alone, folder};
 use crate::forked::fork;
 use crate::memory::Bytes;
 use crate::memory::sections::{BlockHead, Lane, Row};
 use crate::memory::word::{Group, Head, RowWord, WaitWord};
+use harness::isolated::{folder, isolated};
 
 const LEASE: Duration = Duration::from_secs(600);
 /// Revisions and versions end here.
@@ -162,7 +162,7 @@ fn woken_across_the_wrap(segment: &Segment, waits: impl Fn() -> bool, wait: impl
 
 #[test]
 fn a_count_of_wake_ups_that_wraps_keeps_nobody_asleep() {
-    alone(|folder| {
+    isolated(|folder| {
         let (segment, bytes) = made(folder);
         let event = || WaitWord(bytes.word(bytes.wait(0)) as u32);
         bytes.write(bytes.wait(0), &(u32::MAX - 7).to_ne_bytes());
@@ -181,7 +181,7 @@ fn a_count_of_wake_ups_that_wraps_keeps_nobody_asleep() {
 
 #[test]
 fn a_count_of_turns_that_wraps_keeps_no_claimer_asleep() {
-    alone(|folder| {
+    isolated(|folder| {
         let (segment, bytes) = made(folder);
         let turn = || WaitWord(bytes.word(bytes.claim_wait(0)) as u32);
         bytes.write(bytes.claim_wait(0), &(u32::MAX - 7).to_ne_bytes());
@@ -206,7 +206,7 @@ fn a_count_of_turns_that_wraps_keeps_no_claimer_asleep() {
 
 #[test]
 fn a_count_of_a_groups_changes_that_wraps_keeps_nobody_asleep() {
-    alone(|folder| {
+    isolated(|folder| {
         let (segment, bytes) = made(folder);
         let group = || Group(bytes.word(bytes.group(0)));
         bytes.set(bytes.group(0), u64::MAX << Group::WAKE_BITS << 2);
@@ -244,7 +244,7 @@ fn a_version_at_its_end_is_refused() {
 
 #[test]
 fn an_epoch_that_wraps_mistakes_nobody_for_somebody_else() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("segment");
         let segment = small().participants(2).create(&path).unwrap();
         let bytes = Bytes::of(&path);

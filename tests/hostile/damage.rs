@@ -2,28 +2,13 @@
 
 use std::ops::Range;
 
+use harness::random::Random;
+
 use crate::memory::Bytes;
 
-/// A small generator whose every run can be repeated: splitmix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ word >> 31
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    /// A place in the range, at a multiple of eight.
-    pub fn place(&mut self, range: &Range<usize>) -> usize {
-        range.start + self.below((range.end - range.start) / 8) * 8
-    }
+/// A place in the range, at a multiple of eight.
+fn place(random: &mut Random, range: &Range<usize>) -> usize {
+    range.start + random.index((range.end - range.start) / 8) * 8
 }
 
 /// The ways to damage a word, from one that is hardly noticed to one that makes no sense.
@@ -48,21 +33,21 @@ impl Damage {
 
     /// Does it once, somewhere in the region.
     pub fn strike(self, bytes: &Bytes, region: &Range<usize>, random: &mut Random) {
-        let place = random.place(region);
-        let word = bytes.word(place);
+        let at = place(random, region);
+        let word = bytes.word(at);
         let word = match self {
             Self::Bit => word ^ 1 << random.below(64),
             Self::Word => random.next(),
-            Self::Plain => [0, u64::MAX][random.below(2)],
-            Self::Step => [word.wrapping_add(1), word.wrapping_sub(1)][random.below(2)],
-            Self::Elsewhere => bytes.word(random.place(region)),
+            Self::Plain => [0, u64::MAX][random.index(2)],
+            Self::Step => [word.wrapping_add(1), word.wrapping_sub(1)][random.index(2)],
+            Self::Elsewhere => bytes.word(place(random, region)),
             Self::Page => {
-                let first = place / 4096 * 4096;
+                let first = at / 4096 * 4096;
                 let page = first.max(region.start)..(first + 4096).min(region.end);
                 let noise: Vec<u8> = page.clone().map(|_| random.next() as u8).collect();
                 return bytes.write(page.start, &noise);
             }
         };
-        bytes.set(place, word);
+        bytes.set(at, word);
     }
 }

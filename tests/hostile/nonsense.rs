@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use slotguard::{Deadline, Error, ErrorKind, Life, Segment, Version};
 
-use crate::alone::{alone, folder};
 use crate::battery::{LARGEST, fill, small};
 use crate::memory::Bytes;
 use crate::memory::sections::{BlockHead, Lane, Row};
 use crate::memory::word::{BlockState, Head, JournalWord, Spare};
+use harness::isolated::{folder, isolated};
 
 const LEASE: Duration = Duration::from_secs(600);
 
@@ -153,7 +153,7 @@ fn a_claim_with_impossible_times_and_owners_is_held_or_free_and_printable() {
 
 #[test]
 fn an_anonymous_segment_can_be_neither_cut_nor_extended() {
-    alone(|_| {
+    isolated(|_| {
         let segment = small().anonymous().unwrap();
         let size = segment.size();
         let mut found = 0;

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use slotguard::{ErrorKind, Segment};
 
-use crate::alone::alone;
 use crate::battery::{Battery, LARGEST, Tally, fill, small};
-use crate::damage::{Damage, Random};
+use crate::damage::Damage;
 use crate::measure::Watchdog;
 use crate::memory::Bytes;
+use harness::isolated::isolated;
+use harness::random::Random;
 
 /// Far longer than any operation takes on the slowest machine; none waits for it.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
 }
 
 fn damaged_segment(folder: &Path, seed: u64, watchdog: &Watchdog) -> Tally {
-    let mut random = Random(seed);
+    let mut random = Random::from_seed(seed);
     let path = folder.join("segment");
     let segment = small().create(&path).unwrap();
     let mut claim = fill(&segment);
@@ -63,7 +64,7 @@ fn damaged_segment(folder: &Path, seed: u64, watchdog: &Watchdog) -> Tally {
 
 #[test]
 fn whatever_bytes_a_peer_writes_operations_fail_or_read_wrong_bytes_and_no_worse() {
-    alone(|folder| {
+    isolated(|folder| {
         let watchdog = Watchdog::new(LONGEST);
         let mut tally = Tally::default();
         let regions = {
@@ -85,7 +86,7 @@ fn whatever_bytes_a_peer_writes_operations_fail_or_read_wrong_bytes_and_no_worse
 
 #[test]
 fn damage_done_while_others_work_is_no_worse() {
-    alone(|folder| {
+    isolated(|folder| {
         let watchdog = &Watchdog::new(LONGEST);
         for seed in seeds(asked(MORE).unwrap_or(ROUNDS) * 2) {
             println!("{SEED}={seed}");
@@ -96,12 +97,12 @@ fn damage_done_while_others_work_is_no_worse() {
             let (stop, workers_left) = (&AtomicBool::new(false), 3);
             scope(|scope| {
                 let peer = scope.spawn(move || {
-                    let mut random = Random(seed);
+                    let mut random = Random::from_seed(seed);
                     let regions = bytes.regions();
                     let mut strikes = 0;
                     while strikes < 200_000 && !stop.load(Relaxed) {
-                        let (_, region) = &regions[random.below(regions.len())];
-                        let way = Damage::ALL[random.below(Damage::ALL.len() - 1)];
+                        let (_, region) = &regions[random.index(regions.len())];
+                        let way = Damage::ALL[random.index(Damage::ALL.len() - 1)];
                         way.strike(bytes, region, &mut random);
                         // Damage that ends everything at once shows little.
                         bytes.set(bytes.retired(), 0);
@@ -134,7 +135,7 @@ fn damage_done_while_others_work_is_no_worse() {
 /// The one region where damage is not only survived but always noticed by `verify`.
 #[test]
 fn a_changed_byte_of_a_value_is_found_by_verify() {
-    alone(|folder| {
+    isolated(|folder| {
         let segment = small().create(folder.join("segment")).unwrap();
         let record = segment.record(2).unwrap();
         let value: Vec<u8> = (0..LARGEST).map(|i| i as u8).collect();

@@ -13,7 +13,7 @@ use slotguard::recipe::executor::{Executor, Handle, Operation, Priority, Stage, 
 use slotguard::recipe::{Error, Failure};
 use slotguard::{Cancel, Deadline};
 
-use crate::alone::alone;
+use harness::isolated::isolated;
 
 /// Long enough for what is not to happen in a test.
 const LONG: Duration = Duration::from_secs(3_600);

@@ -13,9 +13,9 @@ use slotguard::recipe::executor::jobs::{Ended, Job, Jobs, MOST_DEPENDENCIES, MOS
 use slotguard::recipe::{self, Error};
 use slotguard::{Deadline, Segment};
 
-use crate::alone::{answer_questions, with_peers};
 use crate::delivery::frail::Frail;
 use crate::on_every_backend;
+use harness::peer::{answer_questions, with_peers};
 
 on_every_backend! {
     b11_a_job_runs_once_among_many_workers,
@@ -552,12 +552,12 @@ fn b11_a_job_whose_worker_is_killed_is_taken_by_another() {
                 hands.last().unwrap().id().to_owned()
             });
         },
-        |folder, stage| {
+        |folder, peers| {
             let store = open(folder);
             let queue = Jobs::new(&store, "work");
             let worker = queue.worker(&recipe::join(&store, TTL).unwrap());
             queue.submit(&Job::new("a", b"load").attempts(4)).unwrap();
-            let mut peer = stage.peer(&[]);
+            let mut peer = peers.start(&[]);
             assert_eq!(peer.ask("take"), "a");
             assert!(worker.try_take().unwrap().is_none());
             let claimed = thread::scope(|scope| {

@@ -18,10 +18,10 @@ use slotguard::recipe::lock::{self, Guard, Mode};
 use slotguard::recipe::{Error, InUse, Lock, Owner, join};
 use slotguard::{Cancel, Deadline, ErrorKind, Outcome, Segment, Token};
 
-use crate::alone;
 use crate::member::{LONG, SHORT, held_shortly, member, member_for, names, put_as_another, read, soon, until_waiting};
 use crate::on_every_backend;
 use crate::weather::{lost, weather};
+use harness::peer::{answer_questions, with_peers};
 
 on_every_backend! {
     b10_of_many_contenders_one_holds_and_nothing_is_lost,
@@ -529,11 +529,11 @@ fn a_release_wakes_one() {
 /// Real processes, of which one is killed while it holds.
 #[test]
 fn b10_processes_exclude_each_other_and_outlive_each_other() {
-    alone::with_peers(contend, |folder, stage| {
+    with_peers(contend, |folder, peers| {
         let segment = Segment::builder().keys(200).create(folder.join("segment")).expect("a segment");
         let store = Arc::new(SharedMemory::new(segment).unwrap());
         let lock = Lock::new(&join(&store, LONG).unwrap(), "billing").unwrap();
-        let mut peers: Vec<_> = (0..3).map(|_| stage.peer(&[])).collect();
+        let mut peers: Vec<_> = (0..3).map(|_| peers.start(&[])).collect();
         peers.iter_mut().for_each(|peer| peer.tell("count 50"));
         let tokens: Vec<String> = peers.iter_mut().map(|peer| peer.answer()).collect();
         assert_eq!(read(&*store, "count").unwrap().0, b"150", "{tokens:?}");
@@ -556,7 +556,7 @@ fn contend(folder: &Path) {
     let session = join(&store, LONG).unwrap();
     let (lock, count) = (Lock::new(&session, "billing").unwrap(), store.key("count").unwrap());
     let mut held = BTreeMap::new();
-    alone::answer_questions(|words| match words {
+    answer_questions(|words| match words {
         ["count", times] => {
             let mut last = Token(0);
             for _ in 0..times.parse().unwrap() {

@@ -5,8 +5,6 @@ compile_error!(
     "run it with --features conformance,file-table: in the repository the crate's dev-dependency on itself does so"
 );
 
-#[path = "../support/alone.rs"]
-mod alone;
 #[path = "../support/forked.rs"]
 mod forked;
 #[path = "../conformance/shared_memory.rs"]

@@ -16,9 +16,9 @@ use slotguard::recipe::state_machine::{KEPT, LONGEST_REASON, Machine, Manner, Ne
 use slotguard::recipe::{self, Error, Owner};
 use slotguard::{Deadline, ErrorKind, Segment, Token};
 
-use crate::alone::{answer_questions, with_peers};
 use crate::delivery::frail::Frail;
 use crate::on_every_backend;
+use harness::peer::{answer_questions, with_peers};
 
 on_every_backend! {
     b13_of_many_at_once_exactly_one_wins,
@@ -469,7 +469,7 @@ fn b13_a_process_killed_in_its_action_is_undone_by_the_next() {
                 format!("{:?}", machine.transition(Running))
             });
         },
-        |folder, stage| {
+        |folder, peers| {
             let session = recipe::join(&open(folder), TTL).unwrap();
             let undone = Arc::new(AtomicU32::new(0));
             let count = Arc::clone(&undone);
@@ -479,7 +479,7 @@ fn b13_a_process_killed_in_its_action_is_undone_by_the_next() {
                 Ok(())
             });
             let machine = Machine::new(&session, "job/7", Rules::new(New).rule(rule)).unwrap();
-            let mut peer = stage.peer(&[]);
+            let mut peer = peers.start(&[]);
             assert_eq!(peer.ask("go"), "acting");
             let answer = machine.transition(Running).unwrap();
             assert!(matches!(answer, Transition::NotNow { state: New, acting: Some(_) }), "{answer:?}");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::thread;
 
+use harness::random::Random;
 use slotguard::backend::{Backend, Batch, Entry, Op, View};
 use slotguard::{Deadline, Revision};
 
@@ -62,14 +63,6 @@ impl Drop for Calm<'_> {
     }
 }
 
-/// Numbers that look like chance, from a seed.
-fn draw(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 pub fn b19_nothing_is_lost_doubled_or_out_of_order_in_a_storm<B: Backend + 'static>(make: impl Fn() -> B) {
     const WRITERS: u64 = 2;
     let store = weather(make());
@@ -125,17 +118,17 @@ pub fn b19_nothing_is_lost_doubled_or_out_of_order_in_a_storm<B: Backend + 'stat
         let writers: Vec<_> = (1..=WRITERS)
             .map(|seed| {
                 scope.spawn(move || {
-                    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    let mut random = Random::from_seed(seed);
                     while batches.load(SeqCst) < BATCHES {
-                        let pair = draw(&mut state) % PAIRS;
+                        let pair = random.below(PAIRS);
                         let keys = ["l", "r"].map(|side| store.key(&format!("app/{pair}{side}")).unwrap());
-                        let value = draw(&mut state).to_le_bytes();
-                        if draw(&mut state).is_multiple_of(4) {
+                        let value = random.next().to_le_bytes();
+                        if random.one_in(4) {
                             committed(store.commit(&[Op::delete(&keys[0]), Op::delete(&keys[1])]));
                         } else {
                             committed(store.commit(&[Op::put(&keys[0], &value), Op::put(&keys[1], &value)]));
                         }
-                        if draw(&mut state).is_multiple_of(64) {
+                        if random.one_in(64) {
                             store.put("apple", &value);
                         }
                     }

@@ -9,7 +9,7 @@ use slotguard::recipe::Error;
 use slotguard::recipe::assignment::{FileTable, node_hash, probe};
 
 use super::traced::{Act, Stop, Traced};
-use crate::alone::alone;
+use harness::isolated::isolated;
 
 const CLUSTER: &str = "test-cluster";
 
@@ -24,7 +24,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 /// before the one that somebody had been told of.
 #[test]
 fn s1_14_a_table_is_synced_before_it_is_renamed_and_its_folder_before_anybody_is_told() {
-    alone(|folder| {
+    isolated(|folder| {
         let folder = &folder.canonicalize().unwrap();
         let (path, next, told) = (folder.join("nodes"), folder.join("nodes.tmp"), folder.join("told"));
         let child = Traced::new(|| {
@@ -56,7 +56,7 @@ fn s1_14_a_table_is_synced_before_it_is_renamed_and_its_folder_before_anybody_is
 
 #[test]
 fn d7_a_writer_killed_at_any_system_call_leaves_the_old_table_or_the_new_one() {
-    alone(|folder| {
+    isolated(|folder| {
         let mut left = Vec::new();
         for stops in 0.. {
             let here = folder.join(stops.to_string());
@@ -88,7 +88,7 @@ fn d7_a_writer_killed_at_any_system_call_leaves_the_old_table_or_the_new_one() {
 /// later one's table was all that was left: S1-3. Its Sync, Close and ticker did not even compare: S1-10.
 #[test]
 fn s1_3_what_was_written_before_the_lock_was_had_is_not_written_over() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("nodes");
         let file_table = FileTable::create(&path, CLUSTER).unwrap();
         let first = |node: &str| probe(node_hash(CLUSTER, node), 0, 255);
@@ -106,7 +106,7 @@ fn s1_3_what_was_written_before_the_lock_was_had_is_not_written_over() {
 /// Who waits for the lock of a file that somebody removes gets it, and is then alone with it.
 #[test]
 fn s1_4_the_lock_of_a_file_that_was_removed_keeps_nobody_out_and_is_not_taken_for_the_lock() {
-    alone(|folder| {
+    isolated(|folder| {
         let folder = folder.canonicalize().unwrap();
         let (path, lock) = (folder.join("nodes"), folder.join("nodes.lock"));
         let file_table = FileTable::create(&path, CLUSTER).unwrap();

@@ -14,8 +14,8 @@ use slotguard::recipe::Error;
 use slotguard::recipe::assignment::{FileTable, Table};
 use tempfile::TempDir;
 
-use crate::alone::{alone, in_namespaces, mount};
 use crate::forked::fork;
+use harness::isolated::{MountFlags, isolated, isolated_in, mount};
 
 const CLUSTER: &str = "test-cluster";
 
@@ -187,7 +187,7 @@ fn every_way_to_the_file_is_one_table_and_keeps_its_mode() {
 
 #[test]
 fn a_relative_path_stays_where_it_was() {
-    alone(|folder| {
+    isolated(|folder| {
         std::env::set_current_dir(folder).unwrap();
         let [made, opened] =
             [FileTable::create("nodes", CLUSTER), FileTable::open("nodes", CLUSTER)].map(Result::unwrap);
@@ -220,7 +220,7 @@ fn what_lies_beside_the_table_is_in_nobodys_way() {
 /// A child that is forked while a thread of its parent has the lock has the lock file open as well, for as long as it lives.
 #[test]
 fn a_forked_child_holds_no_lock_of_its_parents() {
-    alone(|folder| {
+    isolated(|folder| {
         let path = folder.join("nodes");
         let file_table = FileTable::create(&path, CLUSTER).unwrap();
         let table = fs::read(&path).unwrap();
@@ -282,9 +282,9 @@ fn s1_8_a_table_made_anew_is_not_taken_for_the_one_before() {
 
 #[test]
 fn a_full_disk_leaves_the_table_as_it_was_and_room_to_release() {
-    in_namespaces(&["--mount"], |folder| {
+    isolated_in(&["--mount"], |folder| {
         let place = folder.join("small");
-        mount("tmpfs", &place, "size=16k", 0);
+        mount("tmpfs", &place, "size=16k", MountFlags::empty());
         let path = place.join("nodes");
         let file_table = FileTable::create(&path, CLUSTER).unwrap();
         let mut before = Vec::new();

@@ -11,7 +11,7 @@ use slotguard::recipe::assignment::{Assigned, Assignment, FileTable};
 use slotguard::recipe::{Error, Owner, join};
 use slotguard::{MAX_PARTICIPANTS, Outcome, Segment};
 
-use crate::alone::{Peer, answer_questions, with_peers};
+use harness::peer::{Peer, answer_questions, with_peers};
 
 const TTL: Duration = Duration::from_secs(600);
 
@@ -56,7 +56,7 @@ fn serve(folder: &Path) {
 /// (S1-4); without its lock 44 gave up after five attempts (S1-5).
 #[test]
 fn b4_a_hundred_processes_that_join_at_once_get_a_hundred_slots() {
-    with_peers(serve, |folder, stage| {
+    with_peers(serve, |folder, peers| {
         const NODES: usize = 100;
         assert!(NODES < MAX_PARTICIPANTS as usize);
         let builder = Segment::builder().keys(1_000).participants(NODES as u32 + 2).lanes(3 * NODES as u32).payload(64);
@@ -64,7 +64,7 @@ fn b4_a_hundred_processes_that_join_at_once_get_a_hundred_slots() {
         let store = open(folder);
         let slots = Assignment::open(&store, "nodes").unwrap();
 
-        let mut peers: Vec<Peer> = (0..NODES).map(|_| stage.peer(&[])).collect();
+        let mut peers: Vec<Peer> = (0..NODES).map(|_| peers.start(&[])).collect();
         for peer in &mut peers {
             peer.ask("ready");
         }
@@ -107,16 +107,16 @@ fn b4_a_hundred_processes_that_join_at_once_get_a_hundred_slots() {
 /// In source 1 a process whose slot another had given away was told its old one from a cache of its own: S1-9.
 #[test]
 fn d5_a_process_whose_slot_another_gave_away_is_told_and_refused() {
-    with_peers(serve, |folder, stage| {
+    with_peers(serve, |folder, peers| {
         Segment::builder().keys(100).participants(4).payload(64).create(folder.join("app")).unwrap();
         let slots = Assignment::open(&open(folder), "nodes").unwrap();
-        let mut owner = stage.peer(&[]);
+        let mut owner = peers.start(&[]);
         owner.ask("join node");
         assert_eq!((owner.ask("mine?"), owner.ask("write work")), ("yes".to_owned(), "written".to_owned()));
         // The same name again, so the same slot: in another process, and another generation.
         slots.release("node").unwrap();
         assert_eq!((owner.ask("mine?"), owner.ask("write work")), ("no: None".to_owned(), "refused".to_owned()));
-        let mut heir = stage.peer(&[]);
+        let mut heir = peers.start(&[]);
         let generation = heir.ask("join node").split_once(' ').unwrap().1.to_owned();
         let now = owner.ask("mine?");
         assert!(now.starts_with("no: Some") && now.contains("node") && now.contains(&generation), "{now}");
@@ -141,10 +141,10 @@ fn serve_file(folder: &Path) {
 /// given twice and 118 not written down: S1-4.
 #[test]
 fn b4_a_hundred_processes_that_join_a_file_at_once_get_slots_of_their_own() {
-    with_peers(serve_file, |folder, stage| {
+    with_peers(serve_file, |folder, peers| {
         const PEERS: usize = 100;
         let file_table = FileTable::create(folder.join("table"), "nodes").unwrap();
-        let mut peers: Vec<Peer> = (0..PEERS).map(|_| stage.peer(&[])).collect();
+        let mut peers: Vec<Peer> = (0..PEERS).map(|_| peers.start(&[])).collect();
         for peer in &mut peers {
             peer.ask("ready");
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use harness::random::Random;
 use slotguard::recipe::delivery::Error;
 use slotguard::recipe::delivery::{Causal, Gap, Message, Received};
 use slotguard::{Causality, VectorClock};
@@ -33,14 +34,6 @@ fn is_held(received: Received<usize>) {
     assert!(matches!(received, Received::Held { .. }), "{received:?}");
 }
 
-/// Numbers that look like chance, from a seed.
-fn draw(state: &mut u64, below: usize) -> usize {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed >> 32) % below as u64) as usize
-}
-
 /// All orders of `0..n`.
 fn orders(n: usize) -> Vec<Vec<usize>> {
     if n == 0 {
@@ -57,13 +50,13 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 
 /// What three nodes may have sent: at each step one sends, having been given some of what was under way to it.
 fn history(seed: u64, messages: usize) -> Vec<Told> {
-    let mut state = seed;
+    let mut random = Random::from_seed(seed);
     let mut nodes = [node(3), node(3), node(3)];
     let mut sent: Vec<Told> = Vec::new();
     while sent.len() < messages {
-        let sender = draw(&mut state, 3);
+        let sender = random.index(3);
         for earlier in &sent {
-            if draw(&mut state, 2) == 0 {
+            if random.one_in(2) {
                 nodes[sender].receive(earlier.clone()).unwrap();
             }
         }

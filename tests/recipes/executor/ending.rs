@@ -183,7 +183,14 @@ fn b11_an_executor_may_go_with_the_last_of_its_operations() {
 fn b11_a_result_that_panics_when_dropped_costs_no_worker() {
     guarded("a panic in a drop", || {
         let executor = Executor::builder().workers(1).spare(0).build().unwrap();
-        executor.submit(Operation::new("a", |_| Ok(AtTheEnd(|| panic!("dropped"))))).unwrap();
+        let (go, may_go) = channel::<()>();
+        let operation = Operation::new("a", move |_| {
+            may_go.recv()?;
+            Ok(AtTheEnd(|| panic!("dropped")))
+        });
+        drop(executor.submit(operation).unwrap());
+        // The handle is gone, so the result is the worker's to drop.
+        go.send(()).unwrap();
         assert_eq!(executor.submit(Operation::new("b", |_| Ok(1))).unwrap().join().unwrap(), 1);
         finish(&executor);
     });
@@ -192,7 +199,7 @@ fn b11_a_result_that_panics_when_dropped_costs_no_worker() {
 /// The threads are the parent's: in a child nothing would ever run, and nobody would be told.
 #[test]
 fn b11_a_forked_child_is_refused_and_not_kept_waiting() {
-    alone(|_| {
+    isolated(|_| {
         let executor = one_worker();
         let done = executor.submit(Operation::new("done", |_| Ok(1))).unwrap();
         assert!(done.wait(&Deadline::never()).unwrap());
