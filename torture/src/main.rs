@@ -33,28 +33,21 @@ use std::io;
 use std::process::ExitCode;
 
 use harness::{random, subprocess};
-use options::{Asked, Options, Usage};
+use options::Options;
 use progress::Progress;
 use report::summary::Summary;
 use run::Run;
 
 const FAILED: u8 = 1;
-const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     if let Some(ended) = subprocess::dispatch(&[(worker::ROLE, &worker::main)]) {
         return ended;
     }
     let options = match Options::parse(std::env::args_os().skip(1), random::fresh_seed()) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Help) => {
-            println!("{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(Usage(words)) => {
-            eprintln!("torture: {words}");
-            return ExitCode::from(USAGE);
-        }
+        Ok(options) => options,
+        // Also asked for help: exit code 2 for what cannot be meant, 0 for help.
+        Err(error) => error.exit(),
     };
     match torture(&options) {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,38 +1,66 @@
 //! The command line: what a run may be told, what it assumes otherwise, and the command that repeats it.
 
+use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
+
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::value;
 use crate::workloads::{self, Workload, records};
 
-/// What `--help` says.
-pub const HELP: &str = "\
-Kills, stops and counts: shows that slotguard loses nothing, beside controls that do.
+const USUAL_SECONDS: u64 = 20;
 
-Usage: torture [OPTIONS]
+const SECONDS: RangeInclusive<u64> = 1..=86_400;
+const PROCESSES: RangeInclusive<u64> = 20..=10_000;
+const THREADS: RangeInclusive<u64> = 8..=8_000;
+const UPDATES: RangeInclusive<u64> = 1..=100_000;
+const PAYLOAD: RangeInclusive<u64> = value::SHORTEST as u64 + 8..=16_384;
 
-  --seed N        what the run is drawn from, decimal or 0x…     [default: from the clock]
-  --seconds N     length of the sustained phase; the workloads after it take a quarter of it each, those on
-                  recipes a fifth                                [default: 20]
-  --processes N   processes that update once each; a tenth of them makes --updates each   [default: 1000]
-  --threads N     threads that update once each                  [default: 1000]
-  --updates N     updates of each of the many-times processes    [default: 1000]
-  --payload N     longest value in bytes                         [default: 256]
-  --mode MODE     all, naive, flock or ours                      [default: all]
-  --workload W    records (with the controls), bank, churn, leases, watch, lock, election, guard, assignment,
-                  delivery, or several with commas               [default: all]
-  --json          the summary on stdout, words on stderr
-  --help          this text
-
+const AFTER_HELP: &str = "\
 With --seconds under 20 the counts that are not given shrink in proportion.
 Writes torture/summary.json and torture/report.html into the target directory.
 Exit code: 0 verdict PASS, 1 verdict FAIL or the run could not be made, 2 usage.";
 
-const USUAL_SECONDS: u64 = 20;
+/// Kills and stops processes that share a segment, and checks that nothing acknowledged is lost. Two controls run beside
+/// it: a naive one, which must lose, and flock.
+#[derive(Parser)]
+#[command(name = "torture", no_binary_name = true, args_override_self = true)]
+#[command(allow_negative_numbers = true, after_help = AFTER_HELP)]
+struct Arguments {
+    /// Draws the run from this number, decimal or 0x… [default: a new one]
+    #[arg(long, value_name = "N", value_parser = number::<u64>(0..=u64::MAX))]
+    seed: Option<u64>,
+    /// Length of the workload `records`; each of the others takes a quarter of it, those on recipes a fifth
+    #[arg(long, value_name = "N", default_value_t = USUAL_SECONDS, value_parser = number::<u64>(SECONDS))]
+    seconds: u64,
+    /// Processes that update once each; a tenth of them makes --updates each [default: 1000]
+    #[arg(long, value_name = "N", value_parser = number::<u32>(PROCESSES))]
+    processes: Option<u32>,
+    /// Threads that update once each [default: 1000]
+    #[arg(long, value_name = "N", value_parser = number::<u32>(THREADS))]
+    threads: Option<u32>,
+    /// Updates of each of the processes that make many [default: 1000]
+    #[arg(long, value_name = "N", value_parser = number::<u32>(UPDATES))]
+    updates: Option<u32>,
+    /// Longest value in bytes
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = number::<usize>(PAYLOAD))]
+    payload: usize,
+    /// What is updated: a number in a file (naive, flock), a segment (ours), or one after the other
+    #[arg(long, value_enum, default_value_t = Mode::All)]
+    mode: Mode,
+    /// One workload, or several with commas; the two controls belong to `records`
+    #[arg(long, value_name = "NAME", default_value = "all", value_delimiter = ',', value_parser = workload_names())]
+    workload: Vec<String>,
+    /// Prints the summary as JSON on stdout, everything else on stderr
+    #[arg(long)]
+    json: bool,
+}
 
 /// Which part of a run is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     All,
     Naive,
@@ -41,9 +69,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    const NAMES: [(&str, Self); 4] =
-        [("all", Self::All), ("naive", Self::Naive), ("flock", Self::Flock), ("ours", Self::Ours)];
-
     pub fn includes(self, part: Self) -> bool {
         self == Self::All || self == part
     }
@@ -51,8 +76,12 @@ impl Mode {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(_, mode)| mode == self);
-        f.write_str(name.map_or("all", |(name, _)| name))
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Naive => "naive",
+            Self::Flock => "flock",
+            Self::Ours => "ours",
+        })
     }
 }
 
@@ -70,23 +99,6 @@ pub struct Options {
     pub workloads: Vec<&'static Workload>,
     pub json: bool,
 }
-
-/// What the command line asks for.
-#[derive(Debug)]
-pub enum Asked {
-    Run(Options),
-    Help,
-}
-
-/// A command line that cannot be meant: the value, and the way out.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Usage(pub String);
-
-const SECONDS: RangeInclusive<u64> = 1..=86_400;
-const PROCESSES: RangeInclusive<u64> = 20..=10_000;
-const THREADS: RangeInclusive<u64> = 8..=8_000;
-const UPDATES: RangeInclusive<u64> = 1..=100_000;
-const PAYLOAD: RangeInclusive<u64> = value::SHORTEST as u64 + 8..=16_384;
 
 impl Options {
     /// What a run of so many seconds assumes.
@@ -108,48 +120,26 @@ impl Options {
     }
 
     /// Reads a command line; `seed` is used when none is given.
-    pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>, seed: u64) -> Result<Asked, Usage> {
-        use lexopt::prelude::*;
-        let mut parser = lexopt::Parser::from_args(arguments);
-        let (mut given_seed, mut seconds) = (None, None);
-        let (mut processes, mut threads, mut updates, mut payload) = (None, None, None, None);
-        let (mut mode, mut picked, mut json) = (Mode::All, Vec::new(), false);
-        while let Some(argument) = parser.next().map_err(usage)? {
-            let Long(name) = argument else {
-                return Err(usage(argument.unexpected()));
-            };
-            let name = name.to_owned();
-            let number = |parser: &mut lexopt::Parser, range| number(parser, &name, range);
-            match name.as_str() {
-                "seed" => given_seed = Some(number(&mut parser, &(0..=u64::MAX))?),
-                "seconds" => seconds = Some(number(&mut parser, &SECONDS)?),
-                "processes" => processes = Some(number(&mut parser, &PROCESSES)?),
-                "threads" => threads = Some(number(&mut parser, &THREADS)?),
-                "updates" => updates = Some(number(&mut parser, &UPDATES)?),
-                "payload" => payload = Some(number(&mut parser, &PAYLOAD)?),
-                "mode" => mode = self::mode(&text(&mut parser)?)?,
-                "workload" => picked.extend(self::workloads(&text(&mut parser)?)?),
-                "json" => json = true,
-                "help" => return Ok(Asked::Help),
-                _ => return Err(usage(Long(&name).unexpected())),
-            }
-        }
-        let is_picked = |workload: &&Workload| picked.is_empty() || picked.contains(workload);
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>, seed: u64) -> Result<Self, clap::Error> {
+        let given = Arguments::try_parse_from(arguments)?;
+        let is_picked = |workload: &&Workload| given.workload.iter().any(|name| name == "all" || name == workload.name);
         let workloads: Vec<_> = workloads::ALL.iter().filter(is_picked).collect();
+        let mode = given.mode;
         if matches!(mode, Mode::Naive | Mode::Flock) && !workloads.iter().any(|one| one.name == records::NAME) {
-            return Err(Usage(format!("--mode {mode} is a control of --workload records, which is not picked")));
+            let words = format!("--mode {mode} is a control of --workload records: pick that too, or another mode");
+            return Err(Arguments::command().error(ErrorKind::ArgumentConflict, words));
         }
-        let usual = Self::usual(given_seed.unwrap_or(seed), seconds.unwrap_or(USUAL_SECONDS));
-        Ok(Asked::Run(Self {
-            processes: processes.map_or(usual.processes, |n| n as u32),
-            threads: threads.map_or(usual.threads, |n| n as u32),
-            updates: updates.map_or(usual.updates, |n| n as u32),
-            payload: payload.map_or(usual.payload, |n| n as usize),
+        let usual = Self::usual(given.seed.unwrap_or(seed), given.seconds);
+        Ok(Self {
+            processes: given.processes.unwrap_or(usual.processes),
+            threads: given.threads.unwrap_or(usual.threads),
+            updates: given.updates.unwrap_or(usual.updates),
+            payload: given.payload,
             mode,
             workloads,
-            json,
+            json: given.json,
             ..usual
-        }))
+        })
     }
 
     /// The command that makes the same run again.
@@ -174,61 +164,35 @@ impl Options {
     }
 }
 
-fn usage(error: lexopt::Error) -> Usage {
-    Usage(format!("{error}; --help lists the options"))
-}
-
-fn text(parser: &mut lexopt::Parser) -> Result<String, Usage> {
-    let value = parser.value().map_err(usage)?;
-    Ok(value.to_string_lossy().into_owned())
-}
-
-fn number(parser: &mut lexopt::Parser, name: &str, range: &RangeInclusive<u64>) -> Result<u64, Usage> {
-    let text = text(parser)?;
-    let parsed = match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    };
-    match parsed.filter(|number| range.contains(number)) {
-        Some(number) => Ok(number),
-        None => Err(Usage(format!("--{name} {text:?}: give a whole number from {} to {}", range.start(), range.end()))),
+/// Reads whole numbers of a range, decimal or hexadecimal.
+fn number<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let parsed = match text.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok(),
+            None => text.parse().ok(),
+        };
+        let number = parsed.filter(|number| range.contains(number)).and_then(|number| number.try_into().ok());
+        number.ok_or_else(|| format!("give a whole number from {} to {}", range.start(), range.end()))
     }
 }
 
-fn mode(text: &str) -> Result<Mode, Usage> {
-    let found = Mode::NAMES.iter().find(|(name, _)| *name == text);
-    match found {
-        Some((_, mode)) => Ok(*mode),
-        None => Err(Usage(format!("--mode {text:?}: give all, naive, flock or ours"))),
-    }
-}
-
-/// One name or several with commas.
-fn workloads(text: &str) -> Result<Vec<&'static Workload>, Usage> {
-    let mut picked = Vec::new();
-    for name in text.split(',') {
-        match Workload::named(name) {
-            Some(workload) => picked.push(workload),
-            None if name == "all" => picked.extend(&workloads::ALL),
-            None => {
-                let names = workloads::ALL.each_ref().map(|workload| workload.name).join(", ");
-                return Err(Usage(format!("--workload {text:?}: give all, or some of {names}")));
-            }
-        }
-    }
-    Ok(picked)
+fn workload_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(["all"].into_iter().chain(workloads::ALL.iter().map(|workload| workload.name)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Options, Usage> {
-        let words = line.split_whitespace().map(Into::into);
-        match Options::parse(words, 42)? {
-            Asked::Run(options) => Ok(options),
-            Asked::Help => Err(Usage("help".into())),
-        }
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        Options::parse(line.split_whitespace().map(Into::into), 42)
+    }
+
+    #[test]
+    fn the_options_are_well_formed() {
+        Arguments::command().debug_assert();
     }
 
     #[test]
@@ -236,6 +200,7 @@ mod tests {
         for line in [
             "",
             "--seed 7",
+            "--seed 0xffffffffffffffff",
             "--seconds 3",
             "--seconds 3 --threads 9 --mode ours --payload 1000 --updates 5 --processes 30",
             "--workload churn --workload watch,bank",
@@ -243,24 +208,26 @@ mod tests {
             let options = parse(line).expect("a good command line");
             let replay = options.replay();
             let (_, arguments) = replay.split_once("-- ").expect("arguments");
-            assert_eq!(parse(arguments), Ok(options), "{line}");
+            assert_eq!(parse(arguments).expect("the printed command line"), options, "{line}");
         }
     }
 
     #[test]
     fn a_bad_value_is_named_together_with_the_way_out() {
         for (line, value, way_out) in [
-            ("--seconds soon", "\"soon\"", "whole number from 1 to 86400"),
-            ("--threads 9000", "\"9000\"", "from 8 to 8000"),
-            ("--payload 10", "\"10\"", "from 64 to 16384"),
-            ("--mode fast", "\"fast\"", "all, naive, flock or ours"),
-            ("--workload bank,chrun", "\"bank,chrun\"", "records, bank, churn, leases, watch"),
-            ("--mode naive --workload bank", "naive", "--workload records"),
+            ("--seconds soon", "'soon' for '--seconds <N>'", "give a whole number from 1 to 86400"),
+            ("--seed -1", "'-1' for '--seed <N>'", "from 0 to 18446744073709551615"),
+            ("--threads 9000", "'9000' for '--threads <N>'", "from 8 to 8000"),
+            ("--payload 10", "'10' for '--payload <N>'", "from 64 to 16384"),
+            ("--mode fast", "'fast' for '--mode <MODE>'", "all, naive, flock, ours"),
+            ("--workload bank,chrun", "'chrun' for '--workload <NAME>'", "'churn'"),
+            ("--workload nothing", "'nothing'", "all, records, bank, churn, leases, watch, lock"),
+            ("--mode naive --workload bank", "--mode naive", "--workload records"),
             ("--seed", "--seed", "--help"),
-            ("--sed 5", "--sed", "--help"),
+            ("--sed 5", "--sed", "--seed"),
             ("extra", "extra", "--help"),
         ] {
-            let Usage(words) = parse(line).expect_err(line);
+            let words = parse(line).expect_err(line).to_string();
             assert!(words.contains(value), "{line}: {words}");
             assert!(words.contains(way_out), "{line}: {words}");
         }
@@ -274,6 +241,15 @@ mod tests {
         assert_eq!(picked("--workload bank"), ["bank"]);
         assert_eq!(picked("--workload watch,bank --workload churn"), ["bank", "churn", "watch"]);
         assert_eq!(picked("--workload all"), all);
+    }
+
+    /// `ci/torture --seed 5` adds to a command line that has a seed.
+    #[test]
+    fn of_an_option_given_twice_the_last_counts() {
+        assert_eq!(
+            parse("--seed 3 --seconds 9 --seed 5").expect("options"),
+            parse("--seconds 9 --seed 5").expect("options")
+        );
     }
 
     #[test]
