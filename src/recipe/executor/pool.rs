@@ -12,7 +12,6 @@ use super::operation::{Rollback, Task};
 use super::table::{JobFailure, NextStep, Stopped, Table, Undo, Work};
 use crate::clock::{Cancel, Deadline};
 use crate::error::Error as StoreError;
-use crate::mutant::planted;
 use crate::recipe::failure::said;
 use crate::recipe::{Error, Failure, Result};
 
@@ -95,7 +94,7 @@ impl Pool {
 
     fn check_outside(&self) -> Result<()> {
         let inside = INSIDE.with_borrow(|inside| inside.iter().find(|(pool, _)| *pool == self.address()).cloned());
-        match inside.filter(|_| !planted("executor: a shutdown waits for its caller")) {
+        match inside {
             Some((_, what)) => Err(Error::ShutDownInside { what }),
             None => Ok(()),
         }
@@ -220,7 +219,6 @@ impl Pool {
                         Ok(Err(failure)) => Err(JobFailure::Failed(failure)),
                         Err(panic) => Err(JobFailure::Panicked(said(&*panic))),
                     };
-                    let has_failed = how.is_err();
                     let next = self.change(|table| table.returned(&id, serial, how));
                     match next {
                         NextStep::Nothing => {}
@@ -231,10 +229,6 @@ impl Pool {
                         }
                     }
                     self.ring();
-                    if has_failed && planted("executor: a failure ends the queue") {
-                        self.close();
-                        self.cancel_all();
-                    }
                 }
             }
         }
@@ -247,15 +241,10 @@ impl Pool {
     }
 
     /// Runs a rollback; a panic is a failure that says what the panic said.
-    fn roll_back(&self, id: &str, mut rollback: Rollback) -> Result<(), Failure> {
+    fn roll_back(&self, id: &str, rollback: Rollback) -> Result<(), Failure> {
         // Dropped in there as well: what it holds is the program's.
-        let run = move || {
-            if planted("executor: roll back twice") {
-                let _ = rollback();
-            }
-            rollback()
-        };
-        self.contained(format!("the rollback of {id:?}"), run).unwrap_or_else(|panic| Err(said(&*panic).into()))
+        let how = self.contained(format!("the rollback of {id:?}"), rollback);
+        how.unwrap_or_else(|panic| Err(said(&*panic).into()))
     }
 
     /// The life of the thread that looks at the clock.

@@ -9,7 +9,6 @@ use super::handle::Teller;
 use super::operation::{Rollback, Run, Task, Value};
 use super::{Priority, Stage, Status, Undone};
 use crate::clock::Cancel;
-use crate::mutant::planted;
 use crate::recipe::{Error, Failure, Result};
 
 pub(super) struct Record {
@@ -164,9 +163,8 @@ impl Table {
     fn link(&mut self, id: &str) {
         // A failure of another of the batch may have ended it already.
         let Some(Record { state: State::Waiting { task, .. }, .. }) = self.operations.get(id) else { return };
-        let after = if planted("executor: dependencies in any order") { Vec::new() } else { task.after.clone() };
         let mut count = 0;
-        for dependency in after {
+        for dependency in task.after.clone() {
             let Some(record) = self.operations.get_mut(&dependency) else { continue };
             match record.state {
                 State::Ended(Stage::Done) => {}
@@ -235,17 +233,14 @@ impl Table {
         let record = self.operations.get_mut(id).filter(|record| matches!(record.state, State::Running(_)))?;
         let serial = record.serial;
         let State::Running(running) = std::mem::replace(&mut record.state, State::Undoing) else { return None };
-        let Running { stop, teller, mut rollback, timeout, grace, alarm } = running;
+        let Running { stop, teller, rollback, timeout, grace, alarm } = running;
         unset(&mut self.alarms, alarm, serial, Alarm::Timeout);
-        if planted("executor: a timeout rolls back nothing") {
-            rollback = None;
-        }
         let undo = rollback.map(|rollback| Undo { id: id.to_owned(), serial, rollback });
         if undo.is_some() {
             record.undone = Some(Undone::Due);
             self.status.undoing += 1;
         }
-        let stuck = if grace.is_zero() || planted("executor: roll back beside the operation") {
+        let stuck = if grace.is_zero() {
             self.due.extend(undo);
             Stuck { undo: None, alarm: None }
         } else {
@@ -383,9 +378,7 @@ impl Table {
         let waits = |record: &&mut Record| matches!(record.state, State::Waiting { .. });
         let Some(record) = self.operations.get_mut(id).filter(waits) else { return false };
         let State::Waiting { task, .. } = std::mem::replace(&mut record.state, State::Undoing) else { return false };
-        if !planted("executor: who was cancelled keeps its place") {
-            self.ready.remove(&place(&task, record.serial));
-        }
+        self.ready.remove(&place(&task, record.serial));
         self.status.waiting -= 1;
         let Task { run, rollback, teller, .. } = task;
         self.deferred.push(Deferred::Told(teller, Err(why)));
@@ -460,7 +453,7 @@ impl Table {
 
 /// Where an operation stands among those that are ready.
 fn place(task: &Task, serial: u64) -> (Priority, u64) {
-    (if planted("executor: every priority is one") { Priority::Low } else { task.priority }, serial)
+    (task.priority, serial)
 }
 
 /// So much later; past the end of the clock is never.

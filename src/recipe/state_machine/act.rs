@@ -8,7 +8,6 @@ use super::{Change, Machine, Manner, Rule, State, Step, Transition};
 use crate::Revision;
 use crate::backend::{Backend, Op, When};
 use crate::clock::Token;
-use crate::mutant::planted;
 use crate::recipe::failure::said;
 use crate::recipe::{Error, Failure, Owner, Result};
 
@@ -84,12 +83,6 @@ impl<B: Backend, S: State> Machine<B, S> {
             Op::put(&self.state, &state).when(now.when),
             Op::put(&past, &record),
         ];
-        if planted("state machine: look then put") {
-            ops[2].when = When::Always;
-        }
-        if planted("state machine: go on beside what is begun") {
-            ops.remove(1);
-        }
         ops.extend(ticket.map(leave));
         Ok(self.commit(&ops)?.map(|_| change))
     }
@@ -104,18 +97,14 @@ impl<B: Backend, S: State> Machine<B, S> {
         let (from, to) = (now.stand.state, rule.to);
         let begun = self.change(now, to, Manner::Moved, reason);
         let (owner, record, past) = (begun.by.to_bytes(), begun.encode(), self.past(begun.number)?);
-        let mut ops = vec![
+        let mut begin = vec![
             self.session.condition(),
             Op::put_leased(&self.acting, &owner, self.session.lease()).if_absent(),
             Op::put(&self.begun, &record).if_absent(),
             Op::check(&self.state, now.when),
         ];
-        ops.extend(ticket.map(leave));
-        let claimed = self.commit(&ops)?;
-        let loser_acts = planted("state machine: the loser runs the action");
-        let Some(claim) = claimed.or_else(|| loser_acts.then_some(now.at)) else {
-            return Ok(None);
-        };
+        begin.extend(ticket.map(leave));
+        let Some(claim) = self.commit(&begin)? else { return Ok(None) };
         let machine = || self.name.clone();
         let (claim, token) = (Claim { acting: claim, begun: claim, is_settled: false }, Token(claim.0));
         let step = Step { from, to, reason, token, abandoned: false };
@@ -126,11 +115,10 @@ impl<B: Backend, S: State> Machine<B, S> {
         }
         let change = Change { by: Owner::me(), ..begun };
         let (state, record) = (change.after(), change.encode());
-        let as_seen = if planted("state machine: end whatever was forced") { When::Always } else { now.when };
         let ended = self.commit(&[
             Op::delete(&self.acting).if_created_at(claim.acting),
             Op::delete(&self.begun).if_created_at(claim.begun),
-            Op::put(&self.state, &state).when(as_seen),
+            Op::put(&self.state, &state).when(now.when),
             Op::put(&past, &record),
         ]);
         match ended {
@@ -140,7 +128,7 @@ impl<B: Backend, S: State> Machine<B, S> {
                 Err(self.undo(rule, &step, claim, overruled))
             }
             // It may have taken place all the same.
-            Err(_) if self.holds(&past, &record) && !planted("state machine: undo an end unheard") => Ok(Some(change)),
+            Err(_) if self.holds(&past, &record) => Ok(Some(change)),
             Err(source) => {
                 let source = Box::new(source);
                 let refused = |rollback| Error::EndRefused { machine: machine(), from, to, source, rollback };
@@ -160,7 +148,6 @@ impl<B: Backend, S: State> Machine<B, S> {
         let lost = || Error::TransitionLost { machine: self.name.clone(), from: step.from.name(), to: step.to.name() };
         match self.has(claim) {
             Ok(true) => {}
-            _ if planted("state machine: who lost the claim undoes as well") => {}
             Ok(false) => return lost(),
             // Freed without a rollback, it is for whoever comes next to undo.
             Err(error) => return self.not_freed(step, claim, Some(why(None)), error),
@@ -176,10 +163,6 @@ impl<B: Backend, S: State> Machine<B, S> {
 
     /// Whether the claim is ours: nobody else can have it while it is there.
     fn has(&self, claim: Claim) -> Result<bool> {
-        if planted("state machine: write to know whose it is") {
-            let again = Op::put_leased(&self.acting, b"", self.session.lease()).if_created_at(claim.acting);
-            return Ok(self.commit(&[again])?.is_some());
-        }
         let (meta, _) = self.session.store().read(&self.acting, &mut Vec::new())?;
         Ok(meta.is_some_and(|meta| meta.created == claim.acting))
     }
@@ -201,9 +184,7 @@ impl<B: Backend, S: State> Machine<B, S> {
 
     /// That the machine stays occupied for now.
     fn not_freed(&self, step: &Step<'_, S>, claim: Claim, why: Option<Error>, source: Error) -> Error {
-        if !planted("state machine: what could not be freed is forgotten") {
-            *self.left() = Some(claim);
-        }
+        *self.left() = Some(claim);
         let (machine, from, to) = (self.name.clone(), step.from.name(), step.to.name());
         Error::NotFreed { machine, from, to, why: why.map(Box::new), source: Box::new(source) }
     }
@@ -231,7 +212,6 @@ impl<B: Backend, S: State> Machine<B, S> {
                 return Ok(now);
             };
             let rollback = self.rules.find(begun.from, begun.to).and_then(|rule| rule.rollback.as_ref());
-            let rollback = rollback.filter(|_| !planted("state machine: what was abandoned is forgotten"));
             let Some(rollback) = rollback else {
                 let forget = Op::delete(&self.begun).if_created_at(*since);
                 if self.commit(&[self.session.condition(), Op::check(&self.acting, When::Absent), forget])?.is_none() {
@@ -246,8 +226,7 @@ impl<B: Backend, S: State> Machine<B, S> {
             ])?;
             let Some(acting) = claimed else { continue };
             let claim = Claim { acting, begun: *since, is_settled: true };
-            let token =
-                Token(if planted("state machine: a rollback has its action's token") { since.0 } else { acting.0 });
+            let token = Token(acting.0);
             let step = Step { from: begun.from, to: begun.to, reason: &begun.reason, token, abandoned: true };
             let undone = contained(|| rollback(&step));
             let failed = undone.err().map(|source| {

@@ -108,7 +108,6 @@ use self::record::Now;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::Deadline;
 use crate::error::Error as StoreError;
-use crate::mutant::planted;
 use crate::recipe::name::check_recipe_name;
 use crate::recipe::{Error, Owner, Result};
 use crate::{Outcome, Revision};
@@ -281,11 +280,7 @@ impl<B: Backend, S: State> Machine<B, S> {
     /// # Errors
     /// As [`force`](Machine::force).
     pub fn reset(&self, reason: &str) -> Result<Change<S>> {
-        let to = match self.rules.first_from() {
-            Some(first) if planted("state machine: reset to the first rule") => first,
-            _ => self.rules.initial(),
-        };
-        self.impose(to, Manner::Reset, reason_of(reason)?)
+        self.impose(self.rules.initial(), Manner::Reset, reason_of(reason)?)
     }
 
     /// Sends away all who wait at this moment; each is told [`Error::Cleared`]. Answers how many there were.

@@ -210,10 +210,6 @@ impl<S: State> Rules<S> {
         self.initial
     }
 
-    pub(super) fn first_from(&self) -> Option<S> {
-        self.pairs().next().map(|(from, _)| from)
-    }
-
     pub(super) fn find(&self, from: S, to: S) -> Option<&Rule<S>> {
         self.rules.iter().find(|rule| rule.to == to && rule.from.contains(&from))
     }

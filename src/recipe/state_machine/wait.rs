@@ -6,7 +6,6 @@ use super::record::Now;
 use super::{Machine, State, Transition};
 use crate::backend::{Backend, Op, Watch};
 use crate::clock::{Deadline, Revision};
-use crate::mutant::planted;
 use crate::recipe::{Error, Result};
 
 impl<B: Backend, S: State> Machine<B, S> {
@@ -58,8 +57,7 @@ impl<B: Backend, S: State> Machine<B, S> {
         };
         let is_before = |created: Revision| ticket.is_none_or(|ticket| created < ticket.created);
         let could_go = |to: S| self.rules.find(now.stand.state, to).is_some();
-        let mut before = now.waiting.iter().filter(|(created, to)| is_before(*created) && to.is_some_and(could_go));
-        if before.next().is_some() && !planted("state machine: newcomers first") {
+        if now.waiting.iter().any(|(created, to)| is_before(*created) && to.is_some_and(could_go)) {
             return Ok(None);
         }
         self.go(now, rule, reason, ticket.map(|ticket| (&ticket.key, ticket.created)))

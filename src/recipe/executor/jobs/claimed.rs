@@ -8,7 +8,6 @@ use super::{Jobs, Worker};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Revision, Token};
-use crate::mutant::planted;
 use crate::recipe::{Error, Result};
 
 /// Most effects of one job: 29, as a commit of 32 operations takes beside those that end the job.
@@ -80,19 +79,7 @@ impl<B: Backend> Claimed<B> {
             return Err(crate::Error::TooManyOps { ops: effects.len(), limit: MOST_EFFECTS }.into());
         }
         let done = self.jobs.key("done", &self.id)?;
-        let mut ops = vec![
-            Op::delete(&self.claim).if_created_at(Revision(self.token.0)),
-            Op::delete(&self.key).if_exists(),
-            Op::put(&done, result),
-        ];
-        if planted("executor: complete without the claim") {
-            ops[0].when = When::Always;
-        }
-        if planted("executor: acknowledge before the effect") {
-            self.jobs.store.commit(&ops)?;
-            self.has_ended = true;
-            return Ok(effects.is_empty() || matches!(self.jobs.store.commit(effects)?, Outcome::Committed(_)));
-        }
+        let mut ops = vec![self.release(), Op::delete(&self.key).if_exists(), Op::put(&done, result)];
         ops.extend(effects);
         let outcome = self.jobs.store.commit(&ops)?;
         self.has_ended = matches!(outcome, Outcome::Committed(_));
@@ -116,17 +103,21 @@ impl<B: Backend> Claimed<B> {
     /// # Errors
     /// As [`fail`](Claimed::fail).
     pub fn bury(mut self, why: &str) -> Result<()> {
-        let claim = Op::delete(&self.claim).if_created_at(Revision(self.token.0));
-        let ended = self.jobs.lay_aside(&self.id, &self.job, why, [claim, Op::delete(&self.key)])?;
+        let ops = [self.release(), Op::delete(&self.key)];
+        let ended = self.jobs.lay_aside(&self.id, &self.job, why, ops)?;
         self.has_ended = true;
         if ended == Outcome::Conflict { Err(self.lost()) } else { Ok(()) }
     }
 
     fn give_back(mut self) -> Result<()> {
-        let claim = Op::delete(&self.claim).if_created_at(Revision(self.token.0));
-        let ended = self.jobs.store.commit(&[claim])?;
+        let ended = self.jobs.store.commit(&[self.release()])?;
         self.has_ended = true;
         if ended == Outcome::Conflict { Err(self.lost()) } else { Ok(()) }
+    }
+
+    /// Deletes the claim, provided that it is this one.
+    fn release(&self) -> Op<'_, B::Key> {
+        Op::delete(&self.claim).if_created_at(Revision(self.token.0))
     }
 
     fn is_ours(&self) -> Result<bool> {
@@ -143,7 +134,7 @@ impl<B: Backend> Drop for Claimed<B> {
     fn drop(&mut self) {
         if !self.has_ended {
             // Should this fail, the claim goes with the session.
-            let _ = self.jobs.store.commit(&[Op::delete(&self.claim).if_created_at(Revision(self.token.0))]);
+            let _ = self.jobs.store.commit(&[self.release()]);
         }
     }
 }

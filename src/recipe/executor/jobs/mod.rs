@@ -75,7 +75,6 @@ use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::Deadline;
 use crate::error::Error as StoreError;
-use crate::mutant::planted;
 use crate::recipe::{Error, Owner, Result};
 
 pub use self::claimed::{Claimed, MOST_EFFECTS};
@@ -326,10 +325,7 @@ impl<B: Backend> Jobs<B> {
             }
             // These remains and no others: a job of that id that died since may have dependants again.
             let dead = self.key("dead", id)?;
-            let mut remains = Op::delete(&dead).if_created_at(*since);
-            if planted("executor: forget whoever died") {
-                remains.when = When::Always;
-            }
+            let remains = Op::delete(&dead).if_created_at(*since);
             if let Outcome::Committed(_) = self.store.commit(&[remains])? {
                 return Ok(true);
             }

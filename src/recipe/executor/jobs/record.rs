@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{Dead, Job, Jobs, Priority};
 use crate::backend::Backend;
 use crate::clock::Revision;
-use crate::mutant::planted;
 use crate::recipe::executor::check_id;
 use crate::recipe::{Owner, Result};
 
@@ -148,10 +147,7 @@ impl QueueSnapshot {
 
     /// Whether nothing is left to be done that it depends on. None of that is dead.
     pub fn can_run(&self, job: &StoredJob) -> bool {
-        let cannot_be_read =
-            |id| self.unreadable.contains_key(id) && !planted("executor: what cannot be read counts as done");
-        let is_left = |id| self.jobs.contains_key(id) || cannot_be_read(id);
-        planted("executor: jobs in any order") || !job.after.iter().any(is_left)
+        !job.after.iter().any(|id| self.jobs.contains_key(id) || self.unreadable.contains_key(id))
     }
 
     /// The oldest results beyond this many, without those that somebody waits for.
@@ -160,7 +156,7 @@ impl QueueSnapshot {
         done.sort_unstable_by_key(|(_, created)| *created);
         done.truncate(done.len().saturating_sub(keep));
         let is_waited_for = |id: &str| self.jobs.values().any(|job| job.after.iter().any(|after| after == id));
-        done.retain(|(id, _)| planted("executor: forget what is waited for") || !is_waited_for(id));
+        done.retain(|(id, _)| !is_waited_for(id));
         done
     }
 }

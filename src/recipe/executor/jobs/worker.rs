@@ -7,9 +7,8 @@ use std::sync::Arc;
 use super::record::{QueueSnapshot, StoredJob};
 use super::{Claimed, Jobs};
 use crate::Outcome;
-use crate::backend::{Backend, Op, Session, Watch, When};
+use crate::backend::{Backend, Op, Session, Watch};
 use crate::clock::{Deadline, Revision};
-use crate::mutant::planted;
 use crate::recipe::failure::said;
 use crate::recipe::waiting::until_session_ends;
 use crate::recipe::{Failure, Owner, Result};
@@ -124,8 +123,7 @@ impl<B: Backend> Worker<B> {
     fn claim(&self, queue: &QueueSnapshot, id: &str, job: &StoredJob) -> Result<Option<Claimed<B>>> {
         let (key, claim) = (self.jobs.key("job", id)?, self.jobs.key("claim", id)?);
         // What it depended on is done, and may be forgotten from now on.
-        let attempts = job.attempts + u32::from(!planted("executor: count attempts when they end"));
-        let begun = StoredJob { attempts, after: Vec::new(), ..job.clone() };
+        let begun = StoredJob { attempts: job.attempts + 1, after: Vec::new(), ..job.clone() };
         let (value, owner) = (begun.encode(), Owner::me().to_bytes());
         let old = queue.beyond(self.jobs.keep).into_iter().take(MOST_FORGOTTEN);
         let old = old.map(|(id, created)| Ok((self.jobs.key("done", id)?, created))).collect::<Result<Vec<_>>>()?;
@@ -135,11 +133,6 @@ impl<B: Backend> Worker<B> {
             Op::put(&key, &value).if_modified_at(job.modified),
         ];
         ops.extend(old.iter().map(|(key, created)| Op::delete(key).if_created_at(*created)));
-        if planted("executor: two take one job") {
-            // So that others look as well.
-            std::thread::yield_now();
-            (ops[1].when, ops[2].when) = (When::Always, When::Exists);
-        }
         match self.jobs.store.commit(&ops)? {
             Outcome::Committed(revision) => {
                 let job = StoredJob { modified: revision, ..begun };
