@@ -1,7 +1,8 @@
 //! Planted bugs: what each safety test must turn red for.
 //!
-//! A build with `--cfg mutants` reads one name from the environment variable `SLOTGUARD_MUTANT` and breaks exactly
-//! that spot; every other build compiles these functions away. `ci/mutants` runs the list and prints the score.
+//! They stand in `ci/mutants.toml` and are woven into a copy of the source, which is built with `--cfg mutants` and reads
+//! the name of the one that is to happen from the environment variable `SLOTGUARD_MUTANT`. Only the weakening of a named
+//! edge stands in the source itself ([`edge`]). `ci/mutants` runs the table and prints the score.
 
 use std::sync::atomic::Ordering;
 
@@ -10,13 +11,6 @@ use std::sync::atomic::Ordering;
 pub(crate) fn planted(name: &str) -> bool {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     NAME.get_or_init(|| std::env::var("SLOTGUARD_MUTANT").unwrap_or_default()) == name
-}
-
-/// Whether the bug `name` is planted in this run: never, in a build without `--cfg mutants`.
-#[cfg(not(mutants))]
-#[inline(always)]
-pub(crate) const fn planted(_name: &str) -> bool {
-    false
 }
 
 /// The ordering of one end of a named edge (the table in [`crate::memory`] says what each edge gives).
