@@ -6,7 +6,7 @@ use super::key::Key;
 use super::lease::{LeaseStatus, Probe};
 use super::lookup::meta_of;
 use super::node::{Node, Place};
-use super::tree::{NODE, Path, Tree, lower_bound};
+use super::tree::{NODE, Tree, damaged, lower_bound};
 use crate::backend::Meta;
 use crate::clock::{Lease, Revision, Version};
 use crate::error::Result;
@@ -161,9 +161,7 @@ impl PrefixSnapshot {
             if tree.head(leaf.record) == leaf.head {
                 continue;
             }
-            tree.arena()
-                .read_into(leaf.record, Some(&mut bytes), &mut seen)
-                .map_err(|error| tree.explain(error, leaf.record))?;
+            tree.arena().read_into(leaf.record, Some(&mut bytes), &mut seen)?;
             let (old, new) = (Node::parse(&leaf.bytes), Node::parse(&bytes).filter(Node::is_checked));
             let same = match (old, new) {
                 (Some(old), Some(new)) => {
@@ -201,22 +199,12 @@ impl PrefixSnapshot {
                 self.detached.insert((entry.place.record, entry.place.incarnation), entry);
             }
         }
-        let mut path = Path::default();
-        let mut from = lower_bound(&self.prefix).to_vec();
-        for leaves in 0.. {
-            if leaves > tree.most_leaves() {
-                return Err(tree.endless());
-            }
-            tree.descend(&from, &mut path)?;
-            let leaf = path.leaf();
+        tree.walk_leaves(&self.prefix, |leaf, _| {
             tree.validated(leaf)?;
             let entries = entries_of(tree, &leaf.bytes, &self.prefix, &mut self.detached)?;
             self.leaves.push(LeafCopy::of(leaf.record, &leaf.seen, leaf.bytes.clone(), entries));
-            let node = leaf.node();
-            let next = node.high().filter(|high| *high > from.as_slice() && may_have(high, &self.prefix));
-            let Some(next) = next else { break };
-            from = next.to_vec();
-        }
+            Ok(())
+        })?;
         self.deleted.extend(self.detached.drain().map(|(_, entry)| entry).filter(|entry| entry.reported.is_some()));
         self.find_groups();
         self.stale = false;
@@ -233,7 +221,7 @@ impl PrefixSnapshot {
                     // An entry and its leaf change in one commit.
                     if tree.head(leaf.record) == leaf.head {
                         let what = "an entry that the directory does not mean";
-                        return Err(tree.damaged(what, leaf.record, record.into()));
+                        return Err(damaged(what, leaf.record, record.into()));
                     }
                     self.stale = true;
                 }
@@ -244,7 +232,7 @@ impl PrefixSnapshot {
         let bytes: u64 = self.leaves.iter().map(|leaf| leaf.size).sum();
         if bytes > tree.segment().size() {
             let what = "a directory with more values than the segment has room for";
-            return Err(tree.damaged(what, 0, bytes));
+            return Err(damaged(what, 0, bytes));
         }
         Ok(())
     }
@@ -272,11 +260,6 @@ impl PrefixSnapshot {
     }
 }
 
-/// Whether a name from `high` on can begin with the prefix.
-fn may_have(high: &[u8], prefix: &[u8]) -> bool {
-    high <= prefix || high.starts_with(prefix)
-}
-
 /// The entries of a leaf with the prefix; known ones are taken out of `old`.
 fn entries_of(
     tree: &Tree,
@@ -292,7 +275,7 @@ fn entries_of(
         .map(|(name, place)| {
             if !tree.is_key(place.record) {
                 let what = "an entry in a record that no key has";
-                return Err(tree.damaged(what, place.record, place.incarnation));
+                return Err(damaged(what, place.record, place.incarnation));
             }
             let known = old.remove(&(place.record, place.incarnation)).filter(|entry| entry.key.bytes() == name);
             Ok(known.unwrap_or_else(|| EntryCopy::unknown(tree, name, place)))

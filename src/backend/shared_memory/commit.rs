@@ -79,8 +79,7 @@ impl Tree {
         for _ in 0..ROUNDS {
             self.segment().inner.check()?;
             let mut writes = WriteSet::default();
-            let attempt = self.attempt(lane, seen, ops, &fingerprints, &mut writes);
-            lane.end_commit(self.arena());
+            let attempt = self.attempt(&mut lane.build_commit(self.arena()), seen, ops, &fingerprints, &mut writes);
             if !matches!(attempt, Ok(Attempt::Committed(_))) {
                 writes.taken.iter().for_each(|record| self.mark_free(*record));
             }
@@ -97,9 +96,9 @@ impl Tree {
                     return Ok(Outcome::Committed(revision));
                 }
                 Attempt::Conflict => return Ok(Outcome::Conflict),
-                Attempt::Again { record, head } => budget
-                    .again("an entry that the directory does not mean", record, head.0, head.0)
-                    .map_err(|error| self.explain(error, record))?,
+                Attempt::Again { record, head } => {
+                    budget.again("an entry that the directory does not mean", record, head.0, head.0)?
+                }
                 Attempt::Lost => lane.back_off(self.arena()),
             }
         }
@@ -129,7 +128,6 @@ impl Tree {
         fingerprints: &[u64; MAX_OPS],
         writes: &mut WriteSet<'a>,
     ) -> Result<Attempt> {
-        lane.begin_commit();
         let mut over = None;
         for op in ops {
             if let Act::Put { lease: Some(lease), .. } = op.act
@@ -188,12 +186,12 @@ impl Tree {
                     let next = self.next(place.record, seen, lease, *fingerprint);
                     if ops.len() == 1 && lease.is_none() {
                         let published = lane.publish(self.arena(), seen, &next, value);
-                        return Ok(match published.map_err(|error| self.explain(error, place.record))? {
+                        return Ok(match published? {
                             Published::Won(revision) => Attempt::Committed(Revision(revision)),
                             Published::Lost => Attempt::Lost,
                         });
                     }
-                    self.stage(lane, place.record, seen, &next, value)?;
+                    lane.stage_put(self.arena(), seen, &next, value, false)?;
                 }
                 (Act::Put { value, lease }, Found::Absent) => {
                     self.keep_reserve()?;
@@ -201,12 +199,12 @@ impl Tree {
                     let leaf = leaves.iter_mut().find(|leaf| leaf.at.node().covers(op.key.bytes()));
                     let leaf = leaf.expect("an absence is read from a leaf");
                     let (record, head) = self.free_key(&leaf.at.node(), op.key.bytes(), taken)?;
-                    let place = Place { record, incarnation: head.next(0).count(), leased: lease.is_some() };
+                    let place = Place { leased: lease.is_some(), ..Place::next_in((record, head)) };
                     leaf.edits.push((op.key.bytes(), Some(place)));
                     taken.push(record);
                     *seen = Observed { head, ..Observed::NOTHING };
                     let next = self.next(record, seen, lease, *fingerprint);
-                    self.stage(lane, record, seen, &next, value)?;
+                    lane.stage_put(self.arena(), seen, &next, value, false)?;
                 }
                 // The leaf that shows the absence becomes a check of the commit.
                 (Act::Check | Act::Delete, Found::Absent) => {}
@@ -220,7 +218,7 @@ impl Tree {
             return Ok(Attempt::Lost);
         }
         let done = lane.commit(self.arena());
-        Ok(match done.map_err(|error| self.explain(error, 0))? {
+        Ok(match done? {
             Published::Won(revision) => {
                 self.remember(ops, writes);
                 Attempt::Committed(Revision(revision))
@@ -232,11 +230,6 @@ impl Tree {
     fn next(&self, record: u32, seen: &Observed, lease: Option<Lease>, fingerprint: u64) -> Next<'static> {
         let next = next_value(record, seen, &[], 0);
         Next { fingerprint, lease: lease.map_or(0, |lease| lease.0), claim: None, intent: None, ..next }
-    }
-
-    fn stage(&self, lane: &mut LaneHandle, record: u32, seen: &Observed, next: &Next<'_>, value: &[u8]) -> Result<()> {
-        let staged = lane.stage_put(self.arena(), seen, next, value, false);
-        staged.map_err(|error| self.explain(error, record))
     }
 
     /// Finds the entry of one operation; an absent one's leaf is in the write set then.
@@ -269,7 +262,6 @@ impl Tree {
         let lease = Lease(seen.meta.lease);
         if lease.0 != 0 && self.is_over(lease)? {
             // What is staged of this attempt is given up.
-            lane.begin_commit();
             if !matches!(self.lease_status(lane, lease, Probe::Clock)?, LeaseStatus::Alive(_)) {
                 self.remove_dead(lane, name, place, lease)?;
             }
@@ -341,17 +333,13 @@ impl Tree {
                 .collect();
             let node = self.validated(&leaf.at)?;
             if !node::edited(&node, &edits, &mut bytes) {
-                let mut pieces = Vec::new();
-                node::pieces(&node, &edits, &mut pieces);
-                let middle = pieces.get(pieces.len() / 2).and_then(|piece| node::Node::parse(piece));
-                let separator = middle.map(|piece| piece.low().to_vec()).unwrap_or_default();
-                lane.end_commit(self.arena());
                 // All above it get the room that a separator needs.
                 let mut path = Path::default();
                 self.descend_with_room(lane, leaf.edits[0].0, &mut path)?;
-                if path.leaf().node().covers(&separator) && path.leaf().node().low() != separator {
-                    let depth = path.depth() - 1;
-                    self.split(lane, &path, depth, &separator)?;
+                let own: Vec<Edit<'_>> =
+                    edits.into_iter().filter(|edit| path.leaf().node().covers(edit.name())).collect();
+                if !node::edited(&self.validated(path.leaf())?, &own, &mut bytes) {
+                    self.split(lane, &path, path.depth() - 1, &own)?;
                 }
                 return Ok(false);
             }
@@ -403,23 +391,22 @@ impl Tree {
                 return Ok(());
             }
             let mut writes = WriteSet::default();
-            lane.begin_commit();
-            if let Some((record, head)) = self.edit(lane, &mut writes, name, place, None)? {
+            let mut commit = lane.build_commit(self.arena());
+            if let Some((record, head)) = self.edit(&mut commit, &mut writes, name, place, None)? {
                 let what = "an entry of the dead that the directory does not mean";
-                budget.again(what, record, head.0, head.0).map_err(|error| self.explain(error, record))?;
+                budget.again(what, record, head.0, head.0)?;
             } else {
-                lane.stage_delete(self.arena(), place.record, seen.head);
-                if self.stage_leaves(lane, &mut writes)? {
-                    let done = lane.commit(self.arena());
-                    if matches!(done.map_err(|error| self.explain(error, place.record))?, Published::Won(_)) {
-                        lane.end_commit(self.arena());
-                        self.mark_free(place.record);
-                        self.tidy(lane, &writes);
-                        return Ok(());
-                    }
+                commit.stage_delete(self.arena(), place.record, seen.head);
+                if self.stage_leaves(&mut commit, &mut writes)?
+                    && let Published::Won(_) = commit.commit(self.arena())?
+                {
+                    drop(commit);
+                    self.mark_free(place.record);
+                    self.tidy(lane, &writes);
+                    return Ok(());
                 }
             }
-            lane.end_commit(self.arena());
+            drop(commit);
             lane.back_off(self.arena());
         }
         Err(Error::Outrun { what: format!("record {}", place.record), rounds: ROUNDS })

@@ -156,11 +156,7 @@ impl Tree {
             return Ok(None);
         }
         let mut bytes = Vec::with_capacity(32);
-        let seen = self
-            .home()
-            .arena
-            .read(place.record, Some(&mut bytes))
-            .map_err(|error| self.explain(error, place.record))?;
+        let seen = self.home().arena.read(place.record, Some(&mut bytes))?;
         let is_it = !seen.head.is_absent() && seen.meta.kind == LEASE && seen.meta.incarnation == place.incarnation;
         Ok(Terms::parse(&bytes).filter(|_| is_it).map(|terms| (seen, terms)))
     }
@@ -186,7 +182,7 @@ impl Tree {
         let record = lease.place().record;
         let next = Next { fingerprint: fnv1a64(&bytes), claim: None, ..same_value(record, seen) };
         let arena = &self.home().arena;
-        match lane.publish(arena, seen, &next, &bytes).map_err(|error| self.explain(error, record))? {
+        match lane.publish(arena, seen, &next, &bytes)? {
             Published::Won(_) => Ok(true),
             Published::Lost => {
                 lane.back_off(arena);
@@ -215,34 +211,26 @@ impl Tree {
             // The name depends on the record, the leaf on the name; all hidden names are neighbours.
             self.descend(HIDDEN, &mut path)?;
             let (record, head) = self.free_key(&path.leaf().node(), HIDDEN, &[])?;
-            let lease = Lease::of(Place { record, incarnation: head.next(0).count(), leased: false });
+            let lease = Lease::of(Place::next_in((record, head)));
             let name = lease.hidden_name();
             self.descend_with_room(lane, &name, &mut path)?;
             let until = home.host.now().saturating_add(time_to_live);
             let bytes = Terms { state: ALIVE, time_to_live, until, owner: home.me }.bytes();
-            lane.begin_commit();
+            let mut commit = lane.build_commit(arena);
             let seen = Observed { head, meta: BlockMeta { record, ..BlockMeta::ABSENT }, ..Observed::NOTHING };
             let next = Next { fingerprint: fnv1a64(&bytes), ..next_value(record, &seen, &[], LEASE) };
-            let staged = lane.stage_put(arena, &seen, &next, &bytes, false);
-            if let Err(error) = staged {
-                lane.end_commit(arena);
-                self.mark_free(record);
-                return Err(self.explain(error, record));
-            }
+            commit.stage_put(arena, &seen, &next, &bytes, false).inspect_err(|_| self.mark_free(record))?;
             let mut leaf = Vec::new();
             let added = [Edit::Put(&name, lease.place())];
             let fits = node::edited(&self.validated(path.leaf())?, &added, &mut leaf);
             assert!(fits, "a leaf with room takes one more entry");
-            self.stage_node(lane, path.leaf(), &leaf)?;
-            let done = lane.commit(arena);
-            lane.end_commit(arena);
-            match done.map_err(|error| self.explain(error, record))? {
-                Published::Won(_) => return Ok(lease),
-                Published::Lost => {
-                    self.mark_free(record);
-                    lane.back_off(arena);
-                }
+            self.stage_node(&mut commit, path.leaf(), &leaf)?;
+            if let Published::Won(_) = commit.commit(arena)? {
+                return Ok(lease);
             }
+            drop(commit);
+            self.mark_free(record);
+            lane.back_off(arena);
         }
         Err(outrun(Lease(0)))
     }

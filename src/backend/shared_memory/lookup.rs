@@ -38,7 +38,7 @@ impl Tree {
         if !self.is_key(place.record) {
             return Ok(false);
         }
-        self.arena().read_into(place.record, None, seen).map_err(|error| self.explain(error, place.record))?;
+        self.arena().read_into(place.record, None, seen)?;
         Ok(!seen.head.is_absent() && seen.meta.incarnation == place.incarnation)
     }
 
@@ -61,7 +61,7 @@ impl Tree {
         if !self.is_key(place.record) {
             return Ok(false);
         }
-        self.arena().read_into(place.record, Some(into), seen).map_err(|error| self.explain(error, place.record))?;
+        self.arena().read_into(place.record, Some(into), seen)?;
         let same = seen.meta.incarnation == place.incarnation;
         Ok(!seen.head.is_absent() && same && seen.meta.kind == 0)
     }
@@ -107,9 +107,7 @@ impl Tree {
                     if !self.read_at(place, into, seen)? {
                         // Deleted since the leaf was read, or damage: then the leaf stays as it is.
                         let (record, head) = (path.leaf().record, path.leaf().seen.head.0);
-                        budget
-                            .again("an entry that the directory does not mean", record, head, place.record.into())
-                            .map_err(|error| self.explain(error, record))?;
+                        budget.again("an entry that the directory does not mean", record, head, place.record.into())?;
                         continue;
                     }
                     key.remember(place, self);

@@ -59,7 +59,7 @@ impl PrefixSnapshot {
             if tree.head(leaf.record) == leaf.head {
                 continue;
             }
-            tree.arena().read_into(leaf.record, None, &mut seen).map_err(|error| tree.explain(error, leaf.record))?;
+            tree.arena().read_into(leaf.record, None, &mut seen)?;
             if seen.meta.incarnation == leaf.incarnation && seen.modified() == leaf.revision && !seen.head.is_absent() {
                 // A commit that only checked it has put the same content back.
                 leaf.head = seen.head;
@@ -95,7 +95,7 @@ impl EntryCopy {
             return Ok(true);
         }
         let mut seen = Observed::NOTHING;
-        tree.arena().read_into(record, None, &mut seen).map_err(|error| tree.explain(error, record))?;
+        tree.arena().read_into(record, None, &mut seen)?;
         let same_value = seen.meta.incarnation == self.place.incarnation && seen.modified() == self.meta.modified.0;
         if !seen.head.is_absent() && same_value {
             // A commit that only checked it has put the same block back.
@@ -143,12 +143,10 @@ impl Tree {
             return Ok(None);
         }
         let done = self.with_lane(|lane| {
-            lane.begin_commit();
-            snapshot.leaves.iter().for_each(|leaf| lane.stage_check(leaf.record, leaf.head));
-            snapshot.entries().for_each(|entry| lane.stage_check(entry.place.record, entry.head));
-            let done = lane.commit(self.arena());
-            lane.end_commit(self.arena());
-            done.map_err(|error| self.explain(error, 0))
+            let mut commit = lane.build_commit(self.arena());
+            snapshot.leaves.iter().for_each(|leaf| commit.stage_check(leaf.record, leaf.head));
+            snapshot.entries().for_each(|entry| commit.stage_check(entry.place.record, entry.head));
+            Ok(commit.commit(self.arena())?)
         });
         match done {
             Ok(Published::Won(revision)) => Ok(Some(Revision(revision))),

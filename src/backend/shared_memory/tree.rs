@@ -26,18 +26,17 @@ use crate::error::{Error, Resource, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::Next;
 use crate::memory::block::spares::LaneHandle;
+use crate::memory::commit::builder::CommitBuilder;
 use crate::memory::handle::record::next_value;
 use crate::memory::handle::segment::Segment;
 use crate::memory::layout::sections::{NODE_CLASS, NODE_RESERVE};
 use crate::memory::layout::word::Head;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
-use crate::memory::sync::error::{ProtocolError, RetryBudget};
+use crate::memory::sync::error::RetryBudget;
 
 /// What a node's block says its value is.
 pub(super) const NODE: u64 = u64::from_le_bytes(*b"dir/node");
-/// What an entry of a node takes besides its name.
-const ENTRY_BYTES: usize = 12;
 /// More rounds than honest others cause an operation to take.
 pub(super) const ROUNDS: u64 = 1 << 16;
 /// More levels than names of 255 bytes need for 2^23 records.
@@ -127,23 +126,19 @@ impl Tree {
         self.segment.inner.with_lane(|lane, _| work(lane))
     }
 
-    /// Enters an error into the segment's table of distinct errors.
+    /// Accounts for what a public call answers: an error goes into the segment's table of distinct errors.
     #[inline]
     pub(super) fn noted<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|error| self.segment.inner.note_error(error, 0))
+        result.map_err(|error| {
+            let error = self.segment.inner.account(error);
+            self.segment.inner.note_error(&error, 0);
+            error
+        })
     }
 
     /// Whether a record read from the segment may be a key's.
     pub(super) fn is_key(&self, record: u32) -> bool {
         self.records.is_key(record)
-    }
-
-    pub(super) fn damaged(&self, what: &'static str, place: u32, found: u64) -> Error {
-        self.segment.inner.explain(ProtocolError::Corrupt { what, place: place.into(), found }, place)
-    }
-
-    pub(super) fn explain(&self, error: ProtocolError, record: u32) -> Error {
-        self.segment.inner.explain(error, record)
     }
 
     /// Finds the leaf whose range holds `name`, and the nodes above it.
@@ -154,7 +149,7 @@ impl Tree {
                 None => return Ok(()),
                 Some((record, parent)) => {
                     let what = "a node of the directory that its parent does not mean";
-                    budget.again(what, record, parent, record.into()).map_err(|error| self.explain(error, record))?;
+                    budget.again(what, record, parent, record.into())?;
                 }
             }
         }
@@ -168,9 +163,7 @@ impl Tree {
         let mut parent = 0;
         loop {
             let visited = path.push(record);
-            arena
-                .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
-                .map_err(|error| self.segment.inner.explain(error, record))?;
+            arena.read_into(record, Some(&mut visited.bytes), &mut visited.seen)?;
             let seen = &visited.seen;
             if seen.head.is_absent() && record == self.records.root() {
                 node::empty(0, b"", None, &mut visited.bytes);
@@ -206,62 +199,41 @@ impl Tree {
             let Some(depth) = full else {
                 return Ok(());
             };
-            let middle = self.middle(path.nodes[depth].node());
-            self.split(lane, path, depth, &middle)?;
+            self.split(lane, path, depth, &[])?;
         }
         Err(Error::Outrun { what: "the directory of names".to_owned(), rounds: ROUNDS })
     }
 
-    /// The name at which a node is to be split in two.
-    fn middle(&self, node: Node<'_>) -> Vec<u8> {
-        let half = node.bytes() / 2;
-        let mut bytes = 0;
-        let at = node.entries().position(|(name, _)| {
-            bytes += name.len() + ENTRY_BYTES;
-            bytes >= half
-        });
-        let at = at.unwrap_or(node.len() / 2).clamp(1, node.len().max(2) - 1);
-        node.name(at).to_vec()
-    }
-
-    /// Splits the node at `depth` of the path at `separator`; others may have been first, which is as good.
-    pub(super) fn split(&self, lane: &mut LaneHandle, path: &Path, depth: usize, separator: &[u8]) -> Result<()> {
+    /// Splits the node at `depth` of the path where it is best cut in two once `edits` are applied, which they are not yet;
+    /// others may have been first, which is as good.
+    pub(super) fn split(&self, lane: &mut LaneHandle, path: &Path, depth: usize, edits: &[Edit<'_>]) -> Result<()> {
         self.keep_reserve()?;
-        let arena = self.arena();
         let visited = &path.nodes[depth];
         let node = self.validated(visited)?;
-        if !node.covers(separator) || separator == node.low() {
-            return Err(self.damaged("a node that cannot be split", visited.record, visited.seen.head.0));
-        }
-        let (mut left, mut right) = (Vec::new(), Vec::new());
-        part(&node, node.low(), Some(separator), &mut left);
-        part(&node, separator, node.high(), &mut right);
-        lane.begin_commit();
+        let Some(separator) = node::separator(&node, edits).filter(|name| node.covers(name) && *name != node.low())
+        else {
+            return Err(damaged("a node that cannot be split", visited.record, visited.seen.head.0));
+        };
+        let (mut left, mut right, mut above) = (Vec::new(), Vec::new(), Vec::new());
+        node::split_at(&node, separator, &mut left, &mut right);
+        let mut commit = lane.build_commit(self.arena());
         let right_at = self.free_node(&[])?;
-        let new_right = Place { record: right_at.0, incarnation: right_at.1.next(0).count(), leased: false };
-        self.stage_new(lane, right_at, &right)?;
+        self.stage_new(&mut commit, right_at, &right)?;
+        let right_at = Place::next_in(right_at);
         if depth == 0 {
-            let left_at = self.free_node(&[right_at.0])?;
-            let new_left = Place { record: left_at.0, incarnation: left_at.1.next(0).count(), leased: false };
-            self.stage_new(lane, left_at, &left)?;
-            let mut root = Vec::new();
-            let mut empty = Vec::new();
-            node::empty(node.level() + 1, b"", None, &mut empty);
-            let empty = Node::parse(&empty).expect("a node just made");
-            let edits = [Edit::Put(b"", new_left), Edit::Put(separator, new_right)];
-            assert!(node::edited(&empty, &edits, &mut root), "two separators fit a node");
-            self.stage_node(lane, visited, &root)?;
+            let left_at = self.free_node(&[right_at.record])?;
+            self.stage_new(&mut commit, left_at, &left)?;
+            node::root_of(node.level() + 1, Place::next_in(left_at), separator, right_at, &mut above);
+            self.stage_node(&mut commit, visited, &above)?;
         } else {
             let parent = &path.nodes[depth - 1];
-            let mut above = Vec::new();
-            if !node::edited(&self.validated(parent)?, &[Edit::Put(separator, new_right)], &mut above) {
-                lane.end_commit(arena);
-                return Err(self.damaged("a parent without room", parent.record, parent.seen.head.0));
+            if !node::edited(&self.validated(parent)?, &[Edit::Put(separator, right_at)], &mut above) {
+                return Err(damaged("a parent without room", parent.record, parent.seen.head.0));
             }
-            self.stage_node(lane, visited, &left)?;
-            self.stage_node(lane, parent, &above)?;
+            self.stage_node(&mut commit, visited, &left)?;
+            self.stage_node(&mut commit, parent, &above)?;
         }
-        self.finish(lane, visited.record)
+        self.finish(commit)
     }
 
     /// Gives a sparse node's content to a neighbour under the same parent, or the other way round, and frees its record;
@@ -316,11 +288,11 @@ impl Tree {
             if !node::edited(&above, &[Edit::Remove(separator)], &mut without) {
                 return Ok(false);
             }
-            lane.begin_commit();
-            self.stage_node(lane, left, &joined)?;
-            self.stage_node(lane, parent, &without)?;
-            lane.stage_delete(self.arena(), right.record, right.seen.head);
-            self.finish(lane, own.record)?;
+            let mut commit = lane.build_commit(self.arena());
+            self.stage_node(&mut commit, left, &joined)?;
+            self.stage_node(&mut commit, parent, &without)?;
+            commit.stage_delete(self.arena(), right.record, right.seen.head);
+            self.finish(commit)?;
             self.mark_free(right.record);
             return Ok(true);
         }
@@ -330,10 +302,10 @@ impl Tree {
     /// The root's only child moves into the root.
     fn lower_root(&self, lane: &mut LaneHandle, path: &Path) -> Result<()> {
         let (root, child) = (&path.nodes[0], &path.nodes[1]);
-        lane.begin_commit();
-        self.stage_node(lane, root, &child.bytes)?;
-        lane.stage_delete(self.arena(), child.record, child.seen.head);
-        self.finish(lane, root.record)?;
+        let mut commit = lane.build_commit(self.arena());
+        self.stage_node(&mut commit, root, &child.bytes)?;
+        commit.stage_delete(self.arena(), child.record, child.seen.head);
+        self.finish(commit)?;
         self.mark_free(child.record);
         Ok(())
     }
@@ -341,9 +313,7 @@ impl Tree {
     /// Reads a node that is not on the path; whether it is the incarnation meant.
     fn visit(&self, visited: &mut Visited, incarnation: u64) -> Result<bool> {
         let record = visited.record;
-        self.arena()
-            .read_into(record, Some(&mut visited.bytes), &mut visited.seen)
-            .map_err(|error| self.explain(error, record))?;
+        self.arena().read_into(record, Some(&mut visited.bytes), &mut visited.seen)?;
         let seen = &visited.seen;
         let meant = !seen.head.is_absent() && seen.meta.kind == NODE && seen.meta.incarnation == incarnation;
         Ok(meant && Node::parse(&visited.bytes).is_some_and(|node| node.is_checked()))
@@ -355,41 +325,24 @@ impl Tree {
         if node.is_checked() {
             return Ok(node);
         }
-        Err(self.damaged("a node of the directory whose entries make no sense", visited.record, visited.seen.head.0))
+        Err(damaged("a node of the directory whose entries make no sense", visited.record, visited.seen.head.0))
     }
 
     /// Stages a node's next content.
     pub(super) fn stage_node(&self, lane: &mut LaneHandle, visited: &Visited, bytes: &[u8]) -> Result<()> {
         let next = next_node(visited.record, &visited.seen);
-        let arena = self.arena();
-        let staged = lane.stage_put(arena, &visited.seen, &next, bytes, true);
-        staged.map_err(|error| self.lacking(lane, error, visited.record))
+        Ok(lane.stage_put(self.arena(), &visited.seen, &next, bytes, true)?)
     }
 
     fn stage_new(&self, lane: &mut LaneHandle, (record, head): (u32, Head), bytes: &[u8]) -> Result<()> {
         let seen = Observed { head, ..Observed::NOTHING };
-        let next = next_node(record, &seen);
-        let staged = lane.stage_put(self.arena(), &seen, &next, bytes, true);
-        staged.map_err(|error| self.lacking(lane, error, record))
-    }
-
-    /// A error met while staging; what was staged is given back.
-    fn lacking(&self, lane: &mut LaneHandle, error: ProtocolError, record: u32) -> Error {
-        lane.end_commit(self.arena());
-        match error {
-            ProtocolError::NoNode => self.full(Resource::Directory),
-            error => self.explain(error, record),
-        }
+        Ok(lane.stage_put(self.arena(), &seen, &next_node(record, &seen), bytes, true)?)
     }
 
     /// Commits what is staged; whether it took place is for a new look to tell.
-    fn finish(&self, lane: &mut LaneHandle, record: u32) -> Result<()> {
-        let arena = self.arena();
-        let done = lane.commit(arena);
-        lane.end_commit(arena);
-        match done.map_err(|error| self.explain(error, record))? {
-            Published::Won(_) => {}
-            Published::Lost => lane.back_off(arena),
+    fn finish(&self, mut commit: CommitBuilder<'_>) -> Result<()> {
+        if commit.commit(self.arena())? == Published::Lost {
+            commit.back_off(self.arena());
         }
         Ok(())
     }
@@ -405,7 +358,7 @@ impl Tree {
 
     /// Refuses to grow the directory into what deletions need.
     pub(super) fn keep_reserve(&self) -> Result<()> {
-        let enough = self.segment.inner.arena.has_free(NODE_CLASS, NODE_RESERVE + 1);
+        let enough = self.arena().has_free(NODE_CLASS, NODE_RESERVE + 1);
         if enough { Ok(()) } else { Err(self.full(Resource::Directory)) }
     }
 
@@ -423,37 +376,38 @@ impl Tree {
         self.records.mark_free(record);
     }
 
-    /// Visits every entry of every leaf whose name begins with `prefix` (of the empty prefix: all but hidden ones), in the
-    /// order of names, leaf by leaf as each is at its moment.
+    /// Visits every entry whose name begins with `prefix` (of the empty prefix: all but hidden ones), in the order of names,
+    /// leaf by leaf as each is at its moment.
     pub(super) fn walk(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], Place) -> Result<()>) -> Result<()> {
+        self.walk_leaves(prefix, |leaf, from| {
+            let entries = leaf.node().entries().skip_while(|(name, _)| *name < from);
+            entries.take_while(|(name, _)| name.starts_with(prefix)).try_for_each(|(name, place)| visit(name, place))
+        })
+    }
+
+    /// Visits the leaves that may have names with `prefix`, in order, each as it is at its moment, and with the first name
+    /// that no leaf before it could have.
+    pub(super) fn walk_leaves(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&Visited, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         let mut path = Path::default();
         let mut from = lower_bound(prefix).to_vec();
         for _ in 0..self.most_leaves() {
             self.descend(&from, &mut path)?;
-            let leaf = path.leaf().node();
-            for (name, place) in leaf.entries().filter(|(name, _)| *name >= from.as_slice()) {
-                if !name.starts_with(prefix) {
-                    return Ok(());
-                }
-                visit(name, place)?;
-            }
-            match leaf.high() {
-                // A leaf that ends where it begins would keep us here for ever.
-                Some(high) if high > from.as_slice() => from = high.to_vec(),
-                _ => return Ok(()),
-            }
+            visit(path.leaf(), &from)?;
+            // A leaf that ends where it begins would keep us here for ever.
+            let next = path.leaf().node().high().filter(|high| *high > from.as_slice());
+            let Some(next) = next.filter(|high| *high <= prefix || high.starts_with(prefix)) else { return Ok(()) };
+            from = next.to_vec();
         }
-        Err(self.endless())
+        Err(damaged("a directory with more leaves than nodes", self.records.root(), self.most_leaves().into()))
     }
 
     /// More leaves than a walk can meet, even if each is split while it goes on.
-    pub(super) fn most_leaves(&self) -> u32 {
+    fn most_leaves(&self) -> u32 {
         2 * self.records.nodes() + 2
-    }
-
-    /// A walk over the leaves that does not come to an end.
-    pub(super) fn endless(&self) -> Error {
-        self.damaged("a directory with more leaves than nodes", self.records.root(), self.most_leaves().into())
     }
 }
 
@@ -471,12 +425,7 @@ fn next_node<'a>(record: u32, seen: &'a Observed) -> Next<'a> {
     Next { fingerprint: 0, ..next_value(record, seen, &[], NODE) }
 }
 
-/// The entries of a node from `low` up to `high`, as a node of that range.
-fn part(of: &Node<'_>, low: &[u8], high: Option<&[u8]>, into: &mut Vec<u8>) {
-    let mut empty = Vec::new();
-    node::empty(of.level(), low, high, &mut empty);
-    let empty = Node::parse(&empty).expect("a node just made");
-    let within = of.entries().filter(|(name, _)| *name >= low && high.is_none_or(|high| *name < high));
-    let edits: Vec<Edit<'_>> = within.map(|(name, place)| Edit::Put(name, place)).collect();
-    assert!(node::edited(&empty, &edits, into), "a part of a node fits a node");
+/// An error that tells what makes no sense, in which record, and what was found there.
+pub(super) fn damaged(what: &'static str, record: u32, found: u64) -> Error {
+    Error::Corrupt { what, place: record.into(), found }
 }

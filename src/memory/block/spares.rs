@@ -66,7 +66,7 @@ impl LaneHandle {
     /// A spare with a block that holds `length` bytes; takes one from the pool if there is none.
     #[inline(always)]
     pub(crate) fn spare_for(&mut self, arena: &Arena, length: usize) -> Result<usize, ProtocolError> {
-        let wanted = arena.class_for(length).ok_or(ProtocolError::NoBlock { length })?;
+        let wanted = arena.class_for(length).ok_or_else(|| arena.no_block(length))?;
         if self.spares[0] != 0 && usize::from(self.classes[0]) == wanted {
             return Ok(0);
         }
@@ -87,17 +87,17 @@ impl LaneHandle {
                 return Ok(empty);
             }
         }
-        Err(ProtocolError::NoBlock { length })
+        Err(arena.no_block(length))
     }
 
     /// A spare with a block from the pool for a record that has none: the lane's spare stays, or the lane could not
     /// change anything once the pool is empty.
     #[cold]
     pub(crate) fn spare_for_new(&mut self, arena: &Arena, length: usize) -> Result<usize, ProtocolError> {
-        let wanted = arena.class_for(length).ok_or(ProtocolError::NoBlock { length })?;
+        let wanted = arena.class_for(length).ok_or_else(|| arena.no_block(length))?;
         let empty = self.empty_spare();
         let taken = (wanted..arena.classes()).any(|class| self.take(arena, empty, class));
-        taken.then_some(empty).ok_or(ProtocolError::NoBlock { length })
+        taken.then_some(empty).ok_or_else(|| arena.no_block(length))
     }
 
     fn take(&mut self, arena: &Arena, spare: usize, class: usize) -> bool {
@@ -114,5 +114,18 @@ impl LaneHandle {
     /// There is one: the lane keeps at most one spare a class, and has a spare more than there are classes.
     fn empty_spare(&self) -> usize {
         (0..UPDATE_SPARES).find(|&spare| self.spares[spare] == 0).expect("one spare more than classes")
+    }
+}
+
+impl Arena {
+    /// Why there is no block for `length` bytes: all that are large enough are in use, or no class is.
+    #[cold]
+    pub(crate) fn no_block(&self, length: usize) -> ProtocolError {
+        if let Some(class) = self.class_for(length) {
+            let limit = self.blocks() + 1 - self.class_range(class).start;
+            return ProtocolError::NoBlock { length, limit: limit.into() };
+        }
+        let largest = self.block(self.class_range(self.classes() - 1).start);
+        ProtocolError::TooLarge { length, limit: largest.map_or(0, |block| block.capacity()) }
     }
 }

@@ -96,11 +96,13 @@ impl LaneHandle {
         self.check_the_clock(seen)?;
         let at = self.staged.next_place();
         if node {
-            self.staged.fill_place(arena, self.index, at, NODE_CLASS..NODE_CLASS + 1).ok_or(ProtocolError::NoNode)?;
+            // Every record that cannot have a value is a node's.
+            let lacking = || ProtocolError::NoNode { limit: (arena.records() - arena.values()).into() };
+            self.staged.fill_place(arena, self.index, at, NODE_CLASS..NODE_CLASS + 1).ok_or_else(lacking)?;
         } else {
-            let lacking = ProtocolError::NoBlock { length: value.len() };
-            let wanted = arena.class_for(value.len()).ok_or(lacking)?;
-            self.staged.fill_place(arena, self.index, at, wanted..arena.classes()).ok_or(lacking)?;
+            let lacking = || arena.no_block(value.len());
+            let wanted = arena.class_for(value.len()).ok_or_else(lacking)?;
+            self.staged.fill_place(arena, self.index, at, wanted..arena.classes()).ok_or_else(lacking)?;
         }
         let index = self.staged.blocks[at];
         let block = arena.block(index).expect("a block this lane keeps");

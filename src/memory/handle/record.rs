@@ -327,7 +327,7 @@ impl<'s> Record<'s> {
     }
 
     pub(crate) fn explain(&self, error: ProtocolError) -> Error {
-        self.segment.inner.explain(error, self.index)
+        self.segment.inner.explain(error)
     }
 
     /// Enters an error into the segment's table of distinct errors.

@@ -123,7 +123,7 @@ impl Segment {
                 let next = Next { fingerprint, ..next_value(op.record, seen, &[], seen.meta.kind) };
                 lane.stage_put(&home.arena, seen, &next, value, false).map_err(|error| record.explain(error))?;
             }
-            match lane.commit(&home.arena).map_err(|error| home.explain(error, ops[0].record))? {
+            match lane.commit(&home.arena).map_err(|error| home.explain(error))? {
                 Published::Won(revision) => return Ok(Outcome::Committed(Revision(revision))),
                 Published::Lost => lane.back_off(&home.arena),
             }

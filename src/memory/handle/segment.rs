@@ -455,8 +455,10 @@ fn take_away(path: &Path, which: Which) -> Result<bool> {
     // Only a segment this build can read is marked; of any other we do not know where the mark is.
     let length = file::length(&file, Some(path))?;
     let geometry = header::check(&identity, Some(path), length, host::boot()?).ok();
-    let arena = geometry.map(|geometry| Ok(Arena::new(file::map(&file, &geometry, Some(path))?, geometry)));
-    let arena = arena.transpose()?;
+    let arena = match geometry {
+        Some(geometry) => Some(Arena::new(file::map(&file, &geometry, Some(path))?, geometry)),
+        None => None,
+    };
     let mark = arena.as_ref().map(|arena| &arena.header().retired.word);
     let begun = mark.is_some_and(|mark| mark.load(SeqCst) != 0);
     if !file::is_still_at(&file, path)? || which == Which::Retired && !begun {

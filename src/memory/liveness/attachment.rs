@@ -260,7 +260,7 @@ impl Attachment {
                     Err(error) => {
                         owner.store(OwnerWord::NOBODY.0, Release);
                         if !matches!(error, ProtocolError::Corrupt { .. }) {
-                            return Err(self.explain(error, 0));
+                            return Err(self.explain(error));
                         }
                         // One damaged lane is left alone as long as there are others.
                         damage = Some(error);
@@ -272,7 +272,7 @@ impl Attachment {
             }
         }
         match damage {
-            Some(error) => Err(self.explain(error, 0)),
+            Some(error) => Err(self.explain(error)),
             None => Err(Error::Full { what: Resource::Lanes, limit: lanes.into(), holders: self.lane_users() }),
         }
     }
@@ -330,34 +330,23 @@ impl Attachment {
         })
     }
 
-    /// Puts words to a error of the protocol and counts it.
+    /// The public error of a step of the protocol, accounted for.
     #[cold]
-    pub(crate) fn explain(&self, error: ProtocolError, record: u32) -> Error {
-        match error {
-            ProtocolError::Corrupt { what, place, found } => {
+    pub(crate) fn explain(&self, error: ProtocolError) -> Error {
+        self.account(error.into())
+    }
+
+    /// Counts damage, and names who holds most of the blocks if there are none left.
+    #[cold]
+    pub(crate) fn account(&self, mut error: Error) -> Error {
+        match &mut error {
+            Error::Corrupt { .. } => {
                 self.arena.counters().corrupt.fetch_add(1, Relaxed);
-                Error::Corrupt { what, place, found }
             }
-            ProtocolError::Outrun { rounds } => Error::Outrun { what: format!("record {record}"), rounds },
-            ProtocolError::ClockEnded => Error::Full {
-                what: Resource::Revisions,
-                limit: crate::memory::record::publish::LAST_REVISION,
-                holders: Vec::new(),
-            },
-            ProtocolError::NoNode => {
-                let limit = self.arena.geometry.nodes.blocks.into();
-                Error::Full { what: Resource::Directory, limit, holders: Vec::new() }
-            }
-            ProtocolError::NoBlock { length } => {
-                let limit = self.max_payload();
-                let Some(class) = self.arena.class_for(length) else {
-                    return Error::TooLarge { length, limit };
-                };
-                let blocks = self.arena.blocks() + 1 - self.arena.class_range(class).start;
-                let what = Resource::Blocks { length };
-                Error::Full { what, limit: blocks.into(), holders: self.lane_users() }
-            }
+            Error::Full { what: Resource::Blocks { .. }, holders, .. } => *holders = self.lane_users(),
+            _ => {}
         }
+        error
     }
 
     /// Payload bytes of the largest class.

@@ -14,7 +14,7 @@ use crate::memory::sync::error::ProtocolError;
 use crate::mutant::edge;
 
 /// Revisions end here; beyond, the clock would soon run into the words that are not revisions.
-pub(crate) const LAST_REVISION: u64 = 1 << 62;
+const LAST_REVISION: u64 = 1 << 62;
 
 /// What came of one attempt to publish.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +78,7 @@ impl LaneHandle {
     pub(crate) fn check_the_clock(&self, seen: &Observed) -> Result<(), ProtocolError> {
         // A version ends where revisions do: there are no more changes than revisions.
         if self.newest.max(seen.revision).max(seen.meta.version) >= LAST_REVISION {
-            return Err(ProtocolError::ClockEnded);
+            return Err(ProtocolError::ClockEnded { limit: LAST_REVISION });
         }
         Ok(())
     }

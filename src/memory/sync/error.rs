@@ -1,18 +1,37 @@
-//! What can go wrong below the public face, before anybody has put words to it.
+//! What can go wrong in one step of the protocol, and how long a step is tried again.
+
+use crate::error::{Error, Resource};
 
 /// Why a step of the protocol could not be taken. Nothing has been changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ProtocolError {
     /// The segment holds something that no program of ours wrote: `what` stands at `place` as `found`.
     Corrupt { what: &'static str, place: u64, found: u64 },
-    /// No free block holds `length` bytes.
-    NoBlock { length: usize },
-    /// The clock has no revision left.
-    ClockEnded,
-    /// No free block holds a node of the directory.
-    NoNode,
+    /// No block holds `length` bytes; the largest has `limit`.
+    TooLarge { length: usize, limit: usize },
+    /// None of the `limit` blocks that hold `length` bytes is free.
+    NoBlock { length: usize, limit: u64 },
+    /// The clock has come to its end, the revision `limit`.
+    ClockEnded { limit: u64 },
+    /// None of the `limit` nodes of the tree of names is free.
+    NoNode { limit: u64 },
     /// Others changed the record so often that this one step was never taken.
-    Outrun { rounds: u64 },
+    Outrun { record: u32, rounds: u64 },
+}
+
+impl From<ProtocolError> for Error {
+    #[cold]
+    fn from(error: ProtocolError) -> Self {
+        let full = |what, limit| Self::Full { what, limit, holders: Vec::new() };
+        match error {
+            ProtocolError::Corrupt { what, place, found } => Self::Corrupt { what, place, found },
+            ProtocolError::TooLarge { length, limit } => Self::TooLarge { length, limit },
+            ProtocolError::NoBlock { length, limit } => full(Resource::Blocks { length }, limit),
+            ProtocolError::ClockEnded { limit } => full(Resource::Revisions, limit),
+            ProtocolError::NoNode { limit } => full(Resource::Directory, limit),
+            ProtocolError::Outrun { record, rounds } => Self::Outrun { what: format!("record {record}"), rounds },
+        }
+    }
 }
 
 /// How long one operation goes on looking again before it concludes that the segment is damaged or that it is outrun.
@@ -52,7 +71,7 @@ impl RetryBudget {
             return Err(ProtocolError::Corrupt { what, place: record.into(), found });
         }
         if self.rounds > Self::ROUNDS {
-            return Err(ProtocolError::Outrun { rounds: self.rounds });
+            return Err(ProtocolError::Outrun { record, rounds: self.rounds });
         }
         super::atomics::pause();
         Ok(())

@@ -43,8 +43,6 @@ const HEADER: usize = 6;
 const END: usize = size_of::<u16>();
 /// What an entry holds besides its name.
 const PLACE: usize = 10;
-/// How much room the entries of a cut node's piece take at most, give or take one entry.
-const PIECE_BYTES: usize = NODE_BYTES * 2 / 3;
 
 /// Where a name leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +76,11 @@ impl Place {
 }
 
 impl Place {
+    /// Where an entry is to be that comes into a free record with this head.
+    pub(super) fn next_in((record, head): (u32, Head)) -> Self {
+        Self { record, incarnation: head.next(0).count(), leased: false }
+    }
+
     /// `incarnation:40 | record:23`, never 0: no entry is in record 0.
     pub(super) fn word(self) -> u64 {
         Head::value(self.incarnation, self.record).0
@@ -247,7 +250,7 @@ pub(super) enum Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    fn name(self) -> &'a [u8] {
+    pub(super) fn name(self) -> &'a [u8] {
         match self {
             Self::Put(name, _) | Self::Remove(name) => name,
         }
@@ -268,36 +271,34 @@ pub(super) fn edited(node: &Node<'_>, edits: &[Edit<'_>], into: &mut Vec<u8>) ->
     write(node.range(), Merged::of(node, edits), into)
 }
 
-/// Cuts the node, with all edits applied, into two nodes of about the same size, or into as many as it takes for the entries
-/// of none to take more than about two thirds of the room; the longest name still fits into each. Together they have the
-/// node's range, each but the first begins with the name of its first entry, and none is empty. Fewer than two entries are
-/// not cut.
-pub(super) fn pieces(node: &Node<'_>, edits: &[Edit<'_>], into: &mut Vec<Vec<u8>>) {
-    let NodeRange { level, mut low, high } = node.range();
-    let mut rest = Merged::of(node, edits);
-    let (all, weight) = weigh(rest.clone());
-    let cuts = weight.div_ceil(PIECE_BYTES).max(2).min(all.max(1));
+/// The name at which the node, with all edits applied, is best cut in two: the parts before it and from it on are about the
+/// same size. `None` of fewer than two entries.
+pub(super) fn separator<'a>(node: &Node<'a>, edits: &'a [Edit<'a>]) -> Option<&'a [u8]> {
+    let mut names = Merged::of(node, edits).map(|(name, _)| name);
+    let (count, weight) = weigh(Merged::of(node, edits));
+    let mut left = entry_bytes(names.next()?);
+    // An entry belongs to the part that most of it lies in; the last to the second part, whatever its size.
+    names.take(count - 1).enumerate().find_map(|(at, name)| {
+        left += entry_bytes(name);
+        (at + 2 == count || left - entry_bytes(name) / 2 > weight / 2).then_some(name)
+    })
+}
 
-    into.resize_with(cuts, Vec::new);
-    let mut taken = 0;
-    for (cut, piece) in into.iter_mut().enumerate() {
-        let until = weight * (cut + 1) / cuts;
-        let (entries, mut count) = (rest.clone(), 0);
-        for (name, _) in entries.clone() {
-            // An entry belongs to the piece that most of it lies in. So none stays empty: each is wider than an entry, or
-            // there are two, and one entry cannot take more than half of both.
-            if taken + entry_bytes(name) / 2 > until {
-                break;
-            }
-            taken += entry_bytes(name);
-            count += 1;
-            rest.next();
-        }
-        let next = rest.clone().next().map(|(name, _)| name);
-        let fits = write(NodeRange { level, low, high: next.or(high) }, entries.take(count), piece);
-        debug_assert!(fits);
-        low = next.unwrap_or_default();
-    }
+/// Cuts the node in two at a name of its range: in its middle, unless it has room for the longest name, which is a bound of
+/// both parts.
+pub(super) fn split_at(node: &Node<'_>, separator: &[u8], left: &mut Vec<u8>, right: &mut Vec<u8>) {
+    let NodeRange { level, low, high } = node.range();
+    let before = node.search(separator).unwrap_or_else(|at| at);
+    let fits = write(NodeRange { level, low, high: Some(separator) }, node.entries().take(before), left)
+        && write(NodeRange { level, low: separator, high }, node.entries().skip(before), right);
+    assert!(fits, "a part of a node fits a node");
+}
+
+/// Writes a root over two nodes that meet at `separator`.
+pub(super) fn root_of(level: u8, left: Place, separator: &[u8], right: Place, into: &mut Vec<u8>) {
+    let fits =
+        write(NodeRange { level, low: b"", high: None }, [(&b""[..], left), (separator, right)].into_iter(), into);
+    assert!(fits, "two separators fit a node");
 }
 
 /// Writes two neighbours as one node; `false`, and nonsense in `into`, if that would take more than [`NODE_BYTES`] or if

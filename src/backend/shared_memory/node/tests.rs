@@ -234,51 +234,41 @@ fn room_for_the_longest_is_exact_and_sparse_is_less_than_a_quarter() {
     }
 }
 
-/// Whether these nodes are the range and the entries of one, cut; and each is as it should be after a cut.
-fn assert_pieces(level: u8, low: &[u8], high: Option<&[u8]>, names: &Names, pieces: &[Vec<u8>]) {
-    let mut together = Names::new();
-    let mut begin = low.to_vec();
-    let largest = names.keys().map(|name| entry_bytes(name)).max().unwrap_or(0);
-    let (mut lightest, mut heaviest) = (NODE_BYTES, 0);
-    for (at, bytes) in pieces.iter().enumerate() {
-        let node = parsed(bytes);
-        assert_eq!((node.level(), node.low()), (level, &begin[..]), "piece {at} begins where the one before it ends");
-        if names.len() > 1 {
-            assert!(!node.is_empty() && (at == 0 || node.name(0) == node.low()));
-            let (_, weight) = weigh(node.entries());
-            assert!(node.has_room_for_longest() && weight <= PIECE_BYTES + largest, "{weight} bytes");
-            lightest = lightest.min(weight);
-            heaviest = heaviest.max(weight);
-        }
-        together.extend(names_of(&node));
-        match node.high() {
-            Some(next) if at + 1 < pieces.len() => begin = next.to_vec(),
-            end => assert!(at + 1 == pieces.len() && end == high),
-        }
-    }
-    assert_eq!(&together, names);
-    // Half an entry at each cut, and what is lost in halving.
-    let most = if pieces.len() == 2 { largest } else { 2 * largest } + 2;
-    assert!(heaviest <= lightest + most, "{lightest} to {heaviest} bytes: about the same size");
+/// Cuts the node where it is best cut once the edits are applied, which leave it with `after`; `None` if there is no such place.
+fn halves(node: &Node<'_>, edits: &[Edit<'_>], after: &Names) -> Option<[Vec<u8>; 2]> {
+    let Some(separator) = separator(node, edits) else {
+        assert!(after.len() < 2);
+        return None;
+    };
+    let (first, last) = (after.keys().next().unwrap(), after.keys().next_back().unwrap());
+    assert!(&first[..] < separator && separator <= &last[..], "neither part is to stay empty");
+    let weight = |part: &mut dyn Iterator<Item = &Vec<u8>>| part.map(|name| entry_bytes(name)).sum::<usize>();
+    let left = weight(&mut after.keys().filter(|name| &name[..] < separator));
+    let right = weight(&mut after.keys().filter(|name| &name[..] >= separator));
+    let largest = after.keys().map(|name| entry_bytes(name)).max().unwrap();
+    assert!(left.abs_diff(right) <= largest + 2, "{left} and {right} bytes: about the same size");
+
+    let (mut low, mut high) = (Vec::new(), Vec::new());
+    split_at(node, separator, &mut low, &mut high);
+    let (l, r) = (parsed(&low), parsed(&high));
+    assert_eq!((l.level(), l.low(), l.high()), (node.level(), node.low(), Some(separator)));
+    assert_eq!((r.level(), r.low(), r.high()), (node.level(), separator, node.high()));
+    assert!(l.entries().chain(r.entries()).eq(node.entries()));
+    Some([low, high])
 }
 
 #[test]
-fn a_node_is_cut_into_as_many_as_it_takes() {
+fn a_node_is_cut_where_its_halves_meet_once_the_edits_are_applied() {
     let full = full_node(NAME_BYTES);
-    let names = names_of(&parsed(&full));
-    let mut cut = vec![vec![9; 9]; 9];
-    pieces(&parsed(&full), &[], &mut cut);
-    assert_eq!(cut.len(), 2);
-    assert_pieces(0, b"", None, &names, &cut);
-    // As many of the longest names as a commit can bring at once, on top of a full node and of an empty one.
-    for (bytes, expected) in [(full, 5), (node_of::<&[u8]>(0, b"", None, &[]), 4)] {
+    halves(&parsed(&full), &[], &names_of(&parsed(&full))).unwrap();
+    // As many of the longest names as a commit can bring at once, on top of the fullest node they are put into and of an
+    // empty one.
+    for bytes in [leaf_of_bytes(NODE_BYTES - entry_bytes(&[0; NAME_BYTES])), node_of::<&[u8]>(0, b"", None, &[])] {
         let mut after = names_of(&parsed(&bytes));
         let added: Vec<_> = (0..32).map(|number| vec![128 + number; NAME_BYTES]).collect();
         after.extend(added.iter().map(|name| (name.clone(), place(5))));
         let edits: Vec<_> = added.iter().map(|name| Edit::Put(name, place(5))).collect();
-        pieces(&parsed(&bytes), &edits, &mut cut);
-        assert_pieces(0, b"", None, &after, &cut);
-        assert_eq!(cut.len(), expected);
+        halves(&parsed(&bytes), &edits, &after).unwrap();
     }
 }
 
@@ -288,20 +278,16 @@ fn two_entries_are_cut_and_fewer_are_not() {
     let lists: [&[&[u8]]; 5] = [&[], &[b"a"], &[b"a", b"b"], &[b"a", &longest], &[&longest, b"y"]];
     for names in lists {
         let bytes = node_of(0, b"a", Some(b"z"), names);
-        let mut cut = Vec::new();
-        pieces(&parsed(&bytes), &[], &mut cut);
-        assert_eq!(cut.len(), names.len().max(1), "{names:?}");
-        assert_pieces(0, b"a", Some(b"z"), &names_of(&parsed(&bytes)), &cut);
+        let cut = halves(&parsed(&bytes), &[], &names_of(&parsed(&bytes)));
+        assert_eq!(cut.is_some(), names.len() == 2, "{names:?}");
     }
 }
 
 #[test]
 fn a_node_of_equal_names_is_cut_in_the_middle() {
     let bytes = full_node(16);
-    let mut cut = Vec::new();
-    pieces(&parsed(&bytes), &[], &mut cut);
-    assert_eq!((parsed(&bytes).len(), cut.len()), (146, 2));
-    assert_eq!((parsed(&cut[0]).len(), parsed(&cut[1]).len()), (73, 73));
+    let cut = halves(&parsed(&bytes), &[], &names_of(&parsed(&bytes))).unwrap();
+    assert_eq!((parsed(&bytes).len(), cut.map(|half| parsed(&half).len())), (146, [73, 73]));
 }
 
 #[test]
@@ -336,10 +322,10 @@ fn only_neighbours_that_fit_are_joined() {
 #[test]
 fn what_was_cut_and_handed_down_is_joined_to_the_same_bytes() {
     let root = full_node(16);
-    let (mut cut, mut into) = (Vec::new(), Vec::new());
-    pieces(&parsed(&root), &[], &mut cut);
-    let lows: Vec<_> = cut.iter().map(|piece| parsed(piece).low()).collect();
-    let grown = node_of(1, b"", None, &lows);
+    let mut into = Vec::new();
+    let cut = halves(&parsed(&root), &[], &names_of(&parsed(&root))).unwrap();
+    let mut grown = Vec::new();
+    root_of(1, place(1), parsed(&cut[1]).low(), place(2), &mut grown);
     for (number, child) in [(0_u16, 0), (72, 0), (73, 1), (145, 1)] {
         assert_eq!(parsed(&grown).child(parsed(&root).name(number.into())), Some(child));
     }
@@ -355,7 +341,7 @@ fn random_lives_of_nodes_are_as_in_a_map() {
         let longest = [6, 16, 60, NAME_BYTES][life % 4];
         let mut bytes = node_of::<&[u8]>(0, b"", None, &[]);
         let mut names = Names::new();
-        let (mut into, mut cut) = (Vec::new(), Vec::new());
+        let mut into = Vec::new();
         for _ in 0..120 {
             let node = parsed(&bytes);
             // More is put than removed; removals hit what is there and what is not.
@@ -391,8 +377,7 @@ fn random_lives_of_nodes_are_as_in_a_map() {
                 + low.len()
                 + high.map_or(0, <[u8]>::len)
                 + names.keys().map(|name| END + PLACE + name.len()).sum::<usize>();
-            pieces(&node, &edits, &mut cut);
-            assert_pieces(0, low, high, &names, &cut);
+            let cut = halves(&node, &edits, &names);
             let fits = edited(&node, &edits, &mut into);
             assert_eq!(fits, size <= NODE_BYTES);
             if fits {
@@ -404,24 +389,18 @@ fn random_lives_of_nodes_are_as_in_a_map() {
                 }
                 fullest = fullest.max(size);
             }
-            let mut both = Vec::new();
-            for pair in cut.windows(2) {
-                let (left, right) = (parsed(&pair[0]), parsed(&pair[1]));
-                let half = left.bytes().max(right.bytes()) <= NODE_BYTES / 2;
-                if joined(&left, &right, &mut both) {
-                    joins += 1;
-                    let mut expected = names_of(&left);
-                    expected.extend(names_of(&right));
-                    assert_eq!((names_of(&parsed(&both)), parsed(&both).high()), (expected, right.high()));
-                } else {
-                    assert!(!half, "two that are at most half full fit");
-                }
+            if let Some([left, right]) = &cut {
+                let (left, right, mut both) = (parsed(left), parsed(right), Vec::new());
+                assert!(joined(&left, &right, &mut both));
+                assert_eq!(both, bytes, "the parts of a node make it again");
+                joins += 1;
             }
             if fits {
                 std::mem::swap(&mut bytes, &mut into);
             } else {
                 cuts += 1;
-                bytes = cut.swap_remove(random.below(cut.len()));
+                let [left, right] = cut.expect("what does not fit has two entries");
+                bytes = if random.below(2) == 0 { left } else { right };
                 names = names_of(&parsed(&bytes));
             }
         }
@@ -454,16 +433,18 @@ fn ask_everything(bytes: &[u8], probes: &[&[u8]]) -> bool {
     }
 
     let edits: Vec<_> = probes.iter().map(|name| Edit::Put(name, place(1))).collect();
-    let (mut into, mut cut) = (Vec::new(), Vec::new());
+    let mut into = Vec::new();
     if edited(&node, &edits, &mut into) {
         assert!(into.len() <= NODE_BYTES && Node::parse(&into).is_some());
     }
     if joined(&node, &node, &mut into) {
         assert!(into.len() <= NODE_BYTES && Node::parse(&into).is_some());
     }
-    pieces(&node, &edits, &mut cut);
-    let most = 2 + (node.len() + edits.len()) * (END + PLACE + NAME_BYTES) / PIECE_BYTES;
-    assert!(cut.len() <= most && cut.iter().all(|piece| piece.len() <= NODE_BYTES && Node::parse(piece).is_some()));
+    if let Some(name) = separator(&node, &edits).filter(|name| checked && node.covers(name)) {
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        split_at(&node, name, &mut left, &mut right);
+        assert!(Node::parse(&left).is_some() && Node::parse(&right).is_some());
+    }
     checked
 }
 
