@@ -371,6 +371,21 @@ impl Attachment {
     }
 }
 
+impl From<ProtocolError> for Error {
+    #[cold]
+    fn from(error: ProtocolError) -> Self {
+        let full = |what, limit| Self::Full { what, limit, holders: Vec::new() };
+        match error {
+            ProtocolError::Corrupt { what, place, found } => Self::Corrupt { what, place, found },
+            ProtocolError::TooLarge { length, limit } => Self::TooLarge { length, limit },
+            ProtocolError::NoBlock { length, limit } => full(Resource::Blocks { length }, limit),
+            ProtocolError::ClockEnded { limit } => full(Resource::Revisions, limit),
+            ProtocolError::NoNode { limit } => full(Resource::Directory, limit),
+            ProtocolError::Outrun { record, rounds } => Self::Outrun { what: format!("record {record}"), rounds },
+        }
+    }
+}
+
 impl Drop for Attachment {
     fn drop(&mut self) {
         if fork::generation() == self.generation {

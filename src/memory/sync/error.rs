@@ -1,7 +1,5 @@
 //! What can go wrong in one step of the protocol, and how long a step is tried again.
 
-use crate::error::{Error, Resource};
-
 /// Why a step of the protocol could not be taken. Nothing has been changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ProtocolError {
@@ -17,21 +15,6 @@ pub(crate) enum ProtocolError {
     NoNode { limit: u64 },
     /// Others changed the record so often that this one step was never taken.
     Outrun { record: u32, rounds: u64 },
-}
-
-impl From<ProtocolError> for Error {
-    #[cold]
-    fn from(error: ProtocolError) -> Self {
-        let full = |what, limit| Self::Full { what, limit, holders: Vec::new() };
-        match error {
-            ProtocolError::Corrupt { what, place, found } => Self::Corrupt { what, place, found },
-            ProtocolError::TooLarge { length, limit } => Self::TooLarge { length, limit },
-            ProtocolError::NoBlock { length, limit } => full(Resource::Blocks { length }, limit),
-            ProtocolError::ClockEnded { limit } => full(Resource::Revisions, limit),
-            ProtocolError::NoNode { limit } => full(Resource::Directory, limit),
-            ProtocolError::Outrun { record, rounds } => Self::Outrun { what: format!("record {record}"), rounds },
-        }
-    }
 }
 
 /// How long one operation goes on looking again before it concludes that the segment is damaged or that it is outrun.
