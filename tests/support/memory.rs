@@ -2,6 +2,8 @@
 //! set counters to what takes years to reach, and to see that nothing changed.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+#[path = "../../src/memory/layout/geometry.rs"]
+pub(crate) mod geometry;
 #[path = "../../src/memory/layout/sections.rs"]
 pub(crate) mod sections;
 #[path = "../../src/memory/layout/word.rs"]
@@ -23,7 +25,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use sections::{BlockHead, ERRORS, ErrorRow, Geometry, Header, IDENTITY, Lane, RecordHead, Row, Shape};
+use geometry::{Geometry, Shape};
+use sections::{BlockHead, ERRORS, ErrorRow, Header, IDENTITY, Lane, RecordHead, Row};
 
 /// Where each fact stands in the identity words, as `src/memory/layout/header.rs` has it.
 pub mod identity {
@@ -117,7 +120,7 @@ impl Bytes {
 
     /// Where a block's header begins; the payload follows it.
     pub fn block(&self, block: u32) -> usize {
-        let within = |class: &&sections::Class| (class.first..class.first + class.blocks).contains(&block);
+        let within = |class: &&geometry::Class| (class.first..class.first + class.blocks).contains(&block);
         let all = self.geometry.classes.iter().chain([&self.geometry.nodes]);
         let class = all.into_iter().find(|class| within(class)).expect("a block of the segment");
         class.offset + (block - class.first) as usize * class.stride

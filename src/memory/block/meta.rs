@@ -1,13 +1,20 @@
-//! What a block says: its header as a plain value, and the copies in and out.
+//! One block: its header as a plain value, and copying header and payload in and out.
 //!
 //! A block is written by the one lane that owns it and read by anybody at any time, so every word is an atomic and a
 //! torn read is harmless: the reader finds out from the state word and throws the copy away.
 
-use super::arena::Block;
+use crate::memory::layout::sections::BlockHead;
 use crate::memory::layout::word::{BlockState, OwnerWord};
 use crate::memory::sync::atomics::Ordering::{Relaxed, Release};
-use crate::memory::sync::atomics::fence;
+use crate::memory::sync::atomics::{AtomicU64, fence};
 use crate::mutant::edge;
+
+/// One block: its header and the words of its payload.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub(crate) head: &'a BlockHead,
+    pub(crate) payload: &'a [AtomicU64],
+}
 
 /// Who may change the record, and until when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,13 +88,13 @@ impl BlockMeta {
     };
 }
 
-/// The header of the block that is to replace what was seen; what it does not name (the lease) stays as it was.
+/// The header of a block to be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next<'a> {
     pub(crate) record: u32,
     pub(crate) incarnation: u64,
     pub(crate) version: u64,
-    /// 0: this block's own revision. Anything else: it changes no value.
+    /// As [`BlockMeta::modified`].
     pub(crate) modified: u64,
     pub(crate) created: u64,
     pub(crate) lease: u64,
@@ -101,6 +108,11 @@ pub(crate) struct Next<'a> {
 pub(crate) const EMPTY_FINGERPRINT: u64 = 0xcbf2_9ce4_8422_2325;
 
 impl Block<'_> {
+    /// How many payload bytes the block can hold.
+    pub(crate) fn capacity(&self) -> usize {
+        self.payload.len() * 8
+    }
+
     /// Makes the block the lane's to fill: `owned` is its word from now on.
     #[inline(always)]
     pub(crate) fn begin_life(&self, owned: BlockState) {
@@ -187,7 +199,7 @@ impl Block<'_> {
         }
     }
 
-    /// Copies `length` payload bytes, at most the block's capacity. Possibly torn, as [`Block::meta`].
+    /// Copies `length` payload bytes, at most the block's capacity. Possibly torn, as [`Block::read_meta`].
     #[inline(always)]
     pub(crate) fn copy(&self, length: usize, into: &mut Vec<u8>) {
         let length = length.min(self.capacity());

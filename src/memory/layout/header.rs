@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::sections::{ENDIAN_TAG, FORMAT, Geometry, Header, IDENTITY, MAGIC, MAX_CLASSES, Shape, layout_hash};
+use super::geometry::{Geometry, Shape};
+use super::sections::{ENDIAN_TAG, FORMAT, Header, IDENTITY, MAGIC, MAX_CLASSES, layout_hash};
 use crate::error::{Error, Mismatch, Result};
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::sync::atomics::Ordering::{Relaxed, Release};

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!  header      the identity in the first 256 bytes, checked before anything else is used
-//!  sections    every struct of the segment, its sizes and offsets, and the hash over them
+//!  geometry    where each section begins, worked out from the sizes asked for
+//!  sections    every struct of the segment, and the hash over their sizes
 //!  word        the bit fields: words that hold several facts, each a type that owns the shifts
 //! ```
 
+#[cfg(not(loom))]
+pub(crate) mod geometry;
 #[cfg(not(loom))]
 pub(crate) mod header;
 pub(crate) mod sections;

@@ -13,10 +13,11 @@
 //! Padding is our own `align(128)`, two cache lines, because neighbouring lines are fetched in pairs;
 //! `crossbeam_utils::CachePadded` differs by architecture and so is no layout two builds can share.
 //!
-//! A page of zeros is a valid, empty part of every section. Whatever changes here changes [`LAYOUT`], and a build that
-//! disagrees is refused by number before it has stored anything.
+//! A page of zeros is a valid, empty part of every section. Whatever changes here changes [`layout_hash`], and
+//! builds that disagree refuse each other's segments before they store anything.
 
-use super::word::{MAX_BLOCKS, MAX_LANES};
+#[cfg(not(loom))]
+use crate::memory::fingerprint::fnv1a64;
 use crate::memory::sync::atomics::{AtomicU32, AtomicU64};
 
 /// The format's number: raised by hand when the meaning of a word changes without its place changing.
@@ -32,7 +33,7 @@ pub const MAX_CLASSES: usize = 8;
 pub const MAX_PARTICIPANTS: u32 = 1024;
 /// The largest payload of a class, in bytes (16 MiB).
 pub const MAX_PAYLOAD: usize = 16 << 20;
-/// Records that share one change count for watchers; beliefs about them share one word, too.
+/// Records that share one change count for watchers, and one word in tables of a bit per record.
 pub(crate) const GROUP: u32 = 64;
 /// Watch words, one for each wake bit of a group.
 pub(crate) const WATCH_WORDS: usize = 16;
@@ -235,217 +236,59 @@ pub(crate) struct Counters {
     pub(crate) histogram: [AtomicU64; HISTOGRAM],
 }
 
+/// The first page of a segment.
 #[cfg(not(loom))]
-mod geometry {
-    use super::*;
-    use crate::memory::fingerprint::fnv1a64;
+#[repr(C, align(4096))]
+pub(crate) struct Header {
+    /// Stored before the file gets a name; read once, checked, then only the private copy is used.
+    pub(crate) identity: [AtomicU64; IDENTITY],
+    /// 1 once the segment has been removed.
+    pub(crate) retired: PaddedWord,
+    /// The clock: one fetch-add a numbered change.
+    pub(crate) clock: PaddedWord,
+    pub(crate) reader_gate: GateLine,
+    pub(crate) watch: [AtomicU32; WATCH_WORDS],
+    pub(crate) counters: Counters,
+}
 
-    /// The first page of a segment.
-    #[repr(C, align(4096))]
-    pub(crate) struct Header {
-        /// Stored before the file gets a name; read once, checked, then only the private copy is used.
-        pub(crate) identity: [AtomicU64; IDENTITY],
-        /// 1 once the segment has been removed.
-        pub(crate) retired: PaddedWord,
-        /// The clock: one fetch-add a numbered change.
-        pub(crate) clock: PaddedWord,
-        pub(crate) reader_gate: GateLine,
-        pub(crate) watch: [AtomicU32; WATCH_WORDS],
-        pub(crate) counters: Counters,
-    }
+/// Words of the header that are written once.
+#[cfg(not(loom))]
+pub(crate) const IDENTITY: usize = 32;
 
-    /// Words of the header that are written once.
-    pub(crate) const IDENTITY: usize = 32;
+#[cfg(not(loom))]
+const fn size_words() -> [u64; 13] {
+    [
+        FORMAT as u64,
+        size_of::<Header>() as u64,
+        size_of::<ErrorRow>() as u64 * ERRORS as u64,
+        size_of::<Row>() as u64,
+        size_of::<Lane>() as u64,
+        size_of::<RecordHead>() as u64,
+        size_of::<BlockHead>() as u64,
+        NODE_BYTES as u64,
+        std::mem::offset_of!(Lane, spares) as u64,
+        std::mem::offset_of!(Lane, descriptor) as u64,
+        std::mem::offset_of!(Header, clock) as u64,
+        std::mem::offset_of!(Header, watch) as u64,
+        std::mem::offset_of!(Header, counters) as u64,
+    ]
+}
 
-    const fn size_words() -> [u64; 13] {
-        [
-            FORMAT as u64,
-            size_of::<Header>() as u64,
-            size_of::<ErrorRow>() as u64 * ERRORS as u64,
-            size_of::<Row>() as u64,
-            size_of::<Lane>() as u64,
-            size_of::<RecordHead>() as u64,
-            size_of::<BlockHead>() as u64,
-            NODE_BYTES as u64,
-            std::mem::offset_of!(Lane, spares) as u64,
-            std::mem::offset_of!(Lane, descriptor) as u64,
-            std::mem::offset_of!(Header, clock) as u64,
-            std::mem::offset_of!(Header, watch) as u64,
-            std::mem::offset_of!(Header, counters) as u64,
-        ]
-    }
-
-    /// A hash of every size and offset above: two builds that disagree refuse each other.
-    pub(crate) fn layout_hash() -> u64 {
-        let bytes: Vec<u8> = size_words().iter().flat_map(|word| word.to_le_bytes()).collect();
-        fnv1a64(&bytes)
-    }
-
-    const _: () = assert!(size_of::<RecordHead>() == 128, "a record's head is one pair of cache lines");
-    const _: () = assert!(size_of::<BlockHead>() == 128, "a block's header is 128 bytes");
-    const _: () = assert!(size_of::<Header>() == 4096, "the header is one page");
-    const _: () = assert!(size_of::<Row>() == 128 && size_of::<ErrorRow>() == 64);
-    const _: () = assert!(std::mem::offset_of!(Lane, spares) == 128, "the journal is one pair of lines");
-    const _: () = assert!(SPARES >= UPDATE_SPARES + 2 * MAX_OPS, "a commit's checks of leases need no spare");
-    const _: () = assert!(size_of::<Lane>() == 2816 && size_of::<CommitEntry>() == 24);
-    const _: () = assert!(IDENTITY * 8 == 256 && std::mem::offset_of!(Header, retired) == 256);
-
-    /// What a segment was made with.
-    #[derive(Clone, PartialEq, Eq, Debug)]
-    pub(crate) struct Shape {
-        /// Records known by their number.
-        pub(crate) records: u32,
-        /// Records for named entries and leases; 0: the segment has no directory.
-        pub(crate) keys: u32,
-        /// Records and blocks for the directory's nodes, the root included.
-        pub(crate) nodes: u32,
-        pub(crate) lanes: u32,
-        pub(crate) participants: u32,
-        /// (payload bytes, blocks), smallest payload first.
-        pub(crate) classes: Vec<(u32, u32)>,
-    }
-
-    /// One payload class and where its blocks are.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Class {
-        pub(crate) payload: u32,
-        /// Index of the first block; indices start at 1, since 0 means absent.
-        pub(crate) first: u32,
-        pub(crate) blocks: u32,
-        pub(crate) offset: usize,
-        pub(crate) stride: usize,
-    }
-
-    /// A [`Shape`] with every offset worked out.
-    #[derive(Clone, Debug)]
-    pub(crate) struct Geometry {
-        pub(crate) shape: Shape,
-        pub(crate) errors: usize,
-        pub(crate) rows: usize,
-        pub(crate) lanes: usize,
-        pub(crate) heads: usize,
-        pub(crate) groups: usize,
-        pub(crate) taken: usize,
-        pub(crate) classes: Vec<Class>,
-        /// The class of the directory's nodes; empty where there are no keys.
-        pub(crate) nodes: Class,
-        /// All blocks; their indices are 1..=blocks.
-        pub(crate) blocks: u32,
-        pub(crate) size: usize,
-    }
-
-    impl Geometry {
-        /// Works out the offsets; says what is wrong with numbers that make no segment.
-        pub(crate) fn of(shape: Shape) -> Result<Self, String> {
-            let within = |what: &str, value: u64, most: u64| {
-                if (1..=most).contains(&value) {
-                    Ok(())
-                } else {
-                    Err(format!("{what} must be 1 to {most}, not {value}"))
-                }
-            };
-            let most = u64::from(MAX_BLOCKS);
-            within("records", shape.records.into(), most)?;
-            if shape.keys > 0 {
-                within("keys", shape.keys.into(), most)?;
-                within("nodes", shape.nodes.into(), most)?;
-            } else if shape.nodes > 0 {
-                return Err(String::from("a segment without keys has no nodes"));
-            }
-            let records = u64::from(shape.records) + u64::from(shape.keys) + u64::from(shape.nodes);
-            within("records, keys and nodes together", records, most)?;
-            let records = records as u32;
-            within("lanes", shape.lanes.into(), MAX_LANES.into())?;
-            within("participants", shape.participants.into(), MAX_PARTICIPANTS.into())?;
-            within("payload classes", shape.classes.len() as u64, MAX_CLASSES as u64)?;
-            let mut at = size_of::<Header>();
-            let mut place = |bytes: usize, align: usize| -> Result<usize, String> {
-                let offset = at.next_multiple_of(align);
-                at = offset
-                    .checked_add(bytes)
-                    .filter(|end| *end < 1 << 46)
-                    .ok_or("the segment would be larger than 64 TiB")?;
-                Ok(offset)
-            };
-            let errors = place(ERRORS * size_of::<ErrorRow>(), 128)?;
-            let rows = place(shape.participants as usize * size_of::<Row>(), 128)?;
-            let lanes = place(shape.lanes as usize * size_of::<Lane>(), 128)?;
-            let heads = place(records as usize * size_of::<RecordHead>(), 128)?;
-            let groups = place(records.div_ceil(GROUP) as usize * 8, 128)?;
-            let blocks = shape.classes.iter().try_fold(u64::from(shape.nodes), |sum, (payload, count)| {
-                within("payload bytes of a class", (*payload).into(), MAX_PAYLOAD as u64)?;
-                within("blocks of a class", (*count).into(), MAX_BLOCKS.into())?;
-                Ok::<_, String>(sum + u64::from(*count))
-            })?;
-            within("blocks of all classes", blocks, MAX_BLOCKS.into())?;
-            let taken = place(blocks.div_ceil(64) as usize * 8, 128)?;
-            let mut classes: Vec<Class> = Vec::new();
-            for (payload, count) in &shape.classes {
-                if classes.last().is_some_and(|last| last.payload >= *payload) {
-                    return Err(format!("payload classes must grow: {payload} comes after a class as large"));
-                }
-                let first = classes.last().map_or(1, |last| last.first + last.blocks);
-                let stride = (size_of::<BlockHead>() + *payload as usize).next_multiple_of(64);
-                let offset = place(stride * *count as usize, 128)?;
-                classes.push(Class { payload: *payload, first, blocks: *count, offset, stride });
-            }
-            let first = classes.last().map_or(1, |last| last.first + last.blocks);
-            let stride = (size_of::<BlockHead>() + NODE_BYTES as usize).next_multiple_of(64);
-            let offset = place(stride * shape.nodes as usize, 128)?;
-            let nodes = Class { payload: NODE_BYTES, first, blocks: shape.nodes, offset, stride };
-            let size = at.next_multiple_of(4096);
-            Ok(Self { shape, errors, rows, lanes, heads, groups, taken, classes, nodes, blocks: blocks as u32, size })
-        }
-
-        /// All records: numbered ones, those of keys, those of nodes, in this order.
-        pub(crate) fn records(&self) -> u32 {
-            self.shape.records + self.shape.keys + self.shape.nodes
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        fn shape() -> Shape {
-            let classes = vec![(8, 10), (64, 5), (1000, 2)];
-            Shape { records: 100, keys: 30, nodes: 6, lanes: 4, participants: 3, classes }
-        }
-
-        #[test]
-        fn sections_do_not_overlap() {
-            let g = Geometry::of(shape()).unwrap();
-            let mut starts = vec![g.errors, g.rows, g.lanes, g.heads, g.groups, g.taken];
-            starts.extend(g.classes.iter().map(|c| c.offset));
-            assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
-            assert_eq!(g.errors, 4096);
-            assert_eq!((g.blocks, g.records()), (17 + 6, 136));
-            assert!(g.classes[2].offset + 2 * g.classes[2].stride <= g.nodes.offset);
-            assert!(g.nodes.offset + 6 * g.nodes.stride <= g.size);
-            assert_eq!(g.nodes.first, 18);
-        }
-
-        #[test]
-        fn numbers_that_make_no_segment_are_named() {
-            let with = |change: fn(&mut Shape)| {
-                let mut shape = shape();
-                change(&mut shape);
-                Geometry::of(shape).unwrap_err()
-            };
-            assert!(with(|s| s.records = 0).contains("records must be 1 to"));
-            assert!(with(|s| s.keys = MAX_BLOCKS).contains("together must be 1 to"));
-            assert!(with(|s| s.nodes = 0).contains("nodes must be 1 to"));
-            assert!(with(|s| s.keys = 0).contains("without keys"));
-            assert!(with(|s| s.lanes = 9000).contains("not 9000"));
-            assert!(with(|s| s.participants = 1025).contains("participants must be 1 to 1024"));
-            assert!(with(|s| s.classes.clear()).contains("payload classes"));
-            assert!(with(|s| s.classes = vec![(64, 1), (64, 1)]).contains("must grow"));
-            assert!(with(|s| s.classes = vec![(u32::MAX, 1)]).contains("payload bytes"));
-            assert!(with(|s| s.classes = vec![(8, MAX_BLOCKS), (16, 1)]).contains("blocks of all classes"));
-            assert!(with(|s| s.classes = vec![(16 << 20, 8_000_000)]).contains("larger than 64 TiB"));
-        }
-    }
+/// A hash of every size and offset above: two builds that disagree refuse each other.
+#[cfg(not(loom))]
+pub(crate) fn layout_hash() -> u64 {
+    let bytes: Vec<u8> = size_words().iter().flat_map(|word| word.to_le_bytes()).collect();
+    fnv1a64(&bytes)
 }
 
 #[cfg(not(loom))]
-pub(crate) use geometry::*;
+const _: () = {
+    assert!(size_of::<RecordHead>() == 128, "a record's head is one pair of cache lines");
+    assert!(size_of::<BlockHead>() == 128, "a block's header is 128 bytes");
+    assert!(size_of::<Header>() == 4096, "the header is one page");
+    assert!(size_of::<Row>() == 128 && size_of::<ErrorRow>() == 64);
+    assert!(std::mem::offset_of!(Lane, spares) == 128, "the journal is one pair of lines");
+    assert!(SPARES >= UPDATE_SPARES + 2 * MAX_OPS, "a commit's checks of leases need no spare");
+    assert!(size_of::<Lane>() == 2816 && size_of::<CommitEntry>() == 24);
+    assert!(IDENTITY * 8 == 256 && std::mem::offset_of!(Header, retired) == 256);
+};

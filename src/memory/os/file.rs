@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Result};
+use crate::memory::layout::geometry::Geometry;
 use crate::memory::layout::header::{self, Identity};
-use crate::memory::layout::sections::Geometry;
 
 /// How a new file is to be made.
 #[derive(Clone, Copy, Debug)]

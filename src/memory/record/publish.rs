@@ -4,8 +4,8 @@
 //! says which swap was under way, so that the recovery of a dead lane can tell won from lost.
 
 use super::read::Observed;
-use crate::memory::block::arena::{Arena, Block};
-use crate::memory::block::meta::Next;
+use crate::memory::block::arena::Arena;
+use crate::memory::block::meta::{Block, Next};
 use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::sections::Lane;
 use crate::memory::layout::word::{BlockState, JournalWord, Spare};

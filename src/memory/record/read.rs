@@ -3,8 +3,8 @@
 //! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
 //! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
 
-use crate::memory::block::arena::{Arena, Block};
-use crate::memory::block::meta::BlockMeta;
+use crate::memory::block::arena::Arena;
+use crate::memory::block::meta::{Block, BlockMeta};
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, pause};
