@@ -1,11 +1,11 @@
-//! How long a call is willing to wait, and how another thread ends the wait.
+//! Deadlines of waits, and cancelling a wait from another thread.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long one is willing to wait: until a moment, for ever, or not at all; and optionally until cancelled.
+/// Bounds a wait: until a moment, without end, or not at all; and optionally until cancelled.
 ///
 /// A deadline that has passed means one look and then "timed out". Moments are of the monotonic clock, which does not
 /// count the time a machine is suspended and never jumps.
@@ -45,8 +45,7 @@ impl Deadline {
         Self { at: None, cancel: None }
     }
 
-    /// The same deadline, but the wait also ends, with [`Error::Cancelled`](crate::Error::Cancelled), once `by` is
-    /// cancelled.
+    /// Adds a cancellation: the wait also ends, with [`Error::Cancelled`](crate::Error::Cancelled), once `by` is cancelled.
     #[must_use]
     pub fn or_cancelled(self, by: &Cancel) -> Self {
         Self { cancel: Some(by.clone()), ..self }
@@ -73,7 +72,7 @@ impl From<Duration> for Deadline {
     }
 }
 
-/// Ends waits from another thread of the same process; clones are the same switch.
+/// Ends waits from another thread of this process; clones share one switch.
 ///
 /// Once cancelled it stays so: every wait under a deadline made with [`Deadline::or_cancelled`], running or to come,
 /// answers [`Error::Cancelled`](crate::Error::Cancelled).
@@ -107,7 +106,7 @@ struct Inner {
 type Waker = Box<dyn Fn() + Send + Sync>;
 
 impl Cancel {
-    /// A switch that nobody has thrown yet.
+    /// A switch that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,4 +1,5 @@
-//! What a holder says before it changes something outside the store, so that a later holder can find out how far it came.
+//! The write outside the store that a lock or claim holder announced, so that a later holder can find out whether it
+//! happened.
 
 use super::Token;
 

@@ -1,9 +1,9 @@
-//! Plain values of time and order: which change came first, what caused what, how long to wait.
+//! Values of time and order: versions, revisions and tokens, vector clocks, deadlines.
 //!
 //! * [`Version`], [`Revision`], [`Token`], [`Lease`]: numbers that must not be mixed up.
-//! * [`Intent`]: what the holder of a token is about to write outside.
-//! * [`VectorClock`]: what happened before what, without a common clock.
-//! * [`Deadline`] and [`Cancel`]: how long a call is willing to wait, and how another thread ends the wait.
+//! * [`Intent`]: the write outside the store that the holder of a token announces.
+//! * [`VectorClock`]: which event happened before which, without a common clock.
+//! * [`Deadline`] and [`Cancel`]: when a wait ends, and ending it from another thread.
 
 mod deadline;
 mod intent;

@@ -19,8 +19,8 @@
 //! # Ok::<(), slotguard::ClockOverflow>(())
 //! ```
 //!
-//! A clock holds, for every participant, how many of its events are known. Whoever does something ticks its own count;
-//! whoever learns of something merges the clock that came with it. Then one event happened before another exactly when
+//! A clock holds, for every participant, how many of its events are known. A participant ticks its own count at
+//! each event of its own, and merges the clock of each message it gets. Then one event happened before another exactly when
 //! its clock is smaller in some count and larger in none (C. J. Fidge, "Timestamps in message-passing systems that
 //! preserve the partial ordering", 1988; F. Mattern, "Virtual time and global states of distributed systems", 1988/89).
 //!
@@ -29,7 +29,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-/// How many events of each participant are known.
+/// A vector clock: for each participant, how many of its events are known.
 ///
 /// Two clocks may be neither smaller, equal nor larger, which [`compare`](Self::compare) calls
 /// [`Concurrent`](Causality::Concurrent) and `partial_cmp` `None`.
@@ -59,7 +59,7 @@ pub enum Causality {
     u64::MAX
 )]
 pub struct ClockOverflow {
-    /// Who cannot tick any more.
+    /// The participant whose count is at its end.
     pub participant: u32,
 }
 

@@ -6,9 +6,8 @@ use crate::memory::sync::atomics::{AtomicU32, AtomicU64};
 
 /// The places of `arena` with one payload class, each word an atomic of the model checker.
 ///
-/// Modelled are the words the protocol hangs on. Of what a block says, its place, version, claim and payload are,
-/// since the rest is written and read with them and in the same way; in an arena whose blocks have no payload, for
-/// models of other things, only the claim is.
+/// Only the words the protocol depends on are modelled. Of a block's header those are place, version and claim: the others
+/// are written and read beside them in one way. Where blocks have no payload, only the claim is.
 pub(crate) struct Arena {
     records: Vec<RecordHead>,
     blocks: Vec<(BlockHead, Vec<AtomicU64>)>,
@@ -53,7 +52,7 @@ impl Arena {
         }
     }
 
-    /// The same with modelled commits.
+    /// This arena, with the words of commits modelled.
     ///
     /// Entries are read after the control word and judged by it, so they need to be modelled only where a lane commits
     /// again while somebody may still be at its last commit; everywhere else the control word makes them known.

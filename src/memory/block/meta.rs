@@ -16,7 +16,7 @@ pub(crate) struct Block<'a> {
     pub(crate) payload: &'a [AtomicU64],
 }
 
-/// Who may change the record, and until when.
+/// A claim: its owner alone may change the record, until it ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ClaimWords {
     pub(crate) owner: OwnerWord,
@@ -36,7 +36,7 @@ impl ClaimWords {
     }
 }
 
-/// What a holder announced before it acted outside; `token` 0: nothing.
+/// The write outside the segment that a claim's holder announced; `token` 0: none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct IntentWords {
     pub(crate) token: u64,
@@ -72,7 +72,7 @@ impl IntentWords {
 }
 
 impl BlockMeta {
-    /// What an absent record looks like.
+    /// The header of an absent record.
     pub(crate) const ABSENT: Self = Self {
         record: 0,
         length: 0,
@@ -164,7 +164,7 @@ impl Block<'_> {
         (place as u32, (place >> 32) as u32)
     }
 
-    /// Version, `modified` and fingerprint: what a mere reader wants.
+    /// Version, `modified` and fingerprint.
     #[inline(always)]
     pub(crate) fn stamp(&self) -> (u64, u64, u64) {
         let head = self.head;

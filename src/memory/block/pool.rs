@@ -1,4 +1,5 @@
-//! Blocks nobody uses: taking one into a spare and giving one back, so that a kill at any instruction loses none.
+//! The pool of free blocks: allocating one into a spare of a lane, and freeing it, so that a kill at any instruction leaks
+//! none.
 //!
 //! The state word decides, the spare only says where to look: it is written *before* the state changes, marked unsettled,
 //! and plain again afterwards. A bitmap says where a free block may be; it is a hint and may be wrong in both

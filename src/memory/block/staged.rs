@@ -1,9 +1,9 @@
 //! The blocks and changes of a commit while its author puts it together.
 //!
-//! The blocks come from spares of the lane, behind those of single changes; what a commit displaces comes back into those
-//! spares. How many a lane keeps there for its next commit is decided by the segment's shape alone: what is left of a
-//! class when every record has a value and every lane its spare, shared out among the lanes. So what lanes keep never
-//! makes another's change find the segment full.
+//! The blocks come from the lane's commit spares, and a block that the commit displaces goes back into the spare its
+//! replacement came from. A lane keeps some there for its next commit: at most its share of the blocks that are left of a
+//! class when every record has a value and every lane its spare. So blocks kept idle never make another lane's change
+//! find the segment full.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::memory::layout::sections::{ENTRIES, MAX_CLASSES, SPARES, UPDATE_SPARE
 use crate::memory::layout::word::{EntryWords, Spare};
 use crate::memory::sync::atomics::Ordering::Relaxed;
 
-/// Cells that commits use.
+/// Spares that commits use.
 const PLACES: usize = SPARES - UPDATE_SPARES;
 /// Blocks of each class that stay in the pool whatever lanes keep, so that a commit larger than usual finds some.
 const LEFT_IN_POOL: u32 = 64;
@@ -26,9 +26,9 @@ pub(crate) struct Staged {
     /// The block in each commit spare; 0: none.
     pub(crate) blocks: [u32; PLACES],
     pub(crate) classes: [u8; PLACES],
-    /// Cells that the commit being put together uses: the first so many.
+    /// How many spares the commit being put together uses, from the first on.
     used: usize,
-    /// Cells past this one are empty.
+    /// Spares from this one on are empty.
     height: usize,
     /// How many blocks of each class the lane may keep.
     allowance: [u8; MAX_CLASSES + 1],

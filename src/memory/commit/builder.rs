@@ -1,9 +1,7 @@
-//! A commit over several records while its author puts it together: entries, and the blocks they are to install.
+//! The author's side of a commit over several records: stage changes and checks, then commit them.
 //!
-//! The blocks come from spares of the lane, behind those of single changes; what a commit displaces comes back into the
-//! same spares. How many a lane keeps there for its next commit is decided by the segment's shape alone: what is left of a
-//! class when every record has a value and every lane its spare, shared out among the lanes. So what lanes keep never
-//! makes another's change find the segment full.
+//! Staging fills new blocks in spares of the lane ([`staged`](crate::memory::block::staged)); committing writes the entries
+//! into the lane's descriptor and drives it to its end as any helper does ([`descriptor`](super::descriptor)).
 
 use std::ops::{Deref, DerefMut};
 
@@ -54,7 +52,7 @@ impl LaneHandle {
         CommitBuilder { arena, lane: self }
     }
 
-    /// Begins to put a commit together; what was staged before is forgotten, its blocks are used again.
+    /// Begins another commit: drops staged changes, keeps their blocks for reuse.
     pub(crate) fn begin_commit(&mut self) {
         self.staged.clear();
     }
@@ -84,7 +82,7 @@ impl LaneHandle {
         self.staged.enter(EntryWords { plan, expected, owned: 0 });
     }
 
-    /// The record gets this block instead of what was seen. `node`: it is a node of the directory.
+    /// The record gets the block `next` with `value` in place of the block seen. `node`: it is a node of the directory.
     pub(crate) fn stage_put(
         &mut self,
         arena: &Arena,

@@ -1,4 +1,4 @@
-//! Several records changed at one moment, all of them or none, also if whoever began it is stopped or dead.
+//! Several records changed atomically, all of them or none, also if the author is stopped or dies halfway.
 //!
 //! ```text
 //!  lane ── descriptor: control = sequence | FREE → UNDECIDED → COMMITTED → FREE        (or → FAILED → FREE)
@@ -18,8 +18,8 @@
 //!    next count.
 //! 5. The author takes the displaced blocks into its spares; then the descriptor is FREE.
 //!
-//! Whoever meets a reference (a reader, an updater, another commit, a recoverer) does steps 2 to 4 itself, after about a
-//! microsecond of courtesy, so nobody waits for the author (P2, P5). This is the multi-word compare-and-swap of Harris,
+//! A thread that meets a reference (a reader, an updater, another commit, a recoverer) does steps 2 to 4 itself, after
+//! spinning for about a microsecond, so nobody waits for the author. This is the multi-word compare-and-swap of Harris,
 //! Fraser and Pratt (2002) with sequence numbers for descriptors, so that they need no reclamation.
 //!
 //! # Why helping ends
@@ -28,7 +28,7 @@
 //! record stems from a failure at a larger one, so by induction somebody commits. Chains whose records do not grow are
 //! damage.
 //!
-//! # Why an old copy harms nobody
+//! # Why a late helper is harmless
 //! A helper may have slept for any time between reading an entry and acting on it:
 //! * *install*: counts only grow, so the expected head never comes back once the commit was decided: after COMMITTED
 //!   every head went on by a count; after FAILED at entry *j* head *j* differs from the expected one for ever, those before
@@ -292,8 +292,8 @@ impl Arena {
         Control(descriptor.control.load(Relaxed)).is_of(sequence)
     }
 
-    /// Step 5 and all before, for the lane's owner or whoever recovers it; answers whether the commit took place, `None` if
-    /// there was none. Repeatable at every point.
+    /// Steps 2 to 5, for the lane's next owner or its recoverer; answers whether the commit took place, `None` if there was
+    /// none. May be repeated from any point.
     pub(crate) fn settle_commit(&self, index: u32) -> Result<Option<bool>, ProtocolError> {
         let lane = self.lane(index).expect("a lane the caller has the right to");
         let descriptor = &lane.descriptor;

@@ -1,4 +1,4 @@
-//! A short number that says whether two byte strings are the same: the fingerprint kept beside every value.
+//! FNV-1a, the hash stored beside every value as its fingerprint.
 //!
 //! ```
 //! assert_eq!(slotguard::fnv1a64(b"foobar"), 0x8594_4171_f739_67e8);
@@ -24,11 +24,11 @@ use super::serial::serial;
 #[cfg(target_arch = "x86_64")]
 use super::wide;
 
-/// What the 64-bit hash of nothing is.
+/// The 64-bit hash of no bytes.
 const OFFSET_64: u64 = 0xcbf2_9ce4_8422_2325;
-/// What the 32-bit hash of nothing is.
+/// The 32-bit hash of no bytes.
 const OFFSET_32: u32 = 0x811c_9dc5;
-/// What every step of the 32-bit hash multiplies by.
+/// The multiplier of every step of the 32-bit hash.
 const PRIME_32: u32 = 0x0100_0193;
 
 /// From how many bytes on the wide way is the shorter one. It takes no fewer, and with so many it is already ahead.

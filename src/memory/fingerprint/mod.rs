@@ -3,7 +3,7 @@
 //! ```text
 //!  fnv       the public functions
 //!  serial    the byte-by-byte way
-//!  wide      the 64-bit hash of long values with AVX-512: an equal number, sooner
+//!  wide      the 64-bit hash of long values with AVX-512: an equal number in less time
 //! ```
 
 mod fnv;

@@ -1,4 +1,4 @@
-//! The same hash, 512 bytes at a time.
+//! The 64-bit FNV-1a hash with AVX-512, 512 bytes at a time; [`serial`](super::serial) goes byte by byte.
 //!
 //! Let `h` be the hash before byte `b`, `l` its low byte, `p` the prime.
 //!
@@ -20,7 +20,7 @@
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
-/// What every step of the 64-bit hash multiplies by.
+/// The multiplier of every step of the 64-bit hash.
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 /// Bytes of a word: one bit of each fills a plane of 64 bits.
 const WORD: usize = 64;
@@ -387,7 +387,7 @@ fn in_second_lanes(a: __m512i, b: __m512i) -> __m512i {
     _mm512_ternarylogic_epi64::<0b0010_1000>(a, b, lanes)
 }
 
-/// What an addition of three bits carries.
+/// The carry of an addition of three bits.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn majority(a: __m512i, b: __m512i, c: __m512i) -> __m512i {

@@ -6,7 +6,7 @@ use super::sections::{
 };
 use super::word::{MAX_BLOCKS, MAX_LANES};
 
-/// What a segment was made with.
+/// The sizes a segment is made with: numbers of records, lanes, participants and blocks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
     /// Records known by their number.
@@ -51,7 +51,7 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// Works out the offsets; says what is wrong with numbers that make no segment.
+    /// Computes the offsets; the error names the number that is out of range.
     pub(crate) fn of(shape: Shape) -> Result<Self, String> {
         let within = |what: &str, value: u64, most: u64| {
             if (1..=most).contains(&value) { Ok(()) } else { Err(format!("{what} must be 1 to {most}, not {value}")) }

@@ -1,7 +1,7 @@
-//! The header's first words: who the segment is and what it was made with, checked before anything else is believed.
+//! The identity of a segment: magic number, format, layout hash, sizes and checksum, verified before anything else is used.
 //!
-//! They are written before the file has a name and never again, copied once into locals, checked, and only the copy is
-//! used. A checksum tells damage from a difference of builds.
+//! The words are written before the file has a name and never again. A process that attaches copies them once, verifies the
+//! copy, and uses only the copy. The checksum tells damage from a difference of builds.
 
 use std::fs::File;
 use std::io;
@@ -43,7 +43,7 @@ pub(crate) type Identity = [u64; IDENTITY];
 /// Bytes of a file that must be read to know whether it is a segment.
 const IDENTITY_BYTES: usize = IDENTITY * 8;
 
-/// The identity of a segment to be made.
+/// The identity words of a new segment.
 pub(crate) fn identity_of(geometry: &Geometry, boot: [u64; 2], generation: u64, created: u64) -> Identity {
     let shape = &geometry.shape;
     let mut words = [0; IDENTITY];
@@ -143,7 +143,7 @@ impl Header {
         self.identity[at::GENERATION].load(Relaxed)
     }
 
-    /// Stores the identity into a segment nobody else uses yet, the magic number last.
+    /// Stores the identity into a segment that no other process uses yet, the magic number last.
     pub(crate) fn write_identity(&self, words: &Identity) {
         let places = &self.identity;
         for (place, word) in places.iter().zip(words).skip(1) {
@@ -153,7 +153,7 @@ impl Header {
         places[at::MAGIC].store(words[at::MAGIC], Release);
     }
 
-    /// Wipes what a placer that was killed has written of an identity.
+    /// Zeroes the identity words that a placer killed halfway has written.
     #[cfg(feature = "shared_memory")]
     pub(crate) fn clear_identity(&self) {
         self.identity.iter().for_each(|place| place.store(0, Relaxed));

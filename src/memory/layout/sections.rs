@@ -1,7 +1,7 @@
-//! What lies where in a segment: the one place that says it.
+//! The layout of a segment: every struct in it, and the order of its sections.
 //!
 //! ```text
-//! 0      header, one page: who we are, sizes; retired mark, clock, watch words, shared counters on lines of their own
+//! 0      header, one page: identity and sizes; retired mark, clock, watch words, shared counters on lines of their own
 //! 4096   table of distinct errors
 //!        participants   one line a row
 //!        lanes          one record of LANE bytes each: journal, spares, counters, and the descriptor of a commit
@@ -47,17 +47,17 @@ pub(crate) const NODE_RESERVE: u32 = 64;
 pub(crate) const NODE_BYTES: u32 = 4096;
 /// The class whose blocks hold the nodes of the directory; no value goes there.
 pub(crate) const NODE_CLASS: usize = MAX_CLASSES;
-/// Cells of a lane that a single change uses: one for a spare of each class, and one for a block on its way into a new
+/// Spares of a lane that a single change uses: one for a spare of each class, and one for a block on its way into a new
 /// record, so that creating a record never costs the lane the spare it changes records with.
 pub(crate) const UPDATE_SPARES: usize = if cfg!(loom) { 2 } else { MAX_CLASSES + 1 };
-/// Cells of a lane: behind those of single changes, one for each record and leaf that a commit changes.
+/// Spares of a lane: behind those of single changes, one for each record and leaf that a commit changes.
 pub(crate) const SPARES: usize = if cfg!(loom) { UPDATE_SPARES + 3 } else { 80 };
 /// Rows in the table of distinct errors.
 pub(crate) const ERRORS: usize = 64;
 /// Buckets of the wait-time histogram; bucket i counts waits shorter than 2^i microseconds.
 pub(crate) const HISTOGRAM: usize = 32;
 
-/// Where a record's current value is, and who waits for the next.
+/// A record: the block of its current value, and the words its waiters sleep on.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct RecordHead {
@@ -65,11 +65,11 @@ pub(crate) struct RecordHead {
     pub(crate) head: AtomicU64,
     /// [`WaitWord`](super::word::WaitWord): the word sleepers sleep on.
     pub(crate) wait: AtomicU32,
-    /// [`WaitWord`](super::word::WaitWord): the word those sleep on who wait for a claim to end; woken one at a time.
+    /// [`WaitWord`](super::word::WaitWord): the word on which waiters for a claim's end sleep; woken one at a time.
     pub(crate) claim_wait: AtomicU32,
 }
 
-/// What one block says about the value it holds. Only `state` is ever changed while others may look.
+/// The header of a block: what the value in it is. Only `state` changes while others may read.
 #[repr(C, align(64))]
 #[derive(Default)]
 pub(crate) struct BlockHead {
@@ -127,7 +127,7 @@ pub(crate) struct Lane {
     pub(crate) descriptor: Descriptor,
 }
 
-/// A commit over several records in flight; [`commit`](crate::memory::commit::descriptor) says who writes what and when.
+/// A commit over several records in flight; [`descriptor`](crate::memory::commit::descriptor) draws its states.
 #[repr(C, align(64))]
 pub(crate) struct Descriptor {
     /// [`Control`](super::word::Control): which commit this is, and how far.
@@ -142,11 +142,11 @@ pub(crate) struct Descriptor {
 /// One record of a commit.
 #[repr(C)]
 pub(crate) struct CommitEntry {
-    /// [`Plan`](super::word::Plan): which record, and what is to become of it.
+    /// [`Plan`](super::word::Plan): the record, and the block it is to get.
     pub(crate) plan: AtomicU64,
     /// The [`Head`](super::word::Head) the commit expects.
     pub(crate) expected: AtomicU64,
-    /// The new block's owned word: nobody asks the block, which may live again elsewhere by then.
+    /// The new block's owned word. Not read from the block, which may have been reused by then.
     pub(crate) owned: AtomicU64,
 }
 
@@ -175,7 +175,8 @@ impl Default for Lane {
     }
 }
 
-/// One attachment: what people want to know about it. Whether it lives is decided by a lock, never by these words.
+/// One attachment: its epoch, and its process for people to read. Whether it lives is decided by a file lock, never by these
+/// words.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Row {
@@ -192,20 +193,20 @@ pub(crate) struct Row {
     pub(crate) ticks: AtomicU64,
 }
 
-/// A line with one word that everybody writes.
+/// A contended word on a cache line of its own.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct PaddedWord {
     pub(crate) word: AtomicU64,
 }
 
-/// The line of a reader who asks writers to give way.
+/// The reader gate: a reader asks writers to pause.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct GateLine {
-    /// While this word, which nobody stored before, stands here, writers give way.
+    /// The gate's word, different for each gate: writers pause while it is not 0.
     pub(crate) word: AtomicU64,
-    /// Until when nobody asks again, in nanoseconds of the host's monotonic clock.
+    /// No gate is closed before this moment, in nanoseconds of the host's monotonic clock.
     pub(crate) quiet_until: AtomicU64,
 }
 

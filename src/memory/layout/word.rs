@@ -1,4 +1,4 @@
-//! The words that several facts share, each a type whose methods own the shifts.
+//! Bit fields: words of a segment that hold several facts, each a type whose methods own the shifts.
 //!
 //! Zero is a meaningful value of every word, so a file of zero pages is an empty segment: creation writes the header and
 //! nothing else, however many records there are.
@@ -37,7 +37,8 @@ impl Head {
         Self((count & COUNT_MASK) << BLOCK_BITS | u64::from(block))
     }
 
-    /// The same record one change later, holding `block`. The count wraps; see [`crate::memory`] for why that is harmless.
+    /// The head of this record after one more change, naming `block`. The count wraps; [`crate::memory`] says why that is
+    /// harmless.
     #[inline]
     pub(crate) fn next(self, block: u32) -> Self {
         Self::value(self.count() + 1, block)
@@ -233,10 +234,10 @@ impl JournalWord {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Control(pub(crate) u64);
 
-/// What a descriptor is in the middle of.
+/// The state of a commit descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CommitPhase {
-    /// Nothing: the words beside belong to the lane's owner alone.
+    /// No commit is in flight: the other words belong to the lane's owner alone.
     Free,
     Undecided,
     Committed,
@@ -326,7 +327,7 @@ pub(crate) struct EntryWords {
     pub(crate) owned: u64,
 }
 
-/// `row:16 | epoch:48`: one attachment, for ever; epochs of a row begin at 1, so 0 is nobody.
+/// `row:16 | epoch:48`: one attachment, never reused; epochs of a row begin at 1, so 0 is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct OwnerWord(pub(crate) u64);
 

@@ -1,4 +1,4 @@
-//! The file behind a segment: made invisible and published whole, opened only if it is what it should be.
+//! The file of a segment: created whole before it has a name, validated before it is mapped.
 //!
 //! * **Create**: a file without a name (`O_TMPFILE`) → reserve every byte (`fallocate`, so that a full disk is an error
 //!   here and never a SIGBUS later) → write the header → give it the name (`linkat`). Nobody ever sees it half made, and
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::memory::layout::geometry::Geometry;
 use crate::memory::layout::header::{self, Identity};
 
-/// How a new file is to be made.
+/// Permission bits and group of a new file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Access {
     pub(crate) mode: u32,
@@ -151,7 +151,7 @@ pub(crate) fn length(file: &File, path: Option<&Path>) -> Result<u64> {
     Ok(fs::fstat(file).map_err(|errno| refused("examine", path, errno))?.st_size as u64)
 }
 
-/// Makes sure that every byte of an existing file is backed, as it is unless somebody copied it with holes.
+/// Allocates the holes of an existing file: a copy may have become sparse, and a store into a hole can raise SIGBUS.
 pub(crate) fn fill_holes(file: &File, geometry: &Geometry, path: Option<&Path>) -> Result<()> {
     let stat = fs::fstat(file).map_err(|errno| refused("examine", path, errno))?;
     if (stat.st_blocks as u64) * 512 < geometry.size as u64 {

@@ -1,4 +1,4 @@
-//! What a forked child must not inherit: the locks that say its parent is alive.
+//! Closes lock descriptors in forked children: a child must not inherit the locks that say its parent is alive.
 //!
 //! A child shares its parent's open file descriptions, so a lock would outlive the parent for as long as the child runs.
 //! A handler that runs in every forked child therefore closes the lock descriptors and moves the process to another
@@ -20,7 +20,7 @@ struct DescriptorSlot {
 
 const NONE: RawFd = -1;
 
-/// Which process this is, counted in forks since the first handle was made.
+/// The process generation: how many forks lie between the first handle and this process.
 #[inline(always)]
 pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)

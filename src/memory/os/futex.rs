@@ -1,4 +1,4 @@
-//! Sleeping on a word that other processes change, and waking who sleeps there.
+//! Futexes in shared memory: sleep while a word has a value, wake the sleepers of a word.
 //!
 //! The futexes are shared ones: the kernel finds sleepers by page and offset, whatever address each process mapped the
 //! segment at. (`FUTEX_PRIVATE_FLAG`, which the `atomic-wait` crate always sets, finds only sleepers of one process.)

@@ -9,7 +9,7 @@ use super::file::refused;
 use super::futex;
 use crate::error::{Error, Result};
 
-/// The kernel's id of this boot: the same in every container.
+/// The kernel's boot id, one for all containers of the machine.
 pub(crate) fn boot() -> Result<[u64; 2]> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     let text = fs::read_to_string(PATH).map_err(|cause| refused("read", Some(Path::new(PATH)), cause))?;
@@ -19,7 +19,7 @@ pub(crate) fn boot() -> Result<[u64; 2]> {
     Ok([(number >> 64) as u64, number as u64])
 }
 
-/// Eight bytes nobody can foresee.
+/// Eight random bytes.
 pub(crate) fn random() -> Result<u64> {
     const PATH: &str = "/dev/urandom";
     let mut bytes = [0; 8];
@@ -42,7 +42,7 @@ pub(crate) fn moment(real_time: u64) -> SystemTime {
 /// Turns this process's monotonic clock into the host's, which all time namespaces share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostClock {
-    /// What our time namespace adds to the host's clock, in nanoseconds.
+    /// Our time namespace's offset from the host's clock, in nanoseconds.
     offset: i64,
 }
 

@@ -1,9 +1,9 @@
-//! What can go wrong in one step of the protocol, and how long a step is tried again.
+//! Errors of the protocol, and how often a step is retried before it becomes one.
 
-/// Why a step of the protocol could not be taken. Nothing has been changed.
+/// Why a step of the protocol failed. It has changed nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ProtocolError {
-    /// The segment holds something that no program of ours wrote: `what` stands at `place` as `found`.
+    /// The segment is damaged: `what` at `place` is `found`.
     Corrupt { what: &'static str, place: u64, found: u64 },
     /// No block holds `length` bytes; the largest has `limit`.
     TooLarge { length: usize, limit: usize },
@@ -17,10 +17,10 @@ pub(crate) enum ProtocolError {
     Outrun { record: u32, rounds: u64 },
 }
 
-/// How long one operation goes on looking again before it concludes that the segment is damaged or that it is outrun.
+/// How often one operation retries before it fails: as damaged if the head never changes, as outrun if it always does.
 ///
-/// A head that stays the same while its block makes no sense is damage: every honest change of the block changes the
-/// head first, and who acquires the change sees the other head. A head that changes every time is somebody's progress.
+/// An unchanged head with an invalid block is damage: a correct change of the block changes the head first, and a reader
+/// that acquires the change sees the new head. A head that changes every time is another's progress.
 pub(crate) struct RetryBudget {
     last: u64,
     same: u32,

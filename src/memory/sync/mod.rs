@@ -1,10 +1,10 @@
-//! Atomics, retries and protocol errors: what every other file of the engine is written with.
+//! Atomics, backoff and protocol errors, used by every other file of the engine.
 //!
 //! ```text
 //!  atomics     the standard atomics, or (under loom) those of `modelled`
 //!  modelled    atomics that a model checker can explore, and kill a thread at
 //!  backoff     waiting a moment after a lost race
-//!  error       what can go wrong in the protocol, and how often a step is retried
+//!  error       errors of the protocol, and how often a step is retried before one
 //! ```
 
 pub(crate) mod atomics;
