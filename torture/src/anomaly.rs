@@ -50,7 +50,7 @@ const ALL: [(Anomaly, Promise, &str); 21] = [
     (Anomaly::TermBack, Promise::P6, "an observer was told of an older term than before"),
     (Anomaly::Uncounted, Promise::P1, "the thing outside and what was counted of it are not one change apart"),
     (Anomaly::Inconsistent, Promise::P5, "nodes and slots do not agree"),
-    (Anomaly::StillSure, Promise::P7, "a holder that had been refused was told that it could count on its turn"),
+    (Anomaly::StillSure, Promise::P7, "a holder whose write had been refused was told that it still holds"),
     (Anomaly::StillQueued, Promise::P4, "a waiter that had given up was queued still"),
 ];
 

@@ -25,7 +25,7 @@ pub struct Client<'a> {
     scratch: Vec<u8>,
 }
 
-/// By how many thousandths of its log's room one who is hurried may be ahead of the time.
+/// By how many thousandths of its log's room a warned thread may be ahead of the time.
 pub const AHEAD: u64 = 30;
 
 impl<'a> Client<'a> {
@@ -69,7 +69,7 @@ impl<'a> Client<'a> {
     /// time is over.
     pub fn awaits_room(&self) -> bool {
         while !self.is_over() {
-            if self.may_log() || self.log.is_hurried() && self.may_log_ahead(AHEAD) {
+            if self.may_log() || self.log.is_warned() && self.may_log_ahead(AHEAD) {
                 return true;
             }
             std::thread::sleep(crate::worker::PAUSE);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use slotguard::{Segment, recipe};
 
 use crate::check::recovery::{self, Recovery};
-use crate::check::{Counted, Findings, Promise, Scene, Verdicts};
+use crate::check::{Counted, Execution, Findings, Promise, Verdicts};
 use crate::history::History;
 use crate::nemesis::{Fault, FaultKind};
 use crate::report::picture::Picture;
@@ -16,7 +16,7 @@ use harness::scratch::Scratch;
 
 /// What one phase came to.
 #[derive(Default)]
-pub struct Phased {
+pub struct PhaseResult {
     pub name: String,
     pub workers: u64,
     pub acknowledged: u64,
@@ -66,7 +66,7 @@ impl EngineCounts {
     }
 }
 
-impl Phased {
+impl PhaseResult {
     pub fn count(&self, kind: FaultKind) -> u64 {
         self.faults.iter().filter(|fault| fault.kind == kind).count() as u64
     }
@@ -77,7 +77,7 @@ impl Phased {
 }
 
 /// A segment that everybody but this process has left, and what was written down meanwhile.
-pub struct Left<'a> {
+pub struct FinishedPhase<'a> {
     pub segment: Segment,
     pub path: &'a Path,
     /// The directory in which nothing is to be left.
@@ -88,26 +88,30 @@ pub struct Left<'a> {
     pub lateness: Vec<(u64, u64)>,
 }
 
-impl Left<'_> {
+impl FinishedPhase<'_> {
     /// Counts where everything is, has `check` hold the segment and the history against each other, and removes the
     /// segment.
-    pub fn examine(self, check: impl FnOnce(&Segment, &Scene<'_>) -> recipe::Result<Examined>) -> io::Result<Phased> {
+    pub fn examine(
+        self,
+        check: impl FnOnce(&Segment, &Execution<'_>) -> recipe::Result<Examined>,
+    ) -> io::Result<PhaseResult> {
         let mut refused = unexplained(self.errors)?;
         let (mut counted, engine) = take_stock(&self.segment, &mut refused);
         let recorded = self.history.recorded();
         let mut examined = Examined::default();
-        let scene = Scene { history: &recorded, finals: &[], faults: &self.faults, lateness: &self.lateness, counted };
-        let looked = check(&self.segment, &scene).map(|found| examined = found);
+        let execution =
+            Execution { history: &recorded, finals: &[], faults: &self.faults, lateness: &self.lateness, counted };
+        let looked = check(&self.segment, &execution).map(|found| examined = found);
         hold(looked, "a look at what is left", &mut refused);
         counted.files_left = remove(self.segment, self.path, self.folder, &mut refused)?;
-        recovery::aftermath(&Scene { counted, ..scene }, &mut refused);
+        recovery::aftermath(&Execution { counted, ..execution }, &mut refused);
         // What the workers said themselves comes first: most of the rest follows from it.
         let mut verdicts = Verdicts::default();
         verdicts.add(Promise::P4, refused);
         verdicts.merge(examined.verdicts);
         let lost = examined.acknowledged.saturating_sub(examined.found);
         let exercised = !examined.figures.iter().any(Figure::is_missing);
-        Ok(Phased {
+        Ok(PhaseResult {
             acknowledged: examined.acknowledged,
             found: examined.found,
             lost,
@@ -122,7 +126,7 @@ impl Left<'_> {
             picture: examined.picture,
             figures: examined.figures,
             faults: self.faults,
-            ..Phased::default()
+            ..PhaseResult::default()
         })
     }
 }

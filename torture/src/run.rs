@@ -10,7 +10,7 @@ use harness::scratch::{Place, Scratch};
 use slotguard::Segment;
 
 use crate::control;
-use crate::examine::{Left, Phased};
+use crate::examine::{FinishedPhase, PhaseResult};
 use crate::history::{History, Layout};
 use crate::launcher::{Process, launch};
 use crate::nemesis::Schedule;
@@ -55,14 +55,14 @@ impl<'o> Run<'o> {
     }
 
     /// Makes one phase; it is the `number`th of the run. What goes wrong inside is told by what it came to.
-    pub fn phase(&self, number: usize, phase: &Phase, progress: &Progress) -> io::Result<Phased> {
+    pub fn phase(&self, number: usize, phase: &Phase, progress: &Progress) -> io::Result<PhaseResult> {
         let paths = Paths {
             target: self.segments.file(&format!("phase-{number}")),
             history: self.histories.file(&format!("history-{number}")),
             errors: self.histories.file(&format!("errors-{number}")),
         };
         let seed = self.options.seed.wrapping_add(number as u64);
-        let phased = match &phase.work {
+        let result = match &phase.work {
             PhaseWork::Naive(burst) => self.control(&paths, seed, burst, true),
             PhaseWork::Flock(burst) => self.control(&paths, seed, burst, false),
             PhaseWork::Updates(burst) => self.updates(&paths, seed, burst),
@@ -70,24 +70,24 @@ impl<'o> Run<'o> {
                 self.workload(&paths, seed, workload, *round, plan.as_ref(), progress)
             }
         };
-        let mut phased =
-            phased.unwrap_or_else(|error| Phased { trouble: Some(error.to_string()), ..Phased::default() });
-        phased.name.clone_from(&phase.name);
+        let mut result =
+            result.unwrap_or_else(|error| PhaseResult { trouble: Some(error.to_string()), ..PhaseResult::default() });
+        result.name.clone_from(&phase.name);
         self.histories.clear()?;
         self.segments.clear()?;
-        Ok(phased)
+        Ok(result)
     }
 
-    fn left<'a>(
+    fn finished<'a>(
         &'a self,
         paths: &'a Paths,
         segment: Segment,
         history: &'a History,
         faults: Vec<Fault>,
         lateness: Vec<(u64, u64)>,
-    ) -> Left<'a> {
+    ) -> FinishedPhase<'a> {
         let (path, errors) = (&paths.target, &paths.errors);
-        Left { segment, path, folder: &self.segments, history, errors, faults, lateness }
+        FinishedPhase { segment, path, folder: &self.segments, history, errors, faults, lateness }
     }
 
     fn job(&self, paths: &Paths, layout: &Layout, seed: u64, work: Work) -> Job {
@@ -127,7 +127,7 @@ impl<'o> Run<'o> {
         Ok((Duration::from_nanos(took), faults))
     }
 
-    fn control(&self, paths: &Paths, seed: u64, burst: &Burst, naive: bool) -> io::Result<Phased> {
+    fn control(&self, paths: &Paths, seed: u64, burst: &Burst, naive: bool) -> io::Result<PhaseResult> {
         let slots = burst.processes as usize;
         let layout = Layout { threads: vec![1; slots], capacity: vec![0; slots] };
         let history = History::create(&paths.history, &layout)?;
@@ -141,7 +141,7 @@ impl<'o> Run<'o> {
         std::fs::remove_file(&paths.target)?;
         let lost = acknowledged.saturating_sub(found);
         let complete = acknowledged == burst.total() && faults.is_empty();
-        Ok(Phased {
+        Ok(PhaseResult {
             workers: u64::from(burst.processes),
             acknowledged,
             found,
@@ -149,11 +149,11 @@ impl<'o> Run<'o> {
             milliseconds: took.as_secs_f64() * 1_000.0,
             as_it_must_be: complete && (lost > 0) == naive && found <= acknowledged,
             faults,
-            ..Phased::default()
+            ..PhaseResult::default()
         })
     }
 
-    fn updates(&self, paths: &Paths, seed: u64, burst: &Burst) -> io::Result<Phased> {
+    fn updates(&self, paths: &Paths, seed: u64, burst: &Burst) -> io::Result<PhaseResult> {
         let slots = burst.processes as usize;
         let layout =
             Layout { threads: vec![burst.threads; slots], capacity: vec![u64::from(burst.updates) + 8; slots] };
@@ -171,13 +171,13 @@ impl<'o> Run<'o> {
         let begin = system::now();
         let (took, faults) = self.waves(&job, burst.processes)?;
         history.set_time(begin, system::now());
-        let mut phased = self
-            .left(paths, segment, &history, faults, Vec::new())
-            .examine(|segment, scene| Ok(records::examine(segment, scene, None)))?;
-        phased.workers = u64::from(burst.processes) * u64::from(burst.threads);
-        phased.milliseconds = took.as_secs_f64() * 1_000.0;
-        phased.as_it_must_be &= phased.acknowledged == burst.total();
-        Ok(phased)
+        let mut result = self
+            .finished(paths, segment, &history, faults, Vec::new())
+            .examine(|segment, execution| Ok(records::examine(segment, execution, None)))?;
+        result.workers = u64::from(burst.processes) * u64::from(burst.threads);
+        result.milliseconds = took.as_secs_f64() * 1_000.0;
+        result.as_it_must_be &= result.acknowledged == burst.total();
+        Ok(result)
     }
 
     fn workload(
@@ -188,7 +188,7 @@ impl<'o> Run<'o> {
         round: Round,
         plan: &dyn Scenario,
         progress: &Progress,
-    ) -> io::Result<Phased> {
+    ) -> io::Result<PhaseResult> {
         let schedule = plan.schedule();
         // One more slot: the process that ends those who go on.
         let closer = schedule.slots.len() as u32;
@@ -212,11 +212,11 @@ impl<'o> Run<'o> {
         let attack = Attack { schedule, history: &history, layout: &layout, start: &start, progress };
         let (faults, lateness) = attack.run(end)?;
         progress.within(1.0, || "checking the history".into());
-        let left = self.left(paths, segment, &history, faults, lateness);
-        let mut phased = left.examine(|segment, scene| plan.examine(segment, scene))?;
-        phased.workers = u64::from(schedule.threads());
-        phased.milliseconds = schedule.length.as_secs_f64() * 1_000.0;
-        Ok(phased)
+        let finished = self.finished(paths, segment, &history, faults, lateness);
+        let mut result = finished.examine(|segment, execution| plan.examine(segment, execution))?;
+        result.workers = u64::from(schedule.threads());
+        result.milliseconds = schedule.length.as_secs_f64() * 1_000.0;
+        Ok(result)
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use super::{Final, Findings, Scene};
+use super::{Execution, Final, Findings};
 use crate::history::{Entry, Outcome, Recorded};
 use crate::value::{self, Author};
 
@@ -41,10 +41,10 @@ impl Chains {
 }
 
 /// Walks every record back from its last value.
-pub fn walk(scene: &Scene<'_>) -> Chains {
-    let history = scene.history;
-    let by_record = changes_by_record(history, scene.finals.len());
-    let records = scene.finals.par_iter().zip(by_record).enumerate();
+pub fn walk(execution: &Execution<'_>) -> Chains {
+    let history = execution.history;
+    let by_record = changes_by_record(history, execution.finals.len());
+    let records = execution.finals.par_iter().zip(by_record).enumerate();
     let walks: Vec<Walk> =
         records.map(|(record, (last, changes))| walk_record(history, record as u16, last, &changes)).collect();
     let mut chains = Chains::default();
@@ -221,26 +221,26 @@ fn count(history: &Recorded, record: u16, changes: &[Author], walk: &mut Walk) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::by_hand::Story;
+    use crate::check::scripted_run::ScriptedRun;
     use crate::history::Kind;
 
-    fn violations(story: &Story) -> Vec<String> {
-        story.with_scene(|scene| walk(scene).findings.examples)
+    fn violations(run: &ScriptedRun) -> Vec<String> {
+        run.with_execution(|execution| walk(execution).findings.examples)
     }
 
-    fn three_changes() -> Story {
-        let mut story = Story::new(2, 1);
+    fn three_changes() -> ScriptedRun {
+        let mut run = ScriptedRun::new(2, 1);
         for writer in [0, 1, 0] {
-            story.change(writer, 0);
+            run.change(writer, 0);
         }
-        story
+        run
     }
 
     #[test]
     fn a_history_in_which_everything_is_found_is_sound() {
-        let story = three_changes();
-        story.with_scene(|scene| {
-            let chains = walk(scene);
+        let run = three_changes();
+        run.with_execution(|execution| {
+            let chains = walk(execution);
             assert_eq!(chains.findings.violations, 0, "{:?}", chains.findings.examples);
             assert_eq!((chains.acknowledged, chains.found), (3, 3));
             assert_eq!(chains.authors[0].len(), 3);
@@ -249,16 +249,16 @@ mod tests {
 
     #[test]
     fn a_change_in_doubt_may_have_taken_effect_or_not() {
-        let mut story = three_changes();
-        let in_doubt = story.change(1, 0);
-        story.entry(in_doubt).outcome = Outcome::InDoubt;
-        story.change(0, 0);
-        let nothing = story.attempt_without_effect(1, 0, Kind::Update, Outcome::InDoubt);
-        story.with_scene(|scene| {
-            let chains = walk(scene);
+        let mut run = three_changes();
+        let in_doubt = run.change(1, 0);
+        run.entry(in_doubt).outcome = Outcome::InDoubt;
+        run.change(0, 0);
+        let nothing = run.attempt_without_effect(1, 0, Kind::Update, Outcome::InDoubt);
+        run.with_execution(|execution| {
+            let chains = walk(execution);
             assert_eq!(chains.findings.violations, 0, "{:?}", chains.findings.examples);
             assert_eq!((chains.in_doubt, chains.took_effect), (2, 1));
-            let entry = |author| scene.history.entry(author).copied().expect("an entry");
+            let entry = |author| execution.history.entry(author).copied().expect("an entry");
             assert_eq!(chains.version_made(in_doubt, &entry(in_doubt)), Some(4));
             assert_eq!(chains.version_made(nothing, &entry(nothing)), None);
         });
@@ -266,71 +266,71 @@ mod tests {
 
     #[test]
     fn a_lost_acknowledgement_is_seen() {
-        let mut story = three_changes();
-        let lost = story.attempt_without_effect(1, 0, Kind::Update, Outcome::Done);
-        story.entry(lost).version = 3;
-        let found = violations(&story);
+        let mut run = three_changes();
+        let lost = run.attempt_without_effect(1, 0, Kind::Update, Outcome::Done);
+        run.entry(lost).version = 3;
+        let found = violations(&run);
         assert!(found.iter().any(|words| words.contains("is lost")), "{found:?}");
         assert!(found.iter().any(|words| words.contains("was told to")), "{found:?}");
-        story.with_scene(|scene| {
-            let chains = walk(scene);
+        run.with_execution(|execution| {
+            let chains = walk(execution);
             assert_eq!((chains.acknowledged, chains.found), (4, 3));
         });
     }
 
     #[test]
     fn an_acknowledged_version_past_the_last_is_seen() {
-        let mut story = three_changes();
-        let lost = story.attempt_without_effect(0, 0, Kind::Update, Outcome::Done);
-        story.entry(lost).version = 4;
-        let found = violations(&story);
+        let mut run = three_changes();
+        let lost = run.attempt_without_effect(0, 0, Kind::Update, Outcome::Done);
+        run.entry(lost).version = 4;
+        let found = violations(&run);
         assert!(found.iter().any(|words| words.contains("the last is 3")), "{found:?}");
     }
 
     #[test]
     fn a_change_applied_twice_is_seen() {
-        let mut story = three_changes();
+        let mut run = three_changes();
         let twice = Author { writer: 0, sequence: 1 };
-        story.apply_again(twice);
-        let found = violations(&story);
+        run.apply_again(twice);
+        let found = violations(&run);
         assert!(!found.is_empty(), "{found:?}");
     }
 
     #[test]
     fn a_gap_in_the_versions_is_seen() {
-        let mut story = three_changes();
-        story.skip_a_version(0);
-        let found = violations(&story);
+        let mut run = three_changes();
+        run.skip_a_version(0);
+        let found = violations(&run);
         assert!(found.iter().any(|words| words.contains("ends at version 4")), "{found:?}");
     }
 
     #[test]
     fn a_version_nobody_made_is_seen() {
-        let mut story = three_changes();
-        story.change(1, 0);
-        story.forget_last_entry(1);
-        let found = violations(&story);
+        let mut run = three_changes();
+        run.change(1, 0);
+        run.forget_last_entry(1);
+        let found = violations(&run);
         assert!(found.iter().any(|words| words.contains("did not attempt it")), "{found:?}");
     }
 
     #[test]
     fn a_refused_change_that_took_effect_is_seen() {
         for refused in [Outcome::Conflict, Outcome::Held, Outcome::LeaseLost, Outcome::Failed] {
-            let mut story = three_changes();
-            let author = story.change(1, 0);
-            story.entry(author).outcome = refused;
-            let found = violations(&story);
+            let mut run = three_changes();
+            let author = run.change(1, 0);
+            run.entry(author).outcome = refused;
+            let found = violations(&run);
             assert!(found.iter().any(|words| words.contains("all the same")), "{found:?}");
         }
     }
 
     #[test]
     fn a_last_value_that_is_torn_is_seen() {
-        let mut story = three_changes();
-        story.tear_last_value(0);
-        assert!(!violations(&story).is_empty());
-        let mut story = three_changes();
-        story.wrong_fingerprint(0);
-        assert!(!violations(&story).is_empty());
+        let mut run = three_changes();
+        run.tear_last_value(0);
+        assert!(!violations(&run).is_empty());
+        let mut run = three_changes();
+        run.wrong_fingerprint(0);
+        assert!(!violations(&run).is_empty());
     }
 }

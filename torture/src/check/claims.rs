@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::chain::Chains;
-use super::{Findings, Scene};
+use super::{Execution, Findings};
 use crate::history::{Entry, Kind, Outcome};
 use crate::nemesis::FaultKind;
 use crate::value::Author;
@@ -67,10 +67,10 @@ impl Grant {
 }
 
 /// All grants by record and token.
-pub fn grants(scene: &Scene<'_>, chains: &Chains) -> BTreeMap<u16, Vec<Grant>> {
+pub fn grants(execution: &Execution<'_>, chains: &Chains) -> BTreeMap<u16, Vec<Grant>> {
     let mut grants: BTreeMap<u16, Vec<Grant>> = BTreeMap::new();
-    for (writer, region) in scene.history.regions.iter().enumerate() {
-        let slot = scene.history.slot(writer as u32);
+    for (writer, region) in execution.history.regions.iter().enumerate() {
+        let slot = execution.history.slot(writer as u32);
         let mut current: Option<Grant> = None;
         for (sequence, entry) in region.entries.iter().enumerate() {
             let author = Author { writer: writer as u32, sequence: sequence as u64 };
@@ -140,13 +140,13 @@ fn under(grant: &mut Grant, author: Author, entry: &Entry, chains: &Chains) {
     });
 }
 
-pub fn check(scene: &Scene<'_>, chains: &Chains) -> Claims {
+pub fn check(execution: &Execution<'_>, chains: &Chains) -> Claims {
     let mut claims = Claims::default();
-    let commits = || scene.history.all().filter(|(_, entry)| entry.kind == Kind::Commit);
+    let commits = || execution.history.all().filter(|(_, entry)| entry.kind == Kind::Commit);
     claims.refused_late = commits().filter(|(_, entry)| entry.outcome == Outcome::LeaseLost).count() as u64;
-    for (record, mut grants) in grants(scene, chains) {
+    for (record, mut grants) in grants(execution, chains) {
         each_write_follows_its_grant(record, &grants, &mut claims.findings);
-        one_at_a_time(scene, record, &grants, &mut claims.findings);
+        one_at_a_time(execution, record, &grants, &mut claims.findings);
         grants.sort_by_key(|grant| grant.begin);
         tokens_grow(record, &grants, &mut claims.findings);
     }
@@ -188,8 +188,8 @@ fn each_write_follows_its_grant(record: u16, grants: &[Grant], findings: &mut Fi
 }
 
 /// The moment until which a holder held for certain.
-fn held_until(scene: &Scene<'_>, grant: &Grant) -> u64 {
-    let killed = scene
+fn held_until(execution: &Execution<'_>, grant: &Grant) -> u64 {
+    let killed = execution
         .faults
         .iter()
         .find(|fault| fault.kind.ends_life() && fault.slot == grant.slot && fault.life == grant.life);
@@ -197,9 +197,9 @@ fn held_until(scene: &Scene<'_>, grant: &Grant) -> u64 {
     ends.into_iter().flatten().fold(grant.holds_until, u64::min)
 }
 
-fn one_at_a_time(scene: &Scene<'_>, record: u16, grants: &[Grant], findings: &mut Findings) {
+fn one_at_a_time(execution: &Execution<'_>, record: u16, grants: &[Grant], findings: &mut Findings) {
     for pair in grants.windows(2) {
-        let until = held_until(scene, &pair[0]);
+        let until = held_until(execution, &pair[0]);
         findings.expect(pair[1].end >= until, || {
             format!(
                 "record {record}: token {} was granted {} ns before token {} could end",
@@ -236,102 +236,102 @@ impl FaultKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::by_hand::Story;
     use crate::check::chain;
+    use crate::check::scripted_run::ScriptedRun;
 
-    fn found(story: &Story) -> Claims {
-        story.with_scene(|scene| check(scene, &chain::walk(scene)))
+    fn found(run: &ScriptedRun) -> Claims {
+        run.with_execution(|execution| check(execution, &chain::walk(execution)))
     }
 
-    fn says(story: &Story, words: &str) -> bool {
-        let findings = found(story).findings;
+    fn says(run: &ScriptedRun, words: &str) -> bool {
+        let findings = found(run).findings;
         findings.examples.iter().any(|example| example.contains(words))
     }
 
     #[test]
     fn holders_one_after_the_other_are_sound() {
-        let mut story = Story::new(2, 1);
+        let mut run = ScriptedRun::new(2, 1);
         for writer in [0, 1, 0] {
-            story.grant(writer, 0);
-            story.commit(writer, 0);
+            run.grant(writer, 0);
+            run.commit(writer, 0);
         }
-        let claims = found(&story);
+        let claims = found(&run);
         assert_eq!(claims.findings.violations, 0, "{:?}", claims.findings.examples);
         assert!(claims.findings.checked >= 9);
     }
 
     #[test]
     fn a_late_holder_that_is_refused_is_sound_and_counted() {
-        let mut story = Story::new(2, 1);
-        let first = story.grant(0, 0);
-        story.entry(first).count = 1;
-        story.grant(1, 0);
-        story.commit(1, 0);
-        let refused = story.attempt_without_effect(0, 0, Kind::Commit, Outcome::LeaseLost);
-        let token = story.entry(first).revision;
-        story.entry(refused).extra = token;
-        let claims = found(&story);
+        let mut run = ScriptedRun::new(2, 1);
+        let first = run.grant(0, 0);
+        run.entry(first).count = 1;
+        run.grant(1, 0);
+        run.commit(1, 0);
+        let refused = run.attempt_without_effect(0, 0, Kind::Commit, Outcome::LeaseLost);
+        let token = run.entry(first).revision;
+        run.entry(refused).extra = token;
+        let claims = found(&run);
         assert_eq!(claims.findings.violations, 0, "{:?}", claims.findings.examples);
         assert_eq!(claims.refused_late, 1);
     }
 
     #[test]
     fn a_late_write_that_was_accepted_is_seen() {
-        let mut story = Story::new(2, 1);
-        let first = story.grant(0, 0);
-        story.entry(first).count = 1;
-        story.grant(1, 0);
+        let mut run = ScriptedRun::new(2, 1);
+        let first = run.grant(0, 0);
+        run.entry(first).count = 1;
+        run.grant(1, 0);
         // The first holder writes although the second has been granted.
-        story.commit(0, 0);
-        assert!(says(&story, "after token"), "{:?}", found(&story).findings.examples);
+        run.commit(0, 0);
+        assert!(says(&run, "after token"), "{:?}", found(&run).findings.examples);
     }
 
     #[test]
     fn a_write_on_top_of_a_version_the_holder_never_found_is_seen() {
-        let mut story = Story::new(2, 1);
-        story.grant(0, 0);
-        story.change(1, 0);
-        story.commit(0, 0);
-        assert!(says(&story, "found version 0 and wrote 2"));
+        let mut run = ScriptedRun::new(2, 1);
+        run.grant(0, 0);
+        run.change(1, 0);
+        run.commit(0, 0);
+        assert!(says(&run, "found version 0 and wrote 2"));
     }
 
     #[test]
     fn overlapping_tokens_are_seen() {
-        let mut story = Story::new(2, 1);
-        story.grant(0, 0);
-        story.grant(1, 0);
-        assert!(says(&story, "could end"), "{:?}", found(&story).findings.examples);
+        let mut run = ScriptedRun::new(2, 1);
+        run.grant(0, 0);
+        run.grant(1, 0);
+        assert!(says(&run, "could end"), "{:?}", found(&run).findings.examples);
     }
 
     #[test]
     fn taking_over_from_a_killed_holder_at_once_is_sound() {
-        let mut story = Story::new(2, 1);
-        story.grant(0, 0);
-        story.kill(0);
-        story.grant(1, 0);
-        let findings = found(&story).findings;
+        let mut run = ScriptedRun::new(2, 1);
+        run.grant(0, 0);
+        run.kill(0);
+        run.grant(1, 0);
+        let findings = found(&run).findings;
         assert_eq!(findings.violations, 0, "{:?}", findings.examples);
     }
 
     #[test]
     fn a_token_smaller_than_an_earlier_one_is_seen() {
-        let mut story = Story::new(2, 1);
-        let first = story.grant(0, 0);
-        story.entry(first).count = 1;
-        let second = story.grant(1, 0);
-        story.entry(second).count = 1;
-        let (a, b) = (story.entry(first).revision, story.entry(second).revision);
-        story.entry(first).revision = b;
-        story.entry(second).revision = a;
-        assert!(says(&story, "was granted after token"));
+        let mut run = ScriptedRun::new(2, 1);
+        let first = run.grant(0, 0);
+        run.entry(first).count = 1;
+        let second = run.grant(1, 0);
+        run.entry(second).count = 1;
+        let (a, b) = (run.entry(first).revision, run.entry(second).revision);
+        run.entry(first).revision = b;
+        run.entry(second).revision = a;
+        assert!(says(&run, "was granted after token"));
     }
 
     #[test]
     fn two_writes_under_one_token_are_seen() {
-        let mut story = Story::new(2, 1);
-        story.grant(0, 0);
-        story.commit(0, 0);
-        story.commit(0, 0);
-        assert!(says(&story, "wrote 2 times"));
+        let mut run = ScriptedRun::new(2, 1);
+        run.grant(0, 0);
+        run.commit(0, 0);
+        run.commit(0, 0);
+        assert!(says(&run, "wrote 2 times"));
     }
 }

@@ -150,7 +150,7 @@ pub struct Counted {
 
 /// Everything the checks look at.
 #[derive(Clone, Copy)]
-pub struct Scene<'a> {
+pub struct Execution<'a> {
     pub history: &'a Recorded,
     /// By record.
     pub finals: &'a [Final],
@@ -170,11 +170,11 @@ pub struct Checked {
 }
 
 /// Runs all checks, those that are independent at the same time.
-pub fn check(scene: &Scene<'_>) -> Checked {
-    let chains = chain::walk(scene);
+pub fn check(execution: &Execution<'_>) -> Checked {
+    let chains = chain::walk(execution);
     let ((order, reads), (claims, recovery)) = rayon::join(
-        || rayon::join(|| order::check(scene.history), || reads::check(scene)),
-        || rayon::join(|| claims::check(scene, &chains), || recovery::check(scene, &chains)),
+        || rayon::join(|| order::check(execution.history), || reads::check(execution)),
+        || rayon::join(|| claims::check(execution, &chains), || recovery::check(execution, &chains)),
     );
     let mut verdicts = Verdicts::default();
     verdicts.add(Promise::P1, chains.findings.clone());
@@ -186,4 +186,4 @@ pub fn check(scene: &Scene<'_>) -> Checked {
 }
 
 #[cfg(test)]
-pub mod by_hand;
+pub mod scripted_run;

@@ -3,7 +3,7 @@
 //! Of an acknowledged change the revision was told. That of one in doubt which took effect was not; it lies between those
 //! of the changes before and after it in the history of its record ([`chain`](super::chain)).
 
-use super::Scene;
+use super::Execution;
 use super::chain::Chains;
 use crate::history::Outcome;
 
@@ -16,12 +16,12 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    pub fn of(scene: &Scene<'_>, chains: &Chains, records: &[u32]) -> Self {
+    pub fn of(execution: &Execution<'_>, chains: &Chains, records: &[u32]) -> Self {
         let mut numbers = Self { told: Vec::new(), earliest: Vec::new(), latest: Vec::new() };
         for record in records {
             let authors = chains.authors.get(*record as usize).map_or(&[][..], Vec::as_slice);
             let (mut before, mut waiting) = (0, 0);
-            for change in authors.iter().flatten().filter_map(|author| scene.history.entry(*author)) {
+            for change in authors.iter().flatten().filter_map(|author| execution.history.entry(*author)) {
                 if change.outcome == Outcome::Done {
                     numbers.told.push(change.revision);
                     numbers.latest.extend(std::iter::repeat_n(change.revision, waiting));
@@ -51,21 +51,21 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::by_hand::Story;
     use crate::check::chain;
+    use crate::check::scripted_run::ScriptedRun;
 
     #[test]
     fn a_change_in_doubt_counts_from_its_neighbours_on() {
-        let mut story = Story::new(1, 2);
-        story.change(0, 0);
-        let doubt = story.change(0, 0);
-        story.change(0, 1);
-        story.change(0, 0);
-        let last = story.change(0, 0);
-        story.entry(doubt).outcome = Outcome::InDoubt;
-        story.entry(last).outcome = Outcome::InDoubt;
-        story.with_scene(|scene| {
-            let numbers = Numbers::of(scene, &chain::walk(scene), &[0]);
+        let mut run = ScriptedRun::new(1, 2);
+        run.change(0, 0);
+        let doubt = run.change(0, 0);
+        run.change(0, 1);
+        run.change(0, 0);
+        let last = run.change(0, 0);
+        run.entry(doubt).outcome = Outcome::InDoubt;
+        run.entry(last).outcome = Outcome::InDoubt;
+        run.with_execution(|execution| {
+            let numbers = Numbers::of(execution, &chain::walk(execution), &[0]);
             let counts: Vec<_> = (0..7).map(|revision| numbers.up_to(revision)).collect();
             assert_eq!(counts, [(0, 0), (1, 1), (1, 2), (1, 2), (3, 3), (3, 4), (3, 4)]);
         });

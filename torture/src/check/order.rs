@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use super::Findings;
-use crate::history::{Numbered, Outcome, Recorded};
+use crate::history::{Outcome, Recorded, RevisionSource};
 use crate::value::Author;
 
 #[derive(Clone, Copy)]
@@ -20,12 +20,12 @@ struct Answer {
     author: Author,
     record: u16,
     version: u64,
-    revision_is: Numbered,
+    revision_is: RevisionSource,
 }
 
 impl Answer {
     fn drew(&self) -> bool {
-        self.revision_is == Numbered::Drawn
+        self.revision_is == RevisionSource::Own
     }
 }
 
@@ -83,7 +83,7 @@ fn respects_real_time(numbered: &mut [Answer], findings: &mut Findings) {
     numbered.par_sort_unstable_by_key(|one| one.begin);
     let mut returned = by_end.iter().peekable();
     let mut newest: Option<&Answer> = None;
-    for one in numbered.iter().filter(|one| one.revision_is != Numbered::Seen) {
+    for one in numbered.iter().filter(|one| one.revision_is != RevisionSource::Found) {
         while let Some(before) = returned.next_if(|before| before.end < one.begin) {
             if newest.is_none_or(|newest| newest.revision < before.revision) {
                 newest = Some(before);
@@ -104,82 +104,82 @@ fn respects_real_time(numbered: &mut [Answer], findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::by_hand::Story;
+    use crate::check::scripted_run::ScriptedRun;
 
-    fn story() -> Story {
-        let mut story = Story::new(2, 2);
-        story.change(0, 0);
-        story.change(1, 1);
-        story.change(0, 0);
-        story.grant(1, 1);
-        story.read(0, 1);
-        story.change(0, 1);
-        story
+    fn run() -> ScriptedRun {
+        let mut run = ScriptedRun::new(2, 2);
+        run.change(0, 0);
+        run.change(1, 1);
+        run.change(0, 0);
+        run.grant(1, 1);
+        run.read(0, 1);
+        run.change(0, 1);
+        run
     }
 
     #[test]
     fn revisions_in_the_order_of_time_are_sound() {
-        let findings = check(&story().history);
+        let findings = check(&run().history);
         assert_eq!(findings.violations, 0, "{:?}", findings.examples);
         assert!(findings.checked > 6);
     }
 
     #[test]
     fn a_revision_out_of_order_across_records_is_seen() {
-        let mut story = story();
-        let late = story.change(1, 1);
-        let early = story.change(0, 0);
-        let (one, two) = (story.entry(late).revision, story.entry(early).revision);
-        story.entry(late).revision = two;
-        story.entry(early).revision = one;
-        let findings = check(&story.history);
+        let mut run = run();
+        let late = run.change(1, 1);
+        let early = run.change(0, 0);
+        let (one, two) = (run.entry(late).revision, run.entry(early).revision);
+        run.entry(late).revision = two;
+        run.entry(early).revision = one;
+        let findings = check(&run.history);
         assert_eq!(findings.violations, 1, "{:?}", findings.examples);
         assert!(findings.examples[0].contains("had returned"));
     }
 
     #[test]
     fn concurrent_operations_may_have_either_order() {
-        let mut story = story();
-        let one = story.change(1, 1);
-        let two = story.change(0, 0);
-        story.entry(two).begin = story.entry(one).begin;
-        let (a, b) = (story.entry(one).revision, story.entry(two).revision);
-        story.entry(one).revision = b;
-        story.entry(two).revision = a;
-        assert_eq!(check(&story.history).violations, 0);
+        let mut run = run();
+        let one = run.change(1, 1);
+        let two = run.change(0, 0);
+        run.entry(two).begin = run.entry(one).begin;
+        let (a, b) = (run.entry(one).revision, run.entry(two).revision);
+        run.entry(one).revision = b;
+        run.entry(two).revision = a;
+        assert_eq!(check(&run.history).violations, 0);
     }
 
     #[test]
     fn a_revision_used_twice_is_seen() {
-        let mut story = story();
-        let one = story.change(0, 0);
-        let two = story.change(1, 1);
-        story.entry(two).revision = story.entry(one).revision;
-        story.entry(two).begin = story.entry(one).begin;
-        let findings = check(&story.history);
+        let mut run = run();
+        let one = run.change(0, 0);
+        let two = run.change(1, 1);
+        run.entry(two).revision = run.entry(one).revision;
+        run.entry(two).begin = run.entry(one).begin;
+        let findings = check(&run.history);
         assert!(findings.examples.iter().any(|words| words.contains("both have")));
     }
 
     #[test]
     fn an_older_revision_on_a_newer_version_is_seen() {
-        let mut story = story();
-        let one = story.change(0, 0);
-        let two = story.change(1, 0);
+        let mut run = run();
+        let one = run.change(0, 0);
+        let two = run.change(1, 0);
         // Concurrent in time, so only the versions give it away.
-        story.entry(two).begin = story.entry(one).begin;
-        let (a, b) = (story.entry(one).revision, story.entry(two).revision);
-        story.entry(one).revision = b;
-        story.entry(two).revision = a;
-        let findings = check(&story.history);
+        run.entry(two).begin = run.entry(one).begin;
+        let (a, b) = (run.entry(one).revision, run.entry(two).revision);
+        run.entry(one).revision = b;
+        run.entry(two).revision = a;
+        let findings = check(&run.history);
         assert!(findings.examples.iter().any(|words| words.contains("has revision")));
     }
 
     #[test]
     fn a_revision_read_before_it_was_drawn_is_seen() {
-        let mut story = story();
-        let read = story.read(0, 0);
-        let change = story.change(1, 0);
-        story.entry(read).revision = story.entry(change).revision;
-        assert!(check(&story.history).violations > 0);
+        let mut run = run();
+        let read = run.read(0, 0);
+        let change = run.change(1, 0);
+        run.entry(read).revision = run.entry(change).revision;
+        assert!(check(&run.history).violations > 0);
     }
 }

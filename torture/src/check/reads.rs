@@ -4,15 +4,15 @@
 //! logged reads are placed among the changes: a read must not miss a change that was acknowledged before it began, must
 //! not show one that had not begun when it ended, and must show the revision the author was told.
 
-use super::{Findings, Promise, Scene, Verdicts};
+use super::{Execution, Findings, Promise, Verdicts};
 use crate::anomaly;
 use crate::history::{Entry, Kind, Outcome, Recorded};
 
-pub fn check(scene: &Scene<'_>) -> Findings {
-    let mut verdicts = anomalies(scene.history);
+pub fn check(execution: &Execution<'_>) -> Findings {
+    let mut verdicts = anomalies(execution.history);
     let mut findings = verdicts.0.remove(&Promise::P3).unwrap_or_default();
-    for record in 0..scene.finals.len() {
-        place_reads(scene, record as u16, &mut findings);
+    for record in 0..execution.finals.len() {
+        place_reads(execution, record as u16, &mut findings);
     }
     findings
 }
@@ -44,9 +44,9 @@ pub fn anomalies(history: &Recorded) -> Verdicts {
     verdicts
 }
 
-fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
+fn place_reads(execution: &Execution<'_>, record: u16, findings: &mut Findings) {
     let of_record = |entry: &&Entry| entry.record == record && entry.outcome == Outcome::Done;
-    let entries = || scene.history.regions.iter().flat_map(|region| &region.entries);
+    let entries = || execution.history.regions.iter().flat_map(|region| &region.entries);
     let mut reads: Vec<&Entry> = entries().filter(of_record).filter(|entry| entry.kind == Kind::Read).collect();
     if reads.is_empty() {
         return;
@@ -91,25 +91,25 @@ fn place_reads(scene: &Scene<'_>, record: u16, findings: &mut Findings) {
 mod tests {
     use super::*;
     use crate::anomaly::Anomaly;
-    use crate::check::by_hand::Story;
+    use crate::check::scripted_run::ScriptedRun;
 
-    fn found(story: &Story) -> Findings {
-        story.with_scene(check)
+    fn found(run: &ScriptedRun) -> Findings {
+        run.with_execution(check)
     }
 
-    fn story() -> Story {
-        let mut story = Story::new(2, 2);
-        story.change(0, 0);
-        story.read(1, 0);
-        story.change(0, 0);
-        story.read(1, 0);
-        story.change(0, 1);
-        story
+    fn run() -> ScriptedRun {
+        let mut run = ScriptedRun::new(2, 2);
+        run.change(0, 0);
+        run.read(1, 0);
+        run.change(0, 0);
+        run.read(1, 0);
+        run.change(0, 1);
+        run
     }
 
     #[test]
     fn reads_in_their_place_are_sound() {
-        let findings = found(&story());
+        let findings = found(&run());
         assert_eq!(findings.violations, 0, "{:?}", findings.examples);
         // Two values, and three looks at the place of each.
         assert_eq!(findings.checked, 8);
@@ -117,42 +117,42 @@ mod tests {
 
     #[test]
     fn a_torn_read_is_seen_even_when_the_log_was_full() {
-        let mut story = story();
-        story.torn_read(1, 0, Anomaly::Mixed as u64);
-        let findings = found(&story);
+        let mut run = run();
+        run.torn_read(1, 0, Anomaly::Mixed as u64);
+        let findings = found(&run);
         assert_eq!(findings.violations, 1);
         assert!(findings.examples[0].contains("mix"));
-        story.history.regions[1].torn_reads += 1;
-        assert_eq!(found(&story).violations, 2);
+        run.history.regions[1].torn_reads += 1;
+        assert_eq!(found(&run).violations, 2);
     }
 
     #[test]
     fn a_read_of_the_past_is_seen() {
-        let mut story = story();
-        let read = story.read(1, 0);
-        story.entry(read).version = 1;
-        story.entry(read).revision = 1;
-        let findings = found(&story);
+        let mut run = run();
+        let read = run.read(1, 0);
+        run.entry(read).version = 1;
+        run.entry(read).revision = 1;
+        let findings = found(&run);
         assert!(findings.examples.iter().any(|words| words.contains("was acknowledged saw 1")));
     }
 
     #[test]
     fn a_read_of_the_future_is_seen() {
-        let mut story = story();
-        let read = story.read(1, 0);
-        let change = story.change(0, 0);
-        story.entry(read).version = story.entry(change).version;
-        story.entry(read).revision = story.entry(change).revision;
-        let findings = found(&story);
+        let mut run = run();
+        let read = run.read(1, 0);
+        let change = run.change(0, 0);
+        run.entry(read).version = run.entry(change).version;
+        run.entry(read).revision = run.entry(change).revision;
+        let findings = found(&run);
         assert!(findings.examples.iter().any(|words| words.contains("before its author")));
     }
 
     #[test]
     fn a_read_with_another_revision_than_the_author_was_told_is_seen() {
-        let mut story = story();
-        let read = story.read(1, 0);
-        story.entry(read).revision += 1_000;
-        let findings = found(&story);
+        let mut run = run();
+        let read = run.read(1, 0);
+        run.entry(read).revision += 1_000;
+        let findings = found(&run);
         assert!(findings.examples.iter().any(|words| words.contains("was told")));
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::chain::Chains;
 use super::claims::{self, Grant, UnderClaim};
-use super::{Findings, Scene};
+use super::{Execution, Findings};
 use crate::history::{Entry, Kind, Outcome};
 use crate::nemesis::{Fault, FaultKind};
 use crate::value::Author;
@@ -95,25 +95,25 @@ pub struct Recoveries {
     pub recoveries: Vec<Recovery>,
 }
 
-pub fn check(scene: &Scene<'_>, chains: &Chains) -> Recoveries {
+pub fn check(execution: &Execution<'_>, chains: &Chains) -> Recoveries {
     let mut found = Recoveries::default();
-    let grants = claims::grants(scene, chains);
-    every_answer_is_explained(scene, &mut found.findings);
-    successes_after_kills(scene, &mut found);
-    grants_after_claims(scene, &grants, &mut found);
-    wakes_after_changes(scene, chains, &mut found);
+    let grants = claims::grants(execution, chains);
+    every_answer_is_explained(execution, &mut found.findings);
+    successes_after_kills(execution, &mut found);
+    grants_after_claims(execution, &grants, &mut found);
+    wakes_after_changes(execution, chains, &mut found);
     intents_are_handed_on(&grants, &mut found.findings);
     found
 }
 
 /// What must hold of every run, whatever went on in it, when all have left.
-pub fn aftermath(scene: &Scene<'_>, findings: &mut Findings) {
-    nothing_leaked(scene, findings);
-    everything_ended(scene, findings);
+pub fn aftermath(execution: &Execution<'_>, findings: &mut Findings) {
+    nothing_leaked(execution, findings);
+    everything_ended(execution, findings);
 }
 
-fn nothing_leaked(scene: &Scene<'_>, findings: &mut Findings) {
-    let counted = &scene.counted;
+fn nothing_leaked(execution: &Execution<'_>, findings: &mut Findings) {
+    let counted = &execution.counted;
     for (count, what) in [
         (counted.missing, "blocks are missing"),
         (counted.doubled, "blocks are in two places"),
@@ -130,19 +130,19 @@ fn nothing_leaked(scene: &Scene<'_>, findings: &mut Findings) {
 }
 
 /// An operation may stay open only because its process was killed.
-fn everything_ended(scene: &Scene<'_>, findings: &mut Findings) {
-    let killed: BTreeSet<(u32, u32)> = scene
+fn everything_ended(execution: &Execution<'_>, findings: &mut Findings) {
+    let killed: BTreeSet<(u32, u32)> = execution
         .faults
         .iter()
         .filter(|fault| fault.kind == FaultKind::Kill)
         .map(|fault| (fault.slot, fault.life))
         .collect();
-    for (author, entry) in scene.history.all() {
-        let life = (scene.history.slot(author.writer), entry.life);
+    for (author, entry) in execution.history.all() {
+        let life = (execution.history.slot(author.writer), entry.life);
         let ended = !entry.is_in_doubt() || killed.contains(&life);
         findings.expect(ended, || format!("{:?} of record {} by {author:?} never ended", entry.kind, entry.record));
     }
-    for fault in scene.faults {
+    for fault in execution.faults {
         match fault.kind {
             FaultKind::Died => {
                 findings.violation(|| format!("the process of slot {} life {} died by itself", fault.slot, fault.life))
@@ -155,10 +155,10 @@ fn everything_ended(scene: &Scene<'_>, findings: &mut Findings) {
 }
 
 /// `Held` where nobody claims, waits that time out, and errors nothing explains.
-fn every_answer_is_explained(scene: &Scene<'_>, findings: &mut Findings) {
+fn every_answer_is_explained(execution: &Execution<'_>, findings: &mut Findings) {
     let claimed: BTreeSet<u16> =
-        scene.history.all().filter(|(_, entry)| entry.kind == Kind::Grant).map(|(_, entry)| entry.record).collect();
-    for (author, entry) in scene.history.all() {
+        execution.history.all().filter(|(_, entry)| entry.kind == Kind::Grant).map(|(_, entry)| entry.record).collect();
+    for (author, entry) in execution.history.all() {
         let explained = match entry.outcome {
             Outcome::Failed | Outcome::TimedOut => false,
             Outcome::Held => claimed.contains(&entry.record),
@@ -172,9 +172,9 @@ fn every_answer_is_explained(scene: &Scene<'_>, findings: &mut Findings) {
 }
 
 /// Counts one recovery, and a violation if it is past the bound and everything the scheduler can be blamed for.
-pub fn judge(scene: &Scene<'_>, recovery: Recovery, what: impl FnOnce() -> String, found: &mut Recoveries) {
+pub fn judge(execution: &Execution<'_>, recovery: Recovery, what: impl FnOnce() -> String, found: &mut Recoveries) {
     let end = recovery.at + recovery.took;
-    let late: u64 = scene
+    let late: u64 = execution
         .lateness
         .iter()
         .filter(|(at, by)| *at >= recovery.at && at.saturating_sub(*by) <= end)
@@ -186,11 +186,11 @@ pub fn judge(scene: &Scene<'_>, recovery: Recovery, what: impl FnOnce() -> Strin
     found.recoveries.push(recovery);
 }
 
-fn successes_after_kills(scene: &Scene<'_>, found: &mut Recoveries) {
-    let history = scene.history;
+fn successes_after_kills(execution: &Execution<'_>, found: &mut Recoveries) {
+    let history = execution.history;
     // By record, and once more for all records: when changes were acknowledged, and in which slot.
     let mut all = Vec::new();
-    let mut by_record: Vec<Vec<(u64, u32)>> = vec![Vec::new(); scene.finals.len()];
+    let mut by_record: Vec<Vec<(u64, u32)>> = vec![Vec::new(); execution.finals.len()];
     let mut in_doubt: BTreeMap<(u32, u32), Vec<u16>> = BTreeMap::new();
     for (author, entry) in history.all().filter(|(_, entry)| entry.is_change()) {
         let slot = history.slot(author.writer);
@@ -203,49 +203,56 @@ fn successes_after_kills(scene: &Scene<'_>, found: &mut Recoveries) {
     }
     all.sort_unstable();
     by_record.iter_mut().for_each(|list| list.sort_unstable());
-    let claimed = claimed_records(scene);
-    for kill in scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill) {
+    let claimed = claimed_records(execution);
+    for kill in execution.faults.iter().filter(|fault| fault.kind == FaultKind::Kill) {
         let victims = in_doubt.get(&(kill.slot, kill.life));
         // A claimed record is changed by its next holder; `grants_after_claims` looks at those.
         let records = victims.into_iter().flatten().filter(|record| !claimed.contains(record));
         let records: Vec<u16> = records.copied().collect();
         for record in &records {
             let list = &by_record[usize::from(*record)];
-            goes_on(scene, kill, list, Next::SameRecord, &format!("record {record}"), found);
+            goes_on(execution, kill, list, Next::SameRecord, &format!("record {record}"), found);
         }
         if records.is_empty() {
-            goes_on(scene, kill, &all, Next::AnyRecord, "any record", found);
+            goes_on(execution, kill, &all, Next::AnyRecord, "any record", found);
         }
     }
 }
 
 /// After every kill somebody else succeeds with an operation that `counts`.
-pub fn others_go_on(scene: &Scene<'_>, counts: impl Fn(&Entry) -> bool, found: &mut Recoveries) {
-    let history = scene.history;
+pub fn others_go_on(execution: &Execution<'_>, counts: impl Fn(&Entry) -> bool, found: &mut Recoveries) {
+    let history = execution.history;
     let done = history.all().filter(|(_, entry)| entry.outcome == Outcome::Done && counts(entry));
     let mut list: Vec<(u64, u32)> = done.map(|(author, entry)| (entry.end, history.slot(author.writer))).collect();
     list.sort_unstable();
-    for kill in scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill) {
-        goes_on(scene, kill, &list, Next::Commit, "anything", found);
+    for kill in execution.faults.iter().filter(|fault| fault.kind == FaultKind::Kill) {
+        goes_on(execution, kill, &list, Next::Commit, "anything", found);
     }
 }
 
 /// Looks for the next of these successes by another than the victim.
-fn goes_on(scene: &Scene<'_>, kill: &Fault, list: &[(u64, u32)], next: Next, what: &str, found: &mut Recoveries) {
+fn goes_on(
+    execution: &Execution<'_>,
+    kill: &Fault,
+    list: &[(u64, u32)],
+    next: Next,
+    what: &str,
+    found: &mut Recoveries,
+) {
     match next_by_another(list, kill.at, kill.slot) {
         Some(at) => {
             let recovery = Recovery { at: kill.at, took: at - kill.at, next };
-            judge(scene, recovery, || format!("the next change of {what} after a kill"), found);
+            judge(execution, recovery, || format!("the next change of {what} after a kill"), found);
         }
         None => {
-            let too_late = scene.history.end.saturating_sub(kill.at) <= BOUND + ALLOWANCE;
+            let too_late = execution.history.end.saturating_sub(kill.at) <= BOUND + ALLOWANCE;
             found.findings.expect(too_late, || format!("after a kill {what} was never changed again"));
         }
     }
 }
 
-fn claimed_records(scene: &Scene<'_>) -> BTreeSet<u16> {
-    let grants = scene.history.all().filter(|(_, entry)| entry.kind == Kind::Grant);
+fn claimed_records(execution: &Execution<'_>) -> BTreeSet<u16> {
+    let grants = execution.history.all().filter(|(_, entry)| entry.kind == Kind::Grant);
     grants.map(|(_, entry)| entry.record).collect()
 }
 
@@ -256,8 +263,8 @@ fn next_by_another(sorted: &[(u64, u32)], after: u64, slot: u32) -> Option<u64> 
 }
 
 /// From the end of a claim to its next grant: the holder was killed, ended it, or let its lease run out.
-fn grants_after_claims(scene: &Scene<'_>, grants: &BTreeMap<u16, Vec<Grant>>, found: &mut Recoveries) {
-    let kills = scene.faults.iter().filter(|fault| fault.kind == FaultKind::Kill);
+fn grants_after_claims(execution: &Execution<'_>, grants: &BTreeMap<u16, Vec<Grant>>, found: &mut Recoveries) {
+    let kills = execution.faults.iter().filter(|fault| fault.kind == FaultKind::Kill);
     let kills: BTreeMap<(u32, u32), u64> = kills.map(|kill| ((kill.slot, kill.life), kill.at)).collect();
     for (record, list) in grants {
         for pair in list.windows(2) {
@@ -271,18 +278,18 @@ fn grants_after_claims(scene: &Scene<'_>, grants: &BTreeMap<u16, Vec<Grant>>, fo
             };
             let somebody_waited = next == Next::Grant || pair[1].begin < over && over < pair[1].end;
             let from = over.max(pair[1].begin);
-            if somebody_waited && !was_stopped(scene, pair[1].slot, from, pair[1].end) {
+            if somebody_waited && !was_stopped(execution, pair[1].slot, from, pair[1].end) {
                 let recovery = Recovery { at: from, took: pair[1].end.saturating_sub(from), next };
                 let what = || format!("the grant of record {record} after its last claim was over ({next:?})");
-                judge(scene, recovery, what, found);
+                judge(execution, recovery, what, found);
             }
         }
     }
 }
 
 /// From the moment a newer version was there to the return of whoever waited for it.
-fn wakes_after_changes(scene: &Scene<'_>, chains: &Chains, found: &mut Recoveries) {
-    let history = scene.history;
+fn wakes_after_changes(execution: &Execution<'_>, chains: &Chains, found: &mut Recoveries) {
+    let history = execution.history;
     for (author, entry) in history.all().filter(|(_, entry)| entry.kind == Kind::Wait) {
         if entry.outcome != Outcome::Done {
             continue;
@@ -293,15 +300,15 @@ fn wakes_after_changes(scene: &Scene<'_>, chains: &Chains, found: &mut Recoverie
                 entry.record, entry.count, entry.version
             )
         });
-        let Some(there) = first_acknowledged_after(scene, chains, entry) else {
+        let Some(there) = first_acknowledged_after(execution, chains, entry) else {
             continue;
         };
         let from = there.max(entry.begin);
         let slot = history.slot(author.writer);
-        if entry.end > from && !was_stopped(scene, slot, from, entry.end) {
+        if entry.end > from && !was_stopped(execution, slot, from, entry.end) {
             let recovery = Recovery { at: from, took: entry.end - from, next: Next::Wake };
             let what = || format!("the end of a wait for record {}", entry.record);
-            judge(scene, recovery, what, found);
+            judge(execution, recovery, what, found);
         }
     }
     most_are_woken(Next::Wake, found);
@@ -324,17 +331,17 @@ pub fn most_are_woken(next: Next, found: &mut Recoveries) {
 }
 
 /// When the first version newer than the one a wait had seen was acknowledged to its author.
-fn first_acknowledged_after(scene: &Scene<'_>, chains: &Chains, wait: &Entry) -> Option<u64> {
+fn first_acknowledged_after(execution: &Execution<'_>, chains: &Chains, wait: &Entry) -> Option<u64> {
     let authors = chains.authors.get(usize::from(wait.record))?;
     let newer = authors.get(usize::try_from(wait.count).ok()?..)?;
     let named = newer.iter().flatten().take(8);
-    let entries = named.filter_map(|author: &Author| scene.history.entry(*author));
+    let entries = named.filter_map(|author: &Author| execution.history.entry(*author));
     entries.filter(|e| e.outcome == Outcome::Done).map(|e| e.end).min()
 }
 
 /// Whether a slot's process was stopped at some moment between the two.
-pub fn was_stopped(scene: &Scene<'_>, slot: u32, from: u64, until: u64) -> bool {
-    scene
+pub fn was_stopped(execution: &Execution<'_>, slot: u32, from: u64, until: u64) -> bool {
+    execution
         .faults
         .iter()
         .any(|fault| fault.kind == FaultKind::Stop && fault.slot == slot && fault.at <= until && fault.until >= from)
@@ -344,9 +351,9 @@ pub fn was_stopped(scene: &Scene<'_>, slot: u32, from: u64, until: u64) -> bool 
 /// announces something of its own.
 fn intents_are_handed_on(grants: &BTreeMap<u16, Vec<Grant>>, findings: &mut Findings) {
     for (record, list) in grants {
-        let mut left = Left::Token(None);
+        let mut left = PendingIntent::Token(None);
         for grant in list {
-            if let Left::Token(token) = left {
+            if let PendingIntent::Token(token) = left {
                 findings.expect(grant.abandoned == token, || {
                     format!(
                         "record {record}: token {} was handed the intent of {:?}, the one left was of {token:?}",
@@ -354,7 +361,7 @@ fn intents_are_handed_on(grants: &BTreeMap<u16, Vec<Grant>>, findings: &mut Find
                     )
                 });
             }
-            left = Left::Token(grant.abandoned);
+            left = PendingIntent::Token(grant.abandoned);
             for done in &grant.done {
                 left = left.after(grant.token, done);
             }
@@ -364,13 +371,13 @@ fn intents_are_handed_on(grants: &BTreeMap<u16, Vec<Grant>>, findings: &mut Find
 
 /// Whose intent is on a record.
 #[derive(Clone, Copy)]
-enum Left {
+enum PendingIntent {
     Token(Option<u64>),
     /// Somebody was killed while changing it.
     Unknown,
 }
 
-impl Left {
+impl PendingIntent {
     fn after(self, token: u64, done: &UnderClaim) -> Self {
         match (done.kind, done.outcome) {
             (Kind::Intend, Outcome::Done) => Self::Token(Some(token)),

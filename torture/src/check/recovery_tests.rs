@@ -1,32 +1,32 @@
 //! Each way to break P4, planted into a history written by hand and seen.
 
 use super::*;
-use crate::check::by_hand::Story;
 use crate::check::chain;
+use crate::check::scripted_run::ScriptedRun;
 
-fn found(story: &Story) -> Recoveries {
-    story.with_scene(|scene| {
-        let mut found = check(scene, &chain::walk(scene));
-        aftermath(scene, &mut found.findings);
+fn found(run: &ScriptedRun) -> Recoveries {
+    run.with_execution(|execution| {
+        let mut found = check(execution, &chain::walk(execution));
+        aftermath(execution, &mut found.findings);
         found
     })
 }
 
-fn says(story: &Story, words: &str) -> bool {
-    let findings = found(story).findings;
+fn says(run: &ScriptedRun, words: &str) -> bool {
+    let findings = found(run).findings;
     findings.examples.iter().any(|example| example.contains(words))
 }
 
 /// A kill in the middle of a change of record 0, then a change of it by somebody else.
-fn kill_and_go_on(after: u64) -> Story {
-    let mut story = Story::new(2, 2);
-    story.change(0, 0);
-    story.attempt_without_effect(0, 0, Kind::Update, Outcome::InDoubt);
-    story.kill(0);
-    story.change(1, 1);
-    story.now += after;
-    story.change(1, 0);
-    story
+fn kill_and_go_on(after: u64) -> ScriptedRun {
+    let mut run = ScriptedRun::new(2, 2);
+    run.change(0, 0);
+    run.attempt_without_effect(0, 0, Kind::Update, Outcome::InDoubt);
+    run.kill(0);
+    run.change(1, 1);
+    run.now += after;
+    run.change(1, 0);
+    run
 }
 
 #[test]
@@ -41,36 +41,36 @@ fn a_survivor_that_goes_on_at_once_is_sound_and_measured() {
 #[test]
 fn a_recovery_past_bound_and_allowance_is_seen_unless_the_machine_stood_still() {
     assert_eq!(found(&kill_and_go_on(BOUND + ALLOWANCE / 2)).findings.violations, 0);
-    let mut story = kill_and_go_on(BOUND + ALLOWANCE);
-    assert!(says(&story, "the next change of record 0 after a kill took"));
-    story.lateness.push((story.now, ALLOWANCE / 2));
-    assert_eq!(found(&story).findings.violations, 0);
+    let mut run = kill_and_go_on(BOUND + ALLOWANCE);
+    assert!(says(&run, "the next change of record 0 after a kill took"));
+    run.lateness.push((run.now, ALLOWANCE / 2));
+    assert_eq!(found(&run).findings.violations, 0);
 }
 
 #[test]
 fn a_record_that_is_never_changed_again_is_seen() {
-    let mut story = kill_and_go_on(0);
-    story.forget_last_entry(1);
-    assert!(says(&story, "was never changed again"));
+    let mut run = kill_and_go_on(0);
+    run.forget_last_entry(1);
+    assert!(says(&run, "was never changed again"));
 }
 
 #[test]
 fn an_operation_that_stays_open_without_a_kill_is_seen() {
-    let mut story = kill_and_go_on(0);
-    let open = story.wait(1, 0, 0);
-    story.entry(open).outcome = Outcome::InDoubt;
-    assert!(says(&story, "Wait of record 0"), "{:?}", found(&story).findings.examples);
-    let mut story = kill_and_go_on(0);
-    story.faults.clear();
-    assert!(says(&story, "never ended"));
+    let mut run = kill_and_go_on(0);
+    let open = run.wait(1, 0, 0);
+    run.entry(open).outcome = Outcome::InDoubt;
+    assert!(says(&run, "Wait of record 0"), "{:?}", found(&run).findings.examples);
+    let mut run = kill_and_go_on(0);
+    run.faults.clear();
+    assert!(says(&run, "never ended"));
 }
 
 #[test]
 fn a_process_that_dies_by_itself_or_hangs_is_seen() {
     for (kind, words) in [(FaultKind::Died, "died by itself"), (FaultKind::Stuck, "did not come to an end")] {
-        let mut story = kill_and_go_on(0);
-        story.fault(1, kind, 0);
-        assert!(says(&story, words));
+        let mut run = kill_and_go_on(0);
+        run.fault(1, kind, 0);
+        assert!(says(&run, words));
     }
 }
 
@@ -86,57 +86,57 @@ fn whatever_leaks_is_seen() {
         |counted| counted.blocks = 1,
     ];
     for leak in leaks {
-        let mut story = kill_and_go_on(0);
-        leak(&mut story.counted);
-        assert_eq!(found(&story).findings.violations, 1);
+        let mut run = kill_and_go_on(0);
+        leak(&mut run.counted);
+        assert_eq!(found(&run).findings.violations, 1);
     }
 }
 
 #[test]
 fn answers_that_nothing_explains_are_seen() {
     for outcome in [Outcome::Failed, Outcome::TimedOut, Outcome::Held] {
-        let mut story = kill_and_go_on(0);
-        story.attempt_without_effect(1, 1, Kind::Update, outcome);
-        assert!(says(&story, "was told"), "{outcome:?}");
+        let mut run = kill_and_go_on(0);
+        run.attempt_without_effect(1, 1, Kind::Update, outcome);
+        assert!(says(&run, "was told"), "{outcome:?}");
     }
-    let mut story = kill_and_go_on(0);
-    story.grant(0, 1);
-    story.attempt_without_effect(1, 1, Kind::Update, Outcome::Held);
-    assert_eq!(found(&story).findings.violations, 0);
+    let mut run = kill_and_go_on(0);
+    run.grant(0, 1);
+    run.attempt_without_effect(1, 1, Kind::Update, Outcome::Held);
+    assert_eq!(found(&run).findings.violations, 0);
 }
 
 #[test]
 fn a_wake_that_comes_too_late_is_seen_unless_the_waiter_was_stopped() {
     let story_with = |late: u64| {
-        let mut story = Story::new(2, 1);
-        let change = story.change(0, 0);
-        let wait = story.wait(1, 0, 0);
-        let begin = story.entry(change).begin;
-        story.entry(wait).begin = begin;
-        story.entry(wait).end += late;
-        story
+        let mut run = ScriptedRun::new(2, 1);
+        let change = run.change(0, 0);
+        let wait = run.wait(1, 0, 0);
+        let begin = run.entry(change).begin;
+        run.entry(wait).begin = begin;
+        run.entry(wait).end += late;
+        run
     };
     let prompt = found(&story_with(0));
     assert_eq!(prompt.findings.violations, 0);
     assert_eq!(prompt.recoveries[0].next, Next::Wake);
-    let mut story = story_with(BOUND + ALLOWANCE + 1);
-    assert!(says(&story, "the end of a wait"));
-    story.fault(1, FaultKind::Stop, BOUND);
-    assert_eq!(found(&story).findings.violations, 0);
+    let mut run = story_with(BOUND + ALLOWANCE + 1);
+    assert!(says(&run, "the end of a wait"));
+    run.fault(1, FaultKind::Stop, BOUND);
+    assert_eq!(found(&run).findings.violations, 0);
 }
 
 #[test]
 fn waits_that_are_ended_by_their_slices_are_seen() {
     let story_with = |late: u64| {
-        let mut story = Story::new(2, 1);
+        let mut run = ScriptedRun::new(2, 1);
         for seen in 0..20 {
-            let change = story.change(0, 0);
-            let wait = story.wait(1, 0, seen);
-            story.entry(wait).begin = story.entry(change).begin;
-            story.entry(wait).end += late;
-            story.now += late;
+            let change = run.change(0, 0);
+            let wait = run.wait(1, 0, seen);
+            run.entry(wait).begin = run.entry(change).begin;
+            run.entry(wait).end += late;
+            run.now += late;
         }
-        story
+        run
     };
     assert_eq!(found(&story_with(BOUND / 10)).findings.violations, 0);
     assert!(says(&story_with(BOUND / 3), "they are not woken"));
@@ -144,22 +144,22 @@ fn waits_that_are_ended_by_their_slices_are_seen() {
 
 #[test]
 fn a_wait_that_ends_without_a_newer_version_is_seen() {
-    let mut story = Story::new(2, 1);
-    story.change(0, 0);
-    story.wait(1, 0, 1);
-    assert!(says(&story, "newer than 1 ended with 1"));
+    let mut run = ScriptedRun::new(2, 1);
+    run.change(0, 0);
+    run.wait(1, 0, 1);
+    assert!(says(&run, "newer than 1 ended with 1"));
 }
 
 #[test]
 fn a_claim_that_is_not_taken_over_in_time_is_seen() {
     let story_with = |late: u64| {
-        let mut story = Story::new(2, 1);
-        story.grant(0, 0);
-        story.kill(0);
-        let grant = story.grant(1, 0);
-        story.entry(grant).end += late;
-        story.change(1, 0);
-        story
+        let mut run = ScriptedRun::new(2, 1);
+        run.grant(0, 0);
+        run.kill(0);
+        let grant = run.grant(1, 0);
+        run.entry(grant).end += late;
+        run.change(1, 0);
+        run
     };
     let prompt = found(&story_with(0));
     assert_eq!(prompt.findings.violations, 0, "{:?}", prompt.findings.examples);
@@ -170,14 +170,14 @@ fn a_claim_that_is_not_taken_over_in_time_is_seen() {
 #[test]
 fn a_claim_that_was_given_back_and_is_not_handed_over_in_time_is_seen() {
     let story_with = |late: u64| {
-        let mut story = Story::new(2, 1);
-        story.grant(0, 0);
-        let waits_since = story.now;
-        story.under_claim(0, 0, Kind::Release, Outcome::Done);
-        let grant = story.grant(1, 0);
-        story.entry(grant).begin = waits_since;
-        story.entry(grant).end += late;
-        story
+        let mut run = ScriptedRun::new(2, 1);
+        run.grant(0, 0);
+        let waits_since = run.now;
+        run.under_claim(0, 0, Kind::Release, Outcome::Done);
+        let grant = run.grant(1, 0);
+        run.entry(grant).begin = waits_since;
+        run.entry(grant).end += late;
+        run
     };
     let prompt = found(&story_with(0));
     assert_eq!(prompt.findings.violations, 0, "{:?}", prompt.findings.examples);
@@ -186,16 +186,16 @@ fn a_claim_that_was_given_back_and_is_not_handed_over_in_time_is_seen() {
 }
 
 /// A holder announces a write and is killed; the next one is handed the announcement, or not.
-fn announced_and_killed(handed_on: bool) -> Story {
-    let mut story = Story::new(2, 1);
-    story.grant(0, 0);
-    story.under_claim(0, 0, Kind::Intend, Outcome::Done);
-    story.kill(0);
-    let next = story.grant(1, 0);
-    let token = story.token(0);
-    story.entry(next).extra = if handed_on { token } else { 0 };
-    story.commit(1, 0);
-    story
+fn announced_and_killed(handed_on: bool) -> ScriptedRun {
+    let mut run = ScriptedRun::new(2, 1);
+    run.grant(0, 0);
+    run.under_claim(0, 0, Kind::Intend, Outcome::Done);
+    run.kill(0);
+    let next = run.grant(1, 0);
+    let token = run.token(0);
+    run.entry(next).extra = if handed_on { token } else { 0 };
+    run.commit(1, 0);
+    run
 }
 
 #[test]
@@ -207,12 +207,12 @@ fn an_intent_that_is_lost_is_seen() {
 
 #[test]
 fn an_intent_that_nobody_announced_is_seen() {
-    let mut story = Story::new(2, 1);
-    story.grant(0, 0);
-    story.commit(0, 0);
-    let next = story.grant(1, 0);
-    story.entry(next).extra = story.token(0);
-    assert!(says(&story, "was handed the intent of Some(1), the one left was of None"));
+    let mut run = ScriptedRun::new(2, 1);
+    run.grant(0, 0);
+    run.commit(0, 0);
+    let next = run.grant(1, 0);
+    run.entry(next).extra = run.token(0);
+    assert!(says(&run, "was handed the intent of Some(1), the one left was of None"));
 }
 
 fn took(ms: u64) -> Recovery {

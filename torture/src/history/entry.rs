@@ -30,7 +30,7 @@ pub enum Kind {
     Renew = 8,
     /// A claim given back; `extra` is the token.
     Release = 9,
-    /// A claim, or a turn, dropped without a word; `extra` is the token.
+    /// A claim or a guard dropped without being released; `extra` is the token.
     Drop = 10,
     /// A value that was not whole, or ran backwards; `extra` says how, see [`crate::anomaly::Anomaly`].
     Anomaly = 11,
@@ -38,35 +38,35 @@ pub enum Kind {
     Transfer = 12,
     /// A look at many entries at one moment: `revision` is the moment, `version` a sum over what was seen, `count` how
     /// many changes it shows. `record` says of what.
-    Look = 13,
+    Snapshot = 13,
     /// churn: `record` names from the one numbered `extra` on, created by one commit if all are absent.
     Create = 14,
     /// churn: the names of one [`Create`](Self::Create), whose author is `previous` and revision `count`, deleted again.
     Delete = 15,
     /// The lease `extra` granted, or made to last its whole time again; or, if `count` is not 0, found to last until then.
-    Lend = 16,
-    /// A name taken under the lease `extra`; `revision` is the token. Where that is drawn before it is one's turn, `version`
-    /// is the clock when it was. `count` says which names in which way, see [`crate::check::holds::Wanted`]; `previous` is
+    Lease = 16,
+    /// A name acquired under the lease `extra`; `revision` is the token. Where a waiter has its token before it has the name,
+    /// `version` is the clock when it had the name. `count` says which names in which way, see [`crate::check::holds::Wanted`]; `previous` is
     /// the token of an intent left by somebody dead.
-    Take = 17,
+    Acquire = 17,
     /// A write that names the token `extra`.
-    Guarded = 18,
+    GuardedWrite = 18,
     /// A name given back by who held it with the token `extra`.
-    Leave = 19,
+    ReleaseName = 19,
     /// The lease `extra` ended by its owner; `revision` is the clock after that.
     Revoke = 20,
     /// A name seen held with the token `revision`, under the lease `extra` if it is not 0.
-    Sight = 21,
+    Observe = 21,
     /// leases: an entry put under somebody else's lease `extra`.
-    Lodge = 22,
+    LeasedPut = 22,
     /// watch: both halves of a pair put by one commit.
-    Pair = 23,
-    /// watch: what a watcher was told at once; as [`Look`](Self::Look), `extra` is the number of events.
-    Batch = 24,
+    PairPut = 23,
+    /// watch: what a watcher was told at once; as [`Snapshot`](Self::Snapshot), `extra` is the number of events.
+    WatchBatch = 24,
     /// watch: what a watcher knew when it was told the last word; `extra` is a digest of it.
-    View = 25,
-    /// guard: the turn `extra` counts the change that made the row's version `count`; `version` is the number it got.
-    Settle = 26,
+    LastView = 25,
+    /// guard: the holder with the token `extra` counts the change that made the row's version `count`; `version` is the number it got.
+    Confirm = 26,
     /// delivery: `record` sends; `version` is the message's number.
     Send = 27,
     /// delivery: what `record` does for a message, acknowledged by the same commit; `extra` is the author of its [`Send`](Self::Send).
@@ -74,10 +74,10 @@ pub enum Kind {
     /// delivery: `record` takes part; `version` is 1 if it goes on where it was.
     Join = 29,
     /// assignment: node `record` gets slot `version`; `revision` is the generation.
-    Place = 30,
+    Assign = 30,
     /// assignment: the slot of node `record` is released, whoever has it; found was slot `version`, generation `revision`.
     /// If a [`Sweep`](Self::Sweep) did it, that is `previous`.
-    Free = 31,
+    Unassign = 31,
     /// assignment: those who have been away for long are released; `version` is how many were.
     Sweep = 32,
 }
@@ -97,51 +97,53 @@ impl Kind {
         Self::Drop,
         Self::Anomaly,
         Self::Transfer,
-        Self::Look,
+        Self::Snapshot,
         Self::Create,
         Self::Delete,
-        Self::Lend,
-        Self::Take,
-        Self::Guarded,
-        Self::Leave,
+        Self::Lease,
+        Self::Acquire,
+        Self::GuardedWrite,
+        Self::ReleaseName,
         Self::Revoke,
-        Self::Sight,
-        Self::Lodge,
-        Self::Pair,
-        Self::Batch,
-        Self::View,
-        Self::Settle,
+        Self::Observe,
+        Self::LeasedPut,
+        Self::PairPut,
+        Self::WatchBatch,
+        Self::LastView,
+        Self::Confirm,
         Self::Send,
         Self::Deliver,
         Self::Join,
-        Self::Place,
-        Self::Free,
+        Self::Assign,
+        Self::Unassign,
         Self::Sweep,
     ];
 
     /// Where the revision comes from that the operation answers; `None`: it answers none.
-    pub fn revision(self) -> Option<Numbered> {
+    pub fn revision(self) -> Option<RevisionSource> {
         match self {
-            Self::Update | Self::Swap | Self::Commit | Self::Grant => Some(Numbered::Drawn),
-            Self::Transfer | Self::Create | Self::Delete => Some(Numbered::Drawn),
-            Self::Take | Self::Guarded | Self::Leave | Self::Lodge | Self::Pair => Some(Numbered::Drawn),
-            Self::Send | Self::Deliver => Some(Numbered::Drawn),
-            Self::Read | Self::Sight | Self::Place | Self::Free => Some(Numbered::Seen),
-            Self::Look | Self::Batch | Self::View | Self::Revoke => Some(Numbered::Clock),
+            Self::Update | Self::Swap | Self::Commit | Self::Grant => Some(RevisionSource::Own),
+            Self::Transfer | Self::Create | Self::Delete => Some(RevisionSource::Own),
+            Self::Acquire | Self::GuardedWrite | Self::ReleaseName | Self::LeasedPut | Self::PairPut => {
+                Some(RevisionSource::Own)
+            }
+            Self::Send | Self::Deliver => Some(RevisionSource::Own),
+            Self::Read | Self::Observe | Self::Assign | Self::Unassign => Some(RevisionSource::Found),
+            Self::Snapshot | Self::WatchBatch | Self::LastView | Self::Revoke => Some(RevisionSource::Clock),
             Self::Attach | Self::Wait | Self::Intend | Self::Renew => None,
-            Self::Release | Self::Drop | Self::Anomaly | Self::Lend => None,
-            Self::Settle | Self::Join | Self::Sweep => None,
+            Self::Release | Self::Drop | Self::Anomaly | Self::Lease => None,
+            Self::Confirm | Self::Join | Self::Sweep => None,
         }
     }
 }
 
 /// Where a revision comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbered {
+pub enum RevisionSource {
     /// It is the operation's own.
-    Drawn,
+    Own,
     /// It was found on what was read.
-    Seen,
+    Found,
     /// The clock was read: everything that had returned before is older or as old.
     Clock,
 }
@@ -211,7 +213,13 @@ impl Entry {
     pub fn is_change(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Update | Kind::Swap | Kind::Commit | Kind::Transfer | Kind::Guarded | Kind::Pair | Kind::Deliver
+            Kind::Update
+                | Kind::Swap
+                | Kind::Commit
+                | Kind::Transfer
+                | Kind::GuardedWrite
+                | Kind::PairPut
+                | Kind::Deliver
         )
     }
 

@@ -13,7 +13,7 @@ pub(super) const READS: usize = 1;
 pub(super) const ANOMALIES: usize = 2;
 pub(super) const HOLDING: usize = 3;
 pub(super) const ACKNOWLEDGED: usize = 4;
-pub(super) const HURRIED: usize = 5;
+pub(super) const WARNED: usize = 5;
 
 /// The pen of one writer. A process slot's next life goes on where the killed one stopped.
 pub struct Log<'h> {
@@ -26,14 +26,14 @@ pub struct Log<'h> {
 impl<'h> Log<'h> {
     pub(super) fn resume(history: &'h History, writer: u32, life: u32) -> Self {
         history.region_word(writer, HOLDING).store(0, Relaxed);
-        history.set_hurried(writer, false);
+        history.set_warned(writer, false);
         let next = history.region_word(writer, COUNT).load(Acquire);
         Self { history, writer, life, next }
     }
 
     /// Whether somebody is about to come for this process.
-    pub fn is_hurried(&self) -> bool {
-        self.history.region_word(self.writer, HURRIED).load(Relaxed) != 0
+    pub fn is_warned(&self) -> bool {
+        self.history.region_word(self.writer, WARNED).load(Relaxed) != 0
     }
 
     /// Entries that still fit.

@@ -7,13 +7,13 @@
 //!
 //! ```text
 //! file:   512 B of words all share (stop, begin, end, frontier) │ region of writer 0 │ region of writer 1 │ …
-//! region: count · reads · reads that failed · holding · acknowledged · hurried · (2 unused) │ entry 0 │ entry 1 │ …
+//! region: count · reads · reads that failed · holding · acknowledged · warned · (2 unused) │ entry 0 │ entry 1 │ …
 //! ```
 
 mod entry;
 mod log;
 
-pub use entry::{Entry, Kind, Numbered, Outcome};
+pub use entry::{Entry, Kind, Outcome, RevisionSource};
 pub use log::{Log, Open};
 
 use std::fs::File;
@@ -161,8 +161,8 @@ impl History {
     }
 
     /// Tells a writer that somebody is about to come for its process, or that it is over.
-    pub fn set_hurried(&self, writer: u32, hurried: bool) {
-        self.region_word(writer, log::HURRIED).store(u64::from(hurried), Relaxed);
+    pub fn set_warned(&self, writer: u32, warned: bool) {
+        self.region_word(writer, log::WARNED).store(u64::from(warned), Relaxed);
     }
 
     /// Changes acknowledged so far by all writers.

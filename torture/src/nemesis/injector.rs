@@ -37,7 +37,7 @@ pub enum FaultKind {
 
 /// How long the nemesis sleeps when nothing is due.
 const STEP: Duration = Duration::from_micros(50);
-/// How long before a kill or stop a sprinter is told: longer than its rest.
+/// How long before a kill or stop a thread is warned: longer than its rest.
 const HEAD_START: Duration = Duration::from_micros(150);
 /// How long it looks for somebody who holds a claim before it stops anybody.
 const LOOK_FOR_HOLDER: u64 = 40_000_000;
@@ -51,7 +51,7 @@ struct Place {
     /// When it is to be killed.
     kill_at: Option<u64>,
     /// Whether it has been told that it will be.
-    announced: bool,
+    warned: bool,
     /// Since when it is stopped, and until when.
     stopped: Option<(u64, u64)>,
 }
@@ -100,7 +100,7 @@ impl<'a> Nemesis<'a> {
         Ok(Place {
             kill_at: after.map(|after| process.started + nanoseconds(after)),
             process: Some(process),
-            announced: false,
+            warned: false,
             stopped: None,
         })
     }
@@ -116,7 +116,7 @@ impl<'a> Nemesis<'a> {
             for slot in 0..self.places.len() {
                 self.resume_if_due(slot, now)?;
                 if self.places[slot].kill_at.is_some_and(|at| at <= now) {
-                    self.announce_or_kill(slot, now)?;
+                    self.warn_or_kill(slot, now)?;
                 }
             }
             for stream in 0..self.streams.len() {
@@ -166,10 +166,10 @@ impl<'a> Nemesis<'a> {
         self.faults.push(Fault { kind, slot, life, at, until });
     }
 
-    /// A sprinter is told a little before it is killed; everybody else is killed at once.
-    fn announce_or_kill(&mut self, slot: usize, now: u64) -> io::Result<()> {
-        if !self.places[slot].announced && self.announce(slot) {
-            self.places[slot].announced = true;
+    /// Warns a slot that is to be warned, and kills it a little later; kills any other at once.
+    fn warn_or_kill(&mut self, slot: usize, now: u64) -> io::Result<()> {
+        if !self.places[slot].warned && self.warn(slot) {
+            self.places[slot].warned = true;
             self.places[slot].kill_at = Some(now + nanoseconds(HEAD_START));
             return Ok(());
         }
@@ -200,7 +200,7 @@ impl<'a> Nemesis<'a> {
             place.stopped = None;
             let life = process.life;
             for writer in self.writers(slot) {
-                self.history.set_hurried(writer, false);
+                self.history.set_warned(writer, false);
             }
             self.note(FaultKind::Stop, slot as u32, life, since, system::now());
         }
@@ -221,7 +221,7 @@ impl<'a> Nemesis<'a> {
         let stopped = self.places.iter().filter(|place| place.stopped.is_some()).count();
         if stopped < MOST_STOPPED && !candidates.is_empty() {
             let slot = candidates[(stop.draw % candidates.len() as u64) as usize];
-            if self.announce(slot) {
+            if self.warn(slot) {
                 std::thread::sleep(HEAD_START);
             }
             let place = &mut self.places[slot];
@@ -236,13 +236,13 @@ impl<'a> Nemesis<'a> {
         Ok(())
     }
 
-    /// Has those sprint who do; answers whether somebody does.
-    fn announce(&self, slot: usize) -> bool {
-        let sprints = self.plan.slots[slot].sprints && self.places[slot].stopped.is_none();
-        for writer in self.writers(slot).filter(|_| sprints) {
-            self.history.set_hurried(writer, true);
+    /// Warns the threads of a slot that are to be warned; answers whether there are any.
+    fn warn(&self, slot: usize) -> bool {
+        let is_warned = self.plan.slots[slot].is_warned && self.places[slot].stopped.is_none();
+        for writer in self.writers(slot).filter(|_| is_warned) {
+            self.history.set_warned(writer, true);
         }
-        sprints
+        is_warned
     }
 
     fn writers(&self, slot: usize) -> Range<u32> {

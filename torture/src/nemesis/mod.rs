@@ -8,4 +8,4 @@ mod injector;
 mod schedule;
 
 pub use injector::{Fault, FaultKind, Nemesis, watch_lateness};
-pub use schedule::{Aim, Lives, Schedule, Slot, Stops};
+pub use schedule::{Aim, Lifetime, Schedule, Slot, Stops};

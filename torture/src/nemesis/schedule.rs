@@ -21,16 +21,16 @@ pub struct Slot {
     /// What its threads do, for people.
     pub name: String,
     pub threads: u32,
-    pub lives: Lives,
+    pub lifetime: Lifetime,
     /// Whether it is to be told just before it is killed or stopped, so that it is found in the middle of something.
-    pub sprints: bool,
+    pub is_warned: bool,
     /// Entries of each thread's region of the history.
     pub capacity: u64,
 }
 
 /// How long the lives of a slot's processes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lives {
+pub enum Lifetime {
     /// Killed within milliseconds, often while it attaches.
     Short,
     /// Killed many times a second.
@@ -49,15 +49,15 @@ impl Schedule {
     /// What is done to these slots: the busy ones are told before they are stopped or killed, and each thread has an equal
     /// part of the history.
     pub fn of<R>(
-        slots: &[(Lives, Vec<R>)],
+        slots: &[(Lifetime, Vec<R>)],
         called: impl Fn(&R) -> String,
         length: Duration,
         lease: Duration,
         seed: u64,
     ) -> Self {
-        let slot = |(lives, roles): &(Lives, Vec<R>)| {
-            let slot = Slot::of(*lives, roles.iter().map(&called));
-            Slot { sprints: slot.is_busy(), ..slot }
+        let slot = |(lifetime, roles): &(Lifetime, Vec<R>)| {
+            let slot = Slot::of(*lifetime, roles.iter().map(&called));
+            Slot { is_warned: slot.is_busy(), ..slot }
         };
         let mut schedule = Self { length, slots: slots.iter().map(slot).collect(), lease, seed };
         schedule.share_entries(|_| 1);
@@ -82,13 +82,13 @@ impl Schedule {
     pub fn killed_after(&self, slot: u32, life: u32) -> Option<Duration> {
         let mut random = Random::of(self.seed, &[1, u64::from(slot), u64::from(life)]);
         let ms = Duration::from_millis;
-        match self.slots[slot as usize].lives {
+        match self.slots[slot as usize].lifetime {
             // Often before or while it attaches.
-            Lives::Short if random.one_in(4) => Some(random.between(Duration::ZERO, ms(3))),
-            Lives::Short => Some(random.between(ms(1), ms(12))),
-            Lives::Brisk => Some(random.between(ms(2), ms(60))),
-            Lives::Long => Some(random.between(ms(20), ms(600))),
-            Lives::Steady => None,
+            Lifetime::Short if random.one_in(4) => Some(random.between(Duration::ZERO, ms(3))),
+            Lifetime::Short => Some(random.between(ms(1), ms(12))),
+            Lifetime::Brisk => Some(random.between(ms(2), ms(60))),
+            Lifetime::Long => Some(random.between(ms(20), ms(600))),
+            Lifetime::Steady => None,
         }
     }
 
@@ -141,15 +141,15 @@ pub enum Aim {
 
 impl Slot {
     /// One thread for each role, which is called so; the history is shared out later.
-    fn of(lives: Lives, roles: impl Iterator<Item = String>) -> Self {
+    fn of(lifetime: Lifetime, roles: impl Iterator<Item = String>) -> Self {
         let roles: Vec<String> = roles.collect();
-        let name = format!("{lives:?}: {}", roles.join(", ")).to_lowercase();
-        Self { name, threads: roles.len() as u32, lives, sprints: false, capacity: 0 }
+        let name = format!("{lifetime:?}: {}", roles.join(", ")).to_lowercase();
+        Self { name, threads: roles.len() as u32, lifetime, is_warned: false, capacity: 0 }
     }
 
     /// Whether it is one of those who make most of the changes.
     pub fn is_busy(&self) -> bool {
-        matches!(self.lives, Lives::Short | Lives::Brisk)
+        matches!(self.lifetime, Lifetime::Short | Lifetime::Brisk)
     }
 }
 
@@ -158,8 +158,8 @@ mod tests {
     use super::*;
 
     fn schedule(seed: u64) -> Schedule {
-        let slot = |lives| Slot { name: String::new(), threads: 1, lives, sprints: false, capacity: 0 };
-        let slots = [Lives::Short, Lives::Brisk, Lives::Long, Lives::Steady].map(slot);
+        let slot = |lifetime| Slot { name: String::new(), threads: 1, lifetime, is_warned: false, capacity: 0 };
+        let slots = [Lifetime::Short, Lifetime::Brisk, Lifetime::Long, Lifetime::Steady].map(slot);
         Schedule { length: Duration::from_secs(5), slots: slots.into(), lease: Duration::from_millis(80), seed }
     }
 

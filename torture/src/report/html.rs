@@ -6,7 +6,7 @@ use super::chart::escape;
 use super::summary::{Summary, WorkloadSummary};
 use super::{lanes, thousands};
 use crate::check::Findings;
-use crate::examine::Phased;
+use crate::examine::PhaseResult;
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1c1f23;--soft:#5b636e;--paper:#fff;--line:#d9dee4;--good:#18794e;--bad:#c62828;
@@ -31,7 +31,7 @@ text{fill:var(--ink);font:11px system-ui,sans-serif}.tick{fill:var(--soft)}.midd
 ";
 
 /// The whole page.
-pub fn page(summary: &Summary, phases: &[Phased]) -> String {
+pub fn page(summary: &Summary, phases: &[PhaseResult]) -> String {
     let mut body = String::new();
     head(summary, &mut body);
     promises(summary, &mut body);
@@ -192,7 +192,7 @@ fn recovery(summary: &Summary, body: &mut String) {
     );
 }
 
-fn pictures(phase: &Phased, body: &mut String) {
+fn pictures(phase: &PhaseResult, body: &mut String) {
     let Some(picture) = &phase.picture else {
         return;
     };

@@ -136,7 +136,7 @@ pub fn recovery(picture: &Picture, recoveries: &[Recovery], begin: u64) -> Strin
     chart.svg("Time from a kill to the next success")
 }
 
-/// The versions of record 0: each in the row of the process that made it, in the stretch with the most turns.
+/// The versions of record 0: each in the row of the process that made it, in the stretch with the most switches between processes.
 pub fn versions(picture: &Picture) -> String {
     let versions = &picture.versions;
     let total = versions.made.iter().sum::<u64>().max(1);

@@ -13,11 +13,11 @@ pub mod table;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::examine::Phased;
+use crate::examine::PhaseResult;
 use summary::Summary;
 
 /// Writes `torture/summary.json` and `torture/report.html` under the target directory; answers where.
-pub fn write(summary: &Summary, phases: &[Phased]) -> io::Result<(PathBuf, PathBuf)> {
+pub fn write(summary: &Summary, phases: &[PhaseResult]) -> io::Result<(PathBuf, PathBuf)> {
     let folder = target_directory()?.join("torture");
     std::fs::create_dir_all(&folder)?;
     let (json, page) = (folder.join("summary.json"), folder.join("report.html"));

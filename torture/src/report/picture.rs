@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::check::claims::{self, Grant};
-use crate::check::{Checked, Scene};
+use crate::check::{Checked, Execution};
 use crate::history::{Kind, Outcome};
 use crate::nemesis::Schedule;
 use crate::nemesis::{Fault, FaultKind};
@@ -87,31 +87,31 @@ pub enum HoldEnd {
 }
 
 impl Picture {
-    pub fn of(scene: &Scene<'_>, checked: &Checked, plan: &Schedule) -> Self {
-        let begin = scene.history.begin;
-        let length = (scene.history.end - begin).max(1);
+    pub fn of(execution: &Execution<'_>, checked: &Checked, plan: &Schedule) -> Self {
+        let begin = execution.history.begin;
+        let length = (execution.history.end - begin).max(1);
         let since = |moment: u64| moment.saturating_sub(begin);
         let faults =
-            scene.faults.iter().map(|fault| Fault { at: since(fault.at), until: since(fault.until), ..*fault });
+            execution.faults.iter().map(|fault| Fault { at: since(fault.at), until: since(fault.until), ..*fault });
         let faults: Vec<Fault> = faults.collect();
         Self {
             begin,
             length,
-            slots: slots(scene, plan, length),
-            latencies: latencies(scene, length),
-            versions: versions(scene, checked, plan.slots.len()),
-            window: window(scene, checked, &faults),
+            slots: slots(execution, plan, length),
+            latencies: latencies(execution, length),
+            versions: versions(execution, checked, plan.slots.len()),
+            window: window(execution, checked, &faults),
             faults,
         }
     }
 }
 
-fn slots(scene: &Scene<'_>, plan: &Schedule, length: u64) -> Vec<SlotPicture> {
+fn slots(execution: &Execution<'_>, plan: &Schedule, length: u64) -> Vec<SlotPicture> {
     let mut slots: Vec<SlotPicture> =
         plan.slots.iter().map(|slot| SlotPicture { name: slot.name.clone(), operations: vec![0; BINS] }).collect();
-    for (author, entry) in scene.history.all() {
-        let slot = scene.history.slot(author.writer) as usize;
-        let since = entry.begin.saturating_sub(scene.history.begin);
+    for (author, entry) in execution.history.all() {
+        let slot = execution.history.slot(author.writer) as usize;
+        let since = entry.begin.saturating_sub(execution.history.begin);
         let bin = (u128::from(since) * BINS as u128 / u128::from(length)) as usize;
         // The closing changes come after the time is over, from a slot that is not drawn.
         if let Some(count) = slots.get_mut(slot).and_then(|slot| slot.operations.get_mut(bin)) {
@@ -121,11 +121,11 @@ fn slots(scene: &Scene<'_>, plan: &Schedule, length: u64) -> Vec<SlotPicture> {
     slots
 }
 
-fn latencies(scene: &Scene<'_>, length: u64) -> Vec<Latency> {
+fn latencies(execution: &Execution<'_>, length: u64) -> Vec<Latency> {
     let mut bins: Vec<Vec<u64>> = vec![Vec::new(); LATENCY_BINS];
-    let changes = scene.history.all().filter(|(_, entry)| entry.is_acknowledged_change());
+    let changes = execution.history.all().filter(|(_, entry)| entry.is_acknowledged_change());
     for (_, entry) in changes {
-        let since = entry.end.saturating_sub(scene.history.begin);
+        let since = entry.end.saturating_sub(execution.history.begin);
         let bin = (u128::from(since) * LATENCY_BINS as u128 / u128::from(length)) as usize;
         if let Some(bin) = bins.get_mut(bin) {
             bin.push(entry.end - entry.begin);
@@ -146,10 +146,10 @@ fn latencies(scene: &Scene<'_>, length: u64) -> Vec<Latency> {
         .collect()
 }
 
-/// Who made which version of record 0, and the stretch with the most writers and turns.
-fn versions(scene: &Scene<'_>, checked: &Checked, slots: usize) -> Versions {
+/// Who made which version of record 0, and the stretch with the most writers and switches between them.
+fn versions(execution: &Execution<'_>, checked: &Checked, slots: usize) -> Versions {
     let authors = checked.chains.authors.first().map_or(&[][..], Vec::as_slice);
-    let slot = |author: &Option<Author>| author.map(|author| scene.history.slot(author.writer));
+    let slot = |author: &Option<Author>| author.map(|author| execution.history.slot(author.writer));
     let mut made = vec![0; slots];
     for slot in authors.iter().filter_map(slot) {
         // The last change is made by a process that is not drawn.
@@ -157,11 +157,11 @@ fn versions(scene: &Scene<'_>, checked: &Checked, slots: usize) -> Versions {
             *count += 1;
         }
     }
-    // Most writers first, then most turns.
+    // Most writers first, then most switches.
     let lively = |stretch: &[Option<Author>]| {
         let writers: BTreeSet<u32> = stretch.iter().filter_map(slot).collect();
-        let turns = stretch.windows(2).filter(|pair| slot(&pair[0]) != slot(&pair[1]));
-        (writers.len(), turns.count())
+        let switches = stretch.windows(2).filter(|pair| slot(&pair[0]) != slot(&pair[1]));
+        (writers.len(), switches.count())
     };
     let stretches = authors.chunks(STRETCH).zip((1u64..).step_by(STRETCH));
     let (stretch, first) = stretches.max_by_key(|(stretch, _)| lively(stretch)).unwrap_or((&[], 1));
@@ -169,9 +169,9 @@ fn versions(scene: &Scene<'_>, checked: &Checked, slots: usize) -> Versions {
 }
 
 /// The stretch around a late write that was refused, or else around a holder that was killed.
-fn window(scene: &Scene<'_>, checked: &Checked, faults: &[Fault]) -> Option<Window> {
-    let begin = scene.history.begin;
-    let grants = claims::grants(scene, &checked.chains);
+fn window(execution: &Execution<'_>, checked: &Checked, faults: &[Fault]) -> Option<Window> {
+    let begin = execution.history.begin;
+    let grants = claims::grants(execution, &checked.chains);
     let of_interest = |grant: &&Grant| grant.last() == Some((Kind::Commit, Outcome::LeaseLost));
     let all = || grants.values().flatten();
     let middle = all().find(of_interest).or_else(|| all().next())?;
@@ -179,7 +179,7 @@ fn window(scene: &Scene<'_>, checked: &Checked, faults: &[Fault]) -> Option<Wind
     let from = middle.saturating_sub(WINDOW * 2 / 3).max(begin);
     let until = from + WINDOW;
     let holds = grants.get(&record)?.iter().filter_map(|grant| {
-        let (ended, end) = end_of(scene, faults, grant);
+        let (ended, end) = end_of(execution, faults, grant);
         (grant.end <= until && ended >= from).then(|| Hold {
             slot: grant.slot,
             token: grant.token,
@@ -191,11 +191,11 @@ fn window(scene: &Scene<'_>, checked: &Checked, faults: &[Fault]) -> Option<Wind
     Some(Window { from: from - begin, until: until - begin, record, holds: holds.collect() })
 }
 
-fn end_of(scene: &Scene<'_>, faults: &[Fault], grant: &Grant) -> (u64, HoldEnd) {
+fn end_of(execution: &Execution<'_>, faults: &[Fault], grant: &Grant) -> (u64, HoldEnd) {
     let kill = faults
         .iter()
         .find(|fault| fault.kind == FaultKind::Kill && fault.slot == grant.slot && fault.life == grant.life);
-    let killed = || kill.map_or(grant.end, |kill| kill.at + scene.history.begin);
+    let killed = || kill.map_or(grant.end, |kill| kill.at + execution.history.begin);
     match (grant.ending, grant.last()) {
         (Some(at), Some((Kind::Commit, Outcome::Done))) => (at, HoldEnd::Wrote),
         (Some(at), Some((_, Outcome::LeaseLost))) => (at, HoldEnd::Refused),
@@ -207,30 +207,30 @@ fn end_of(scene: &Scene<'_>, faults: &[Fault], grant: &Grant) -> (u64, HoldEnd) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::by_hand::Story;
     use crate::check::check;
+    use crate::check::scripted_run::ScriptedRun;
     use crate::workloads::{Round, Scenario, records};
     use std::time::Duration;
 
     #[test]
     fn a_refused_late_holder_is_in_the_window_with_its_token() {
-        let mut story = Story::new(2, 1);
-        let first = story.grant(0, 0);
-        story.entry(first).count = 1;
-        story.grant(1, 0);
-        story.commit(1, 0);
-        story.under_claim(0, 0, Kind::Commit, Outcome::LeaseLost);
-        story.history.end = 1_000_000;
+        let mut run = ScriptedRun::new(2, 1);
+        let first = run.grant(0, 0);
+        run.entry(first).count = 1;
+        run.grant(1, 0);
+        run.commit(1, 0);
+        run.under_claim(0, 0, Kind::Commit, Outcome::LeaseLost);
+        run.history.end = 1_000_000;
         let plan = records::Plan::of(Round { seed: 1, number: 0, length: Duration::from_secs(20) });
-        story.with_scene(|scene| {
-            let picture = Picture::of(scene, &check(scene), plan.schedule());
+        run.with_execution(|execution| {
+            let picture = Picture::of(execution, &check(execution), plan.schedule());
             let window = picture.window.expect("a window");
             let ends: Vec<_> = window.holds.iter().map(|hold| (hold.token, hold.end)).collect();
             assert_eq!(ends, [(1, HoldEnd::Refused), (2, HoldEnd::Wrote)]);
             assert_eq!((picture.versions.made[1], picture.versions.by.as_slice()), (1, &[Some(1)][..]));
             assert_eq!(picture.latencies.len(), 1);
             let drawn: u64 = picture.slots.iter().flat_map(|slot| &slot.operations).sum();
-            assert_eq!(drawn, story.history.all().count() as u64);
+            assert_eq!(drawn, run.history.all().count() as u64);
         });
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::check::recovery::{ALLOWANCE, BOUND, Next, Recovery, Times};
 use crate::check::{Counted, Findings, Promise, Verdicts};
-use crate::examine::{EngineCounts, Phased};
+use crate::examine::{EngineCounts, PhaseResult};
 use crate::nemesis::FaultKind;
 use crate::options::{Mode, Options};
 use crate::plan::{Phase, PhaseWork};
@@ -107,11 +107,11 @@ impl Next {
 }
 
 impl Summary {
-    pub fn of(options: &Options, planned: &[Phase], phases: &[Phased], seconds_taken: f64) -> Self {
+    pub fn of(options: &Options, planned: &[Phase], phases: &[PhaseResult], seconds_taken: f64) -> Self {
         let mut verdicts = Verdicts::default();
         phases.iter().for_each(|phase| verdicts.merge(phase.verdicts.clone()));
         let ours = || planned.iter().zip(phases).filter(|(plan, _)| plan.work.is_ours());
-        let sum = |number: fn(&Phased) -> u64| ours().map(|(_, phase)| number(phase)).sum();
+        let sum = |number: fn(&PhaseResult) -> u64| ours().map(|(_, phase)| number(phase)).sum();
         let recoveries: Vec<&Recovery> = phases.iter().flat_map(|phase| &phase.recoveries).collect();
         let mut summary = Self {
             seed: options.seed,
@@ -140,7 +140,7 @@ impl Summary {
         summary
     }
 
-    fn judge(&mut self, options: &Options, planned: &[Phase], phases: &[Phased]) {
+    fn judge(&mut self, options: &Options, planned: &[Phase], phases: &[PhaseResult]) {
         for (plan, phase) in planned.iter().zip(phases) {
             self.reasons.extend(reason(plan, phase));
         }
@@ -175,7 +175,7 @@ impl Summary {
 }
 
 /// The workloads, each with all its rounds.
-fn workloads(planned: &[Phase], phases: &[Phased]) -> Vec<WorkloadSummary> {
+fn workloads(planned: &[Phase], phases: &[PhaseResult]) -> Vec<WorkloadSummary> {
     let mut summaries: Vec<WorkloadSummary> = Vec::new();
     for (plan, phase) in planned.iter().zip(phases) {
         let PhaseWork::Workload(workload, _, scenario) = &plan.work else {
@@ -196,7 +196,7 @@ fn workloads(planned: &[Phase], phases: &[Phased]) -> Vec<WorkloadSummary> {
 }
 
 impl WorkloadSummary {
-    fn add(&mut self, phase: &Phased) {
+    fn add(&mut self, phase: &PhaseResult) {
         self.seconds += phase.milliseconds / 1_000.0;
         self.kills += phase.count(FaultKind::Kill);
         self.stops += phase.count(FaultKind::Stop);
@@ -219,7 +219,7 @@ impl WorkloadSummary {
 }
 
 /// Why a phase is not as it must be.
-fn reason(plan: &Phase, phase: &Phased) -> Option<String> {
+fn reason(plan: &Phase, phase: &PhaseResult) -> Option<String> {
     if phase.as_it_must_be {
         return None;
     }
@@ -262,7 +262,7 @@ fn recovered(recoveries: &[&Recovery]) -> Recovered {
 }
 
 impl PhaseSummary {
-    fn of(phase: &Phased) -> Self {
+    fn of(phase: &PhaseResult) -> Self {
         Self {
             name: phase.name.clone(),
             workers: phase.workers,

@@ -30,8 +30,8 @@ mod churn;
 mod delivery;
 mod exclusion;
 mod fill;
+mod final_state;
 mod leases;
-mod left;
 pub mod records;
 mod watch;
 
@@ -45,10 +45,10 @@ use slotguard::{Error, Segment};
 
 use crate::check::chain::Chains;
 use crate::check::recovery::{Recovery, Times};
-use crate::check::{Promise, Scene, Verdicts};
+use crate::check::{Execution, Promise, Verdicts};
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
-use crate::nemesis::{Lives, Schedule};
+use crate::nemesis::{Lifetime, Schedule};
 use crate::report::picture::Picture;
 use crate::report::thousands;
 
@@ -59,9 +59,9 @@ pub static ALL: [Workload; 10] = [
     workload("churn", QUARTER, |round| Box::new(churn::Plan::of(round))),
     workload("leases", QUARTER, |round| Box::new(leases::Plan::of(round))),
     workload("watch", QUARTER, |round| Box::new(watch::Plan::of(round))),
-    workload("lock", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Way::Lock, round))),
-    workload("election", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Way::Election, round))),
-    workload("guard", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Way::Guard, round))),
+    workload("lock", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Recipe::Lock, round))),
+    workload("election", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Recipe::Election, round))),
+    workload("guard", FIFTH, |round| Box::new(exclusion::Plan::of(exclusion::Recipe::Guard, round))),
     workload("assignment", FIFTH, |round| Box::new(assignment::Plan::of(round))),
     workload("delivery", FIFTH, |round| Box::new(delivery::Plan::of(round))),
 ];
@@ -153,16 +153,16 @@ pub trait Scenario: fmt::Debug + Sync {
         Ok(())
     }
 
-    /// Checks the history, and what is found at the end. `scene.finals` is empty: which values there are to be looked at
+    /// Checks the history, and what is found at the end. `execution.finals` is empty: which values there are to be looked at
     /// is the workload's to know.
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined>;
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> Result<Examined>;
 
     /// What a promise means here, in a few words; `None`: the workload has no part in it.
     fn words(&self, promise: Promise) -> Option<&'static str>;
 }
 
 /// What the threads of each slot do.
-fn roles<R>(slots: impl IntoIterator<Item = (Lives, Vec<R>)>) -> Vec<Vec<R>> {
+fn roles<R>(slots: impl IntoIterator<Item = (Lifetime, Vec<R>)>) -> Vec<Vec<R>> {
     slots.into_iter().map(|(_, roles)| roles).collect()
 }
 
@@ -260,8 +260,8 @@ impl fmt::Display for Number {
 }
 
 /// How many operations of a kind came to an outcome.
-pub fn count(scene: &Scene<'_>, kind: Kind, outcome: Outcome) -> u64 {
-    scene.history.all().filter(|(_, entry)| entry.kind == kind && entry.outcome == outcome).count() as u64
+pub fn count(execution: &Execution<'_>, kind: Kind, outcome: Outcome) -> u64 {
+    execution.history.all().filter(|(_, entry)| entry.kind == kind && entry.outcome == outcome).count() as u64
 }
 
 /// How often, and how slow at most: two figures of one kind of recovery.

@@ -11,18 +11,18 @@ use slotguard::backend::{Meta, SharedMemory};
 use slotguard::recipe::{Error, Result};
 
 use super::work::{self, everything};
-use super::{NAME, Terms};
+use super::{NAME, Settings};
 use crate::check::chain::{self, Chains};
 use crate::check::holds;
 use crate::check::recovery::{self, Recoveries};
-use crate::check::{Final, Findings, Promise, Scene, order, reads};
+use crate::check::{Execution, Final, Findings, Promise, order, reads};
 use crate::history::{Kind, Outcome};
 use crate::value::Author;
-use crate::workloads::{Examined, Figure, count, left, slowest};
+use crate::workloads::{Examined, Figure, count, final_state, slowest};
 
 /// What is left when everybody has gone.
 #[derive(Default)]
-pub struct Left {
+pub struct FinalState {
     /// By slot: its data.
     pub data: Vec<Final>,
     /// By slot: node and generation.
@@ -32,33 +32,33 @@ pub struct Left {
 }
 
 /// Looks at what is left; then releases everybody, and has every slot there is.
-pub fn left(store: &Arc<SharedMemory>, terms: Terms, room: &mut Findings) -> Result<Left> {
+pub fn final_state(store: &Arc<SharedMemory>, settings: Settings, room: &mut Findings) -> Result<FinalState> {
     let stays = |name: &str, _: &[u8], meta: &Meta| meta.lease.is_none() && name.starts_with(NAME);
-    let (data, of_the_dead) = left::look(store, usize::from(terms.slots) + 1, stays)?;
-    let mut left = Left { data, of_the_dead, ..Left::default() };
+    let (data, of_the_dead) = final_state::read(store, usize::from(settings.slots) + 1, stays)?;
+    let mut final_state = FinalState { data, of_the_dead, ..FinalState::default() };
     let seen = everything(store)?;
     room.expect(seen.agrees && seen.announced.is_empty(), || {
         format!("at the end nodes and slots are {:?}, announced {:?}", seen.places, seen.announced)
     });
     let number = |node: &String| node.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u16::MAX);
-    left.places = seen.places.iter().map(|(slot, (node, since))| (*slot, (number(node), *since))).collect();
-    every_slot_can_be_had(store, terms, &seen, room)?;
-    Ok(left)
+    final_state.places = seen.places.iter().map(|(slot, (node, since))| (*slot, (number(node), *since))).collect();
+    every_slot_can_be_had(store, settings, &seen, room)?;
+    Ok(final_state)
 }
 
 fn every_slot_can_be_had(
     store: &Arc<SharedMemory>,
-    terms: Terms,
+    settings: Settings,
     seen: &work::Seen,
     room: &mut Findings,
 ) -> Result<()> {
-    let slots = work::open(store, terms)?;
+    let slots = work::open(store, settings)?;
     for (node, _) in seen.places.values() {
         slots.release(node)?;
     }
     let mut had = BTreeSet::new();
     let mut refused = None;
-    for number in 0..=terms.slots {
+    for number in 0..=settings.slots {
         match slots.assign(&format!("last-{number}")) {
             Ok(assigned) => drop(had.insert(assigned.slot())),
             Err(error) => {
@@ -67,40 +67,40 @@ fn every_slot_can_be_had(
             }
         }
     }
-    let all: BTreeSet<u16> = (1..=terms.slots).collect();
-    let full = matches!(&refused, Some((number, Error::SlotsFull { .. })) if *number == terms.slots);
+    let all: BTreeSet<u16> = (1..=settings.slots).collect();
+    let full = matches!(&refused, Some((number, Error::SlotsFull { .. })) if *number == settings.slots);
     room.expect(had == all && full, || {
-        format!("{} of {} slots can be had at the end; refused was {refused:?}", had.len(), terms.slots)
+        format!("{} of {} slots can be had at the end; refused was {refused:?}", had.len(), settings.slots)
     });
     Ok(())
 }
 
 /// Holds the history against what is left.
-pub fn check(scene: &Scene<'_>, left: &Left) -> Examined {
-    let scene = &Scene { finals: &left.data, ..*scene };
-    let chains = chain::walk(scene);
+pub fn check(execution: &Execution<'_>, final_state: &FinalState) -> Examined {
+    let execution = &Execution { finals: &final_state.data, ..*execution };
+    let chains = chain::walk(execution);
     let mut once = chains.findings.clone();
-    holds::tokens_grow_along_the_data(scene, &chains, &mut once);
-    let known = Known::of(scene);
+    holds::tokens_grow_along_the_data(execution, &chains, &mut once);
+    let known = Known::of(execution);
     let mut slots = Findings::default();
-    known.follow(left, &mut slots);
-    known.writes(scene, &mut slots);
+    known.follow(final_state, &mut slots);
+    known.writes(execution, &mut slots);
     let mut going_on = Recoveries::default();
-    let of_the_dead = &left.of_the_dead;
+    let of_the_dead = &final_state.of_the_dead;
     going_on.findings.expect(of_the_dead.is_empty(), || format!("entries of the dead are left: {of_the_dead:?}"));
-    recovery::others_go_on(scene, |entry| matches!(entry.kind, Kind::Guarded | Kind::Place), &mut going_on);
-    answers_are_explained(scene, &mut going_on.findings);
-    let figures = figures(scene, &chains, &known, &going_on);
-    let mut verdicts = reads::anomalies(scene.history);
-    let looks = count(scene, Kind::Look, Outcome::Done);
+    recovery::others_go_on(execution, |entry| matches!(entry.kind, Kind::GuardedWrite | Kind::Assign), &mut going_on);
+    answers_are_explained(execution, &mut going_on.findings);
+    let figures = figures(execution, &chains, &known, &going_on);
+    let mut verdicts = reads::anomalies(execution.history);
+    let looks = count(execution, Kind::Snapshot, Outcome::Done);
     verdicts.add(Promise::P1, once);
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, Findings { checked: looks, ..Findings::default() });
-    verdicts.add(Promise::P6, order::check(scene.history));
+    verdicts.add(Promise::P6, order::check(execution.history));
     verdicts.add(Promise::P7, slots);
     Examined {
         verdicts,
-        refused_late: count(scene, Kind::Guarded, Outcome::LeaseLost),
+        refused_late: count(execution, Kind::GuardedWrite, Outcome::LeaseLost),
         recoveries: going_on.recoveries,
         figures,
         ..Examined::of(&chains)
@@ -120,16 +120,16 @@ struct Known {
 }
 
 impl Known {
-    fn of(scene: &Scene<'_>) -> Self {
+    fn of(execution: &Execution<'_>) -> Self {
         let mut known =
             Self { given: BTreeMap::new(), freed: BTreeMap::new(), in_doubt: Vec::new(), contradictions: Vec::new() };
-        for (author, entry) in scene.history.all() {
+        for (author, entry) in execution.history.all() {
             let (slot, generation) = (entry.version as u16, entry.revision);
             match (entry.kind, entry.outcome) {
-                (Kind::Place, Outcome::Done) => known.give(generation, entry.record, slot, entry.end),
-                (Kind::Free, Outcome::Done) => {
+                (Kind::Assign, Outcome::Done) => known.give(generation, entry.record, slot, entry.end),
+                (Kind::Unassign, Outcome::Done) => {
                     known.give(generation, entry.record, slot, entry.end);
-                    let sweep = Author::unpack(entry.previous).and_then(|sweep| scene.history.entry(sweep));
+                    let sweep = Author::unpack(entry.previous).and_then(|sweep| execution.history.entry(sweep));
                     let begin = sweep.map_or(entry.begin, |sweep| sweep.begin);
                     if known.freed.insert(generation, (begin, entry.end)).is_some() {
                         known
@@ -137,7 +137,7 @@ impl Known {
                             .push(format!("generation {generation} was ended twice, once by {author:?}"));
                     }
                 }
-                (Kind::Free, Outcome::InDoubt) => known.in_doubt.push((entry.record, entry.begin)),
+                (Kind::Unassign, Outcome::InDoubt) => known.in_doubt.push((entry.record, entry.begin)),
                 _ => {}
             }
         }
@@ -157,7 +157,7 @@ impl Known {
     }
 
     /// The generations of each slot, and of each node, follow each other, with a release in between.
-    fn follow(&self, left: &Left, findings: &mut Findings) {
+    fn follow(&self, final_state: &FinalState, findings: &mut Findings) {
         for words in &self.contradictions {
             findings.violation(|| words.clone());
         }
@@ -182,7 +182,7 @@ impl Known {
         for (slot, list) in &by_slot {
             let last = list.last().copied().unwrap_or_default();
             let (node, ..) = self.given[&last];
-            let there = left.places.get(slot);
+            let there = final_state.places.get(slot);
             let as_it_was = there == Some(&(node, last)) && !self.freed.contains_key(&last);
             let newer = there.is_none_or(|(_, since)| *since > last);
             findings.expect(as_it_was || newer && self.may_have_ended(last, u64::MAX), || {
@@ -199,8 +199,8 @@ impl Known {
     }
 
     /// Nobody writes after the end of its generation, or is refused before it.
-    fn writes(&self, scene: &Scene<'_>, findings: &mut Findings) {
-        for (author, write) in scene.history.all().filter(|(_, entry)| entry.kind == Kind::Guarded) {
+    fn writes(&self, execution: &Execution<'_>, findings: &mut Findings) {
+        for (author, write) in execution.history.all().filter(|(_, entry)| entry.kind == Kind::GuardedWrite) {
             let generation = write.extra;
             match write.outcome {
                 Outcome::Done => {
@@ -218,32 +218,35 @@ impl Known {
     }
 }
 
-fn figures(scene: &Scene<'_>, chains: &Chains, known: &Known, going_on: &Recoveries) -> Vec<Figure> {
-    let count = |kind, outcome| count(scene, kind, outcome);
-    let swept = scene.history.all().filter(|(_, entry)| entry.kind == Kind::Free && entry.previous != Author::NOBODY);
-    let placed = count(Kind::Place, Outcome::Done);
+fn figures(execution: &Execution<'_>, chains: &Chains, known: &Known, going_on: &Recoveries) -> Vec<Figure> {
+    let count = |kind, outcome| count(execution, kind, outcome);
+    let swept =
+        execution.history.all().filter(|(_, entry)| entry.kind == Kind::Unassign && entry.previous != Author::NOBODY);
+    let placed = count(Kind::Assign, Outcome::Done);
     let mut figures = vec![
         Figure::needed("slots given", known.given.len() as u64),
         Figure::needed("nodes that came back to their slot", placed.saturating_sub(known.given.len() as u64)),
-        Figure::needed("nodes told that all slots were taken", count(Kind::Place, Outcome::Declined)),
+        Figure::needed("nodes told that all slots were taken", count(Kind::Assign, Outcome::Declined)),
         Figure::needed("nodes released", known.freed.len() as u64),
         Figure::needed("of these swept away", swept.count() as u64),
         Figure::needed("writes under a generation acknowledged", chains.acknowledged),
-        Figure::needed("writes of the released refused", count(Kind::Guarded, Outcome::LeaseLost)),
-        Figure::needed("looks at everything at once", count(Kind::Look, Outcome::Done)),
+        Figure::needed("writes of the released refused", count(Kind::GuardedWrite, Outcome::LeaseLost)),
+        Figure::needed("looks at everything at once", count(Kind::Snapshot, Outcome::Done)),
     ];
     figures.extend(slowest(&going_on.recoveries, "kills after which others went on", "slowest to go on"));
     figures
 }
 
-fn answers_are_explained(scene: &Scene<'_>, findings: &mut Findings) {
-    for (author, entry) in scene.history.all() {
+fn answers_are_explained(execution: &Execution<'_>, findings: &mut Findings) {
+    for (author, entry) in execution.history.all() {
         let explained = match entry.outcome {
             Outcome::Done | Outcome::InDoubt => true,
             // A session that is over gets no slot.
-            Outcome::LeaseLost => matches!(entry.kind, Kind::Lend | Kind::Place | Kind::Guarded | Kind::Free),
+            Outcome::LeaseLost => {
+                matches!(entry.kind, Kind::Lease | Kind::Assign | Kind::GuardedWrite | Kind::Unassign)
+            }
             // No slot is free, or the node has none to be freed, or a look did not agree.
-            Outcome::Declined => matches!(entry.kind, Kind::Place | Kind::Free | Kind::Look),
+            Outcome::Declined => matches!(entry.kind, Kind::Assign | Kind::Unassign | Kind::Snapshot),
             _ => false,
         };
         findings.expect(explained, || format!("{:?} by {author:?} was told {:?}", entry.kind, entry.outcome));

@@ -3,13 +3,13 @@
 //!
 //! Each thread has some nodes of its own, whichever process it lives in: started again it goes on under their names. It
 //! joins a node, writes the data of its slot by commits that check the generation and nothing else, and then keeps the slot,
-//! gives it back, or releases somebody else's. *Sweepers* free the slots of nodes whose process is gone. *Lookers* take in
+//! gives it back, or releases somebody else's. *Sweepers* free the slots of nodes whose process is gone. *Observers* take in
 //! everything by one `range`, and ask who has what both ways.
 //!
 //! ```text
 //! thread ── join node 7 ► { check slot 12 is of my generation, write data/12 } … ► keep it, give it back, release node 31
 //! sweeper ─ look, and 20 ms later: release who has been away all the time
-//! looker ── range: a node's entry and its slot's are there together, of one commit, or neither
+//! observer ── range: a node's entry and its slot's are there together, of one commit, or neither
 //! ```
 
 mod check;
@@ -24,9 +24,9 @@ use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
 use super::{Examined, Round, Scenario, fill, roles};
-use crate::check::{Findings, Promise, Scene};
+use crate::check::{Execution, Findings, Promise};
 use crate::client::Client;
-use crate::nemesis::{Lives, Schedule};
+use crate::nemesis::{Lifetime, Schedule};
 use crate::value;
 use harness::random::Random;
 
@@ -40,13 +40,13 @@ const OWN: u32 = 8;
 
 /// What everybody has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Settings {
     pub slots: u16,
     /// For how long a session lasts that is not renewed, in milliseconds.
     pub lease_ms: u64,
 }
 
-impl Terms {
+impl Settings {
     pub fn lease(self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
@@ -57,16 +57,16 @@ impl Terms {
 pub struct Plan {
     schedule: Schedule,
     roles: Vec<Vec<Role>>,
-    terms: Terms,
+    settings: Settings,
 }
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Joins the nodes of this thread's number.
-    Joiner(u32, Terms),
-    Sweeper(Terms),
-    Looker(Terms),
+    Joiner(u32, Settings),
+    Sweeper(Settings),
+    Observer(Settings),
 }
 
 const JOINERS: u32 = 6;
@@ -75,9 +75,9 @@ const JOINERS: u32 = 6;
 fn act(role: Role, client: &mut Client<'_>) -> Result<()> {
     let store = Arc::new(SharedMemory::new(client.segment.clone())?);
     match role {
-        Role::Joiner(number, terms) => work::join_nodes(&store, number, terms, client),
-        Role::Sweeper(terms) => work::sweep(&store, terms, client),
-        Role::Looker(terms) => work::look(&store, terms, client),
+        Role::Joiner(number, settings) => work::join_nodes(&store, number, settings, client),
+        Role::Sweeper(settings) => work::sweep(&store, settings, client),
+        Role::Observer(settings) => work::look(&store, settings, client),
     }
 }
 
@@ -91,24 +91,25 @@ impl Plan {
         let mut random = Random::of(round.seed, &[9, round.number]);
         // About as many as there are nodes with a slot at a time: now and then none is free.
         let slots = (JOINERS * OWN) as u16 * 5 / 12 + random.below(5) as u16;
-        let terms = Terms { slots, lease_ms: 50 + random.below(50) };
-        let joiner = |number| Role::Joiner(number, terms);
+        let settings = Settings { slots, lease_ms: 50 + random.below(50) };
+        let joiner = |number| Role::Joiner(number, settings);
         let slots = [
-            (Lives::Brisk, vec![joiner(0)]),
-            (Lives::Brisk, vec![joiner(1)]),
-            (Lives::Long, vec![joiner(2), joiner(3)]),
-            (Lives::Long, vec![joiner(4), Role::Looker(terms)]),
-            (Lives::Steady, vec![joiner(5), Role::Looker(terms)]),
+            (Lifetime::Brisk, vec![joiner(0)]),
+            (Lifetime::Brisk, vec![joiner(1)]),
+            (Lifetime::Long, vec![joiner(2), joiner(3)]),
+            (Lifetime::Long, vec![joiner(4), Role::Observer(settings)]),
+            (Lifetime::Steady, vec![joiner(5), Role::Observer(settings)]),
             // Whom it has freed is told by nobody else.
-            (Lives::Steady, vec![Role::Sweeper(terms)]),
+            (Lifetime::Steady, vec![Role::Sweeper(settings)]),
         ];
         let called = |role: &Role| match role {
             Role::Joiner(..) => "joiner",
             Role::Sweeper(_) => "sweeper",
-            Role::Looker(_) => "looker",
+            Role::Observer(_) => "observer",
         };
-        let schedule = Schedule::of(&slots, |role| called(role).to_owned(), round.length, terms.lease(), random.next());
-        Self { schedule, roles: roles(slots), terms }
+        let schedule =
+            Schedule::of(&slots, |role| called(role).to_owned(), round.length, settings.lease(), random.next());
+        Self { schedule, roles: roles(slots), settings }
     }
 }
 
@@ -126,11 +127,11 @@ impl Scenario for Plan {
         act(self.roles[slot as usize][thread], client)
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> Result<Examined> {
         let store = Arc::new(SharedMemory::new(segment.clone())?);
         let mut room = Findings::default();
-        let left = check::left(&store, self.terms, &mut room)?;
-        let mut examined = check::check(scene, &left);
+        let final_state = check::final_state(&store, self.settings, &mut room)?;
+        let mut examined = check::check(execution, &final_state);
         fill::to_the_limit(&store, &mut room)?;
         examined.verdicts.add(Promise::P4, room);
         Ok(examined)

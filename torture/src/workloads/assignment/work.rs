@@ -9,12 +9,12 @@ use slotguard::backend::{Backend, Op, Session, SharedMemory};
 use slotguard::recipe::assignment::{Assigned, Assignment, Place};
 use slotguard::recipe::{Error, Result};
 
-use super::{CLUSTER, JOINERS, NAME, OWN, Terms, called};
+use super::{CLUSTER, JOINERS, NAME, OWN, Settings, called};
 use crate::anomaly::Anomaly;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
-use crate::workloads::left::DATA;
+use crate::workloads::final_state::DATA;
 
 /// How often somebody writes at most before it decides what becomes of its slot.
 const WRITES: u64 = 16;
@@ -24,33 +24,33 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
 
 type Slots = Assignment<SharedMemory>;
 
-pub fn open(store: &Arc<SharedMemory>, terms: Terms) -> Result<Slots> {
-    Assignment::open_with(store, NAME, CLUSTER, terms.slots)
+pub fn open(store: &Arc<SharedMemory>, settings: Settings) -> Result<Slots> {
+    Assignment::open_with(store, NAME, CLUSTER, settings.slots)
 }
 
 /// Joins nodes with one session after the other.
-pub fn join_nodes(store: &Arc<SharedMemory>, number: u32, terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    let slots = open(store, terms)?;
+pub fn join_nodes(store: &Arc<SharedMemory>, number: u32, settings: Settings, client: &mut Client<'_>) -> Result<()> {
+    let slots = open(store, settings)?;
     while client.awaits_room() {
-        let Some(session) = client.join(store, terms.lease()) else {
+        let Some(session) = client.join(store, settings.lease()) else {
             continue;
         };
         while session.is_alive() && client.awaits_room() {
             let node = number * OWN + client.random.below(u64::from(OWN)) as u32;
-            turn(store, &slots, &session, node, client)?;
+            join_once(store, &slots, &session, node, client)?;
         }
     }
     Ok(())
 }
 
-fn turn(
+fn join_once(
     store: &Arc<SharedMemory>,
     slots: &Slots,
     session: &Session<SharedMemory>,
     node: u32,
     client: &mut Client<'_>,
 ) -> Result<()> {
-    let open = client.log.begin(Kind::Place, node);
+    let open = client.log.begin(Kind::Assign, node);
     let mine = match slots.join(session, &called(node)) {
         Ok(mine) => mine,
         Err(error) => {
@@ -70,7 +70,7 @@ fn turn(
     }
     match client.random.below(8) {
         0..=2 => {
-            let open = client.log.begin(Kind::Free, node).with_extra(mine.generation().0);
+            let open = client.log.begin(Kind::Unassign, node).with_extra(mine.generation().0);
             match mine.release() {
                 Ok(place) => freed(open, &place),
                 Err(error) => {
@@ -103,7 +103,7 @@ fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, client: &mut 
         if client.log.room() < 16 || client.is_over() {
             break;
         }
-        let open = client.log.begin(Kind::Guarded, slot).with_extra(generation);
+        let open = client.log.begin(Kind::GuardedWrite, slot).with_extra(generation);
         open.attempt(before.author, before.count + 1);
         let author = open.author();
         before.followed_by(author).write(slot, value::length_of(author, client.longest()), &mut bytes);
@@ -137,7 +137,7 @@ fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, client: &mut 
 /// Takes some node's slot away, whoever has it.
 fn release_any(slots: &Slots, client: &mut Client<'_>) {
     let node = client.random.below(u64::from(JOINERS * OWN)) as u32;
-    let open = client.log.begin(Kind::Free, node);
+    let open = client.log.begin(Kind::Unassign, node);
     match slots.release(&called(node)) {
         Ok(place) => freed(open, &place),
         Err(error) => {
@@ -151,11 +151,11 @@ fn freed(open: crate::history::Open<'_>, place: &Place) {
 }
 
 /// Frees the slots of those who are away.
-pub fn sweep(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    let slots = open(store, terms)?;
+pub fn sweep(store: &Arc<SharedMemory>, settings: Settings, client: &mut Client<'_>) -> Result<()> {
+    let slots = open(store, settings)?;
     let mut cleaner = slots.cleaner();
     while client.awaits_room() {
-        if client.log.room() < 16 + u64::from(terms.slots) {
+        if client.log.room() < 16 + u64::from(settings.slots) {
             break;
         }
         let open = client.log.begin(Kind::Sweep, 0);
@@ -164,7 +164,7 @@ pub fn sweep(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) -
         open.finish(Outcome::Done, freed_places.len() as u64, 0);
         for place in freed_places {
             let node = place.node.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u32::MAX);
-            let open = client.log.begin(Kind::Free, node);
+            let open = client.log.begin(Kind::Unassign, node);
             open.attempt(sweep, 0);
             freed(open, &place);
         }
@@ -174,10 +174,10 @@ pub fn sweep(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) -
 }
 
 /// Takes in everything at one moment, and asks both ways.
-pub fn look(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    let slots = open(store, terms)?;
+pub fn look(store: &Arc<SharedMemory>, settings: Settings, client: &mut Client<'_>) -> Result<()> {
+    let slots = open(store, settings)?;
     while client.awaits_room() {
-        let open = client.log.begin(Kind::Look, 0);
+        let open = client.log.begin(Kind::Snapshot, 0);
         let seen = everything(store)?;
         client.log.count_read();
         if seen.agrees {
@@ -196,7 +196,7 @@ pub fn look(store: &Arc<SharedMemory>, terms: Terms, client: &mut Client<'_>) ->
             }
         }
         let stats = slots.stats()?;
-        let sums = stats.taken + stats.free == terms.slots && stats.active + stats.stale == stats.taken;
+        let sums = stats.taken + stats.free == settings.slots && stats.active + stats.stale == stats.taken;
         if !sums || !slots.integrity()?.is_empty() {
             client.anomaly(0, 0, Anomaly::Inconsistent);
         }

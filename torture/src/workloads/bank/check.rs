@@ -14,7 +14,7 @@ use super::{ACCOUNTS, LEDGERS, OPENING, TOTAL, Which};
 use crate::check::chain::{self, Chains};
 use crate::check::numbers::Numbers;
 use crate::check::recovery::{self, Recoveries};
-use crate::check::{Final, Findings, Promise, Scene, order, reads};
+use crate::check::{Execution, Final, Findings, Promise, order, reads};
 use crate::history::{Entry, Kind, Outcome};
 use crate::value::Torn;
 use crate::workloads::{Examined, Figure, slowest};
@@ -44,35 +44,35 @@ pub fn balance_sheet(book: &impl Book) -> Result<BalanceSheet, Error> {
 }
 
 /// Holds the history against the balance sheets of both books.
-pub fn check(scene: &Scene<'_>, sheets: &[(Which, BalanceSheet)]) -> Examined {
+pub fn check(execution: &Execution<'_>, sheets: &[(Which, BalanceSheet)]) -> Examined {
     let mut finals = vec![Final::NEVER; LEDGERS as usize];
     for (which, sheet) in sheets {
         for number in which.ledgers() {
             finals[number as usize] = sheet.ledgers[number as usize];
         }
     }
-    let scene = &Scene { finals: &finals, ..*scene };
-    let chains = chain::walk(scene);
+    let execution = &Execution { finals: &finals, ..*execution };
+    let chains = chain::walk(execution);
     let mut whole = Findings::default();
     for (which, sheet) in sheets {
-        balances_follow(scene, &chains, *which, sheet, &mut whole);
-        looks_show_one_moment(scene, &chains, *which, &mut whole);
+        balances_follow(execution, &chains, *which, sheet, &mut whole);
+        looks_show_one_moment(execution, &chains, *which, &mut whole);
     }
     let mut going_on = Recoveries::default();
-    recovery::others_go_on(scene, |entry| entry.kind == Kind::Transfer, &mut going_on);
-    answers_are_explained(scene, &mut going_on.findings);
-    let figures = figures(scene, &chains, &going_on);
-    let mut verdicts = reads::anomalies(scene.history);
+    recovery::others_go_on(execution, |entry| entry.kind == Kind::Transfer, &mut going_on);
+    answers_are_explained(execution, &mut going_on.findings);
+    let figures = figures(execution, &chains, &going_on);
+    let mut verdicts = reads::anomalies(execution.history);
     verdicts.add(Promise::P1, chains.findings.clone());
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, whole);
-    verdicts.add(Promise::P6, order::check(scene.history));
+    verdicts.add(Promise::P6, order::check(execution.history));
     Examined { verdicts, figures, recoveries: going_on.recoveries, ..Examined::of(&chains) }
 }
 
-fn figures(scene: &Scene<'_>, chains: &Chains, going_on: &Recoveries) -> Vec<Figure> {
-    let looks = |which: Which| count(scene, |entry| is_look(entry, which) && entry.outcome == Outcome::Done);
-    let lost = count(scene, |entry| entry.kind == Kind::Transfer && entry.outcome == Outcome::Conflict);
+fn figures(execution: &Execution<'_>, chains: &Chains, going_on: &Recoveries) -> Vec<Figure> {
+    let looks = |which: Which| count(execution, |entry| is_look(entry, which) && entry.outcome == Outcome::Done);
+    let lost = count(execution, |entry| entry.kind == Kind::Transfer && entry.outcome == Outcome::Conflict);
     let mut figures = vec![
         Figure::needed("transfers acknowledged", chains.acknowledged),
         Figure::count("transfers that lost a race", lost),
@@ -85,33 +85,39 @@ fn figures(scene: &Scene<'_>, chains: &Chains, going_on: &Recoveries) -> Vec<Fig
     figures
 }
 
-fn count(scene: &Scene<'_>, holds: impl Fn(&Entry) -> bool) -> u64 {
-    scene.history.all().filter(|(_, entry)| holds(entry)).count() as u64
+fn count(execution: &Execution<'_>, holds: impl Fn(&Entry) -> bool) -> u64 {
+    execution.history.all().filter(|(_, entry)| holds(entry)).count() as u64
 }
 
 fn is_look(entry: &Entry, which: Which) -> bool {
-    entry.kind == Kind::Look && u32::from(entry.record) == which as u32
+    entry.kind == Kind::Snapshot && u32::from(entry.record) == which as u32
 }
 
 /// Nobody holds anything here, so every answer is done or lost; only a look may find no moment.
-fn answers_are_explained(scene: &Scene<'_>, findings: &mut Findings) {
-    for (author, entry) in scene.history.all() {
+fn answers_are_explained(execution: &Execution<'_>, findings: &mut Findings) {
+    for (author, entry) in execution.history.all() {
         let explained = matches!(entry.outcome, Outcome::Done | Outcome::Conflict | Outcome::InDoubt);
         findings.expect(explained, || format!("{:?} by {author:?} was told {:?}", entry.kind, entry.outcome));
     }
 }
 
 /// The transfers of a book that took effect, in the order of each ledger.
-fn effects<'a>(scene: &'a Scene<'_>, chains: &'a Chains, ledger: u32) -> impl Iterator<Item = &'a Entry> {
+fn effects<'a>(execution: &'a Execution<'_>, chains: &'a Chains, ledger: u32) -> impl Iterator<Item = &'a Entry> {
     let authors = chains.authors.get(ledger as usize).map_or(&[][..], Vec::as_slice);
-    authors.iter().flatten().filter_map(|author| scene.history.entry(*author))
+    authors.iter().flatten().filter_map(|author| execution.history.entry(*author))
 }
 
 /// What is in the accounts is what was in them at first and what the transfers in the ledgers moved.
-fn balances_follow(scene: &Scene<'_>, chains: &Chains, which: Which, sheet: &BalanceSheet, findings: &mut Findings) {
+fn balances_follow(
+    execution: &Execution<'_>,
+    chains: &Chains,
+    which: Which,
+    sheet: &BalanceSheet,
+    findings: &mut Findings,
+) {
     let mut expected = vec![i128::from(OPENING); ACCOUNTS as usize];
     for ledger in which.ledgers() {
-        for transfer in effects(scene, chains, ledger) {
+        for transfer in effects(execution, chains, ledger) {
             let Payment { payer, payee, amount } = Payment::unpack(transfer.extra);
             expected[payer as usize] -= i128::from(amount);
             expected[payee as usize] += i128::from(amount);
@@ -128,9 +134,9 @@ fn balances_follow(scene: &Scene<'_>, chains: &Chains, which: Which, sheet: &Bal
 }
 
 /// Every look sums to the same, and shows as many transfers as have a revision up to its own.
-fn looks_show_one_moment(scene: &Scene<'_>, chains: &Chains, which: Which, findings: &mut Findings) {
-    let numbers = Numbers::of(scene, chains, &which.ledgers());
-    let looks = scene.history.all().filter(|(_, entry)| is_look(entry, which) && entry.outcome == Outcome::Done);
+fn looks_show_one_moment(execution: &Execution<'_>, chains: &Chains, which: Which, findings: &mut Findings) {
+    let numbers = Numbers::of(execution, chains, &which.ledgers());
+    let looks = execution.history.all().filter(|(_, entry)| is_look(entry, which) && entry.outcome == Outcome::Done);
     for (author, look) in looks {
         let (total, revision, shown) = (look.version, look.revision, look.count);
         findings.expect(total == TOTAL, || {
@@ -148,12 +154,12 @@ fn looks_show_one_moment(scene: &Scene<'_>, chains: &Chains, which: Which, findi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::by_hand::Story;
+    use crate::check::scripted_run::ScriptedRun;
     use crate::value::Author;
 
     /// A numbered bank in which everything happens one after the other, and its balance sheet.
     struct Day {
-        story: Story,
+        run: ScriptedRun,
         sheet: BalanceSheet,
     }
 
@@ -163,18 +169,18 @@ mod tests {
                 balances: vec![Ok(OPENING); ACCOUNTS as usize],
                 ledgers: vec![Final::NEVER; LEDGERS as usize],
             };
-            Self { story: Story::new(3, 0), sheet }
+            Self { run: ScriptedRun::new(3, 0), sheet }
         }
 
         /// A transfer of 5 from account 1 to account 2, by the writer of a ledger.
         fn transfer(&mut self, writer: u32, ledger: u32) -> Author {
             let author = self.attempt(writer, ledger, Outcome::Done);
-            let made = self.story.draw_revision();
+            let made = self.run.draw_revision();
             let last = &mut self.sheet.ledgers[ledger as usize];
             last.version += 1;
             last.evidence = last.evidence.map(|before| before.followed_by(author));
             let version = last.version;
-            let entry = self.story.entry(author);
+            let entry = self.run.entry(author);
             (entry.version, entry.revision) = (version, made);
             self.sheet.balances[1] = self.sheet.balances[1].map(|balance| balance - 5);
             self.sheet.balances[2] = self.sheet.balances[2].map(|balance| balance + 5);
@@ -188,25 +194,25 @@ mod tests {
                 previous: before.author,
                 count: before.count + 1,
                 extra: Payment { payer: 1, payee: 2, amount: 5 }.packed(),
-                ..self.story.operation(Kind::Transfer, ledger as u16)
+                ..self.run.operation(Kind::Transfer, ledger as u16)
             };
-            self.story.push(writer, entry)
+            self.run.push(writer, entry)
         }
 
         fn look(&mut self, total: u64, transfers: u64) -> Author {
-            let revision = self.story.draw_revision();
+            let revision = self.run.draw_revision();
             let entry = Entry {
                 version: total,
                 revision,
                 count: transfers,
-                ..self.story.operation(Kind::Look, Which::Numbered as u16)
+                ..self.run.operation(Kind::Snapshot, Which::Numbered as u16)
             };
-            self.story.push(2, entry)
+            self.run.push(2, entry)
         }
 
         fn examine(self) -> Examined {
             let sheet = self.sheet;
-            self.story.with_scene(|scene| check(scene, &[(Which::Numbered, sheet)]))
+            self.run.with_execution(|execution| check(execution, &[(Which::Numbered, sheet)]))
         }
 
         fn breaks(self, promise: Promise, words: &str) {
@@ -221,7 +227,7 @@ mod tests {
         day.look(TOTAL, 1);
         day.transfer(1, 2);
         let doubt = day.transfer(0, 0);
-        day.story.entry(doubt).outcome = Outcome::InDoubt;
+        day.run.entry(doubt).outcome = Outcome::InDoubt;
         // The one in doubt may be in this look or not.
         day.look(TOTAL, 2);
         day.look(TOTAL, 3);
@@ -229,8 +235,8 @@ mod tests {
         day.attempt(1, 2, Outcome::Conflict);
         day.attempt(1, 2, Outcome::InDoubt);
         day.look(TOTAL, 4);
-        day.story.kill(0);
-        day.story.kill(1);
+        day.run.kill(0);
+        day.run.kill(1);
         day.transfer(0, 0);
         day.transfer(1, 2);
         let examined = day.examine();
@@ -281,7 +287,7 @@ mod tests {
         let mut day = Day::new();
         day.transfer(0, 0);
         let lost = day.attempt(0, 0, Outcome::Done);
-        day.story.entry(lost).version = 2;
+        day.run.entry(lost).version = 2;
         day.breaks(Promise::P1, "the last is 1");
     }
 
@@ -289,7 +295,7 @@ mod tests {
     fn a_refused_transfer_that_took_effect_is_seen() {
         let mut day = Day::new();
         let refused = day.transfer(0, 0);
-        day.story.entry(refused).outcome = Outcome::Conflict;
+        day.run.entry(refused).outcome = Outcome::Conflict;
         day.breaks(Promise::P1, "all the same");
     }
 
@@ -298,10 +304,10 @@ mod tests {
         let mut day = Day::new();
         day.transfer(0, 0);
         let look = day.look(TOTAL, 1);
-        day.story.entry(look).revision = 0;
+        day.run.entry(look).revision = 0;
         day.transfer(0, 0);
         let late = day.look(TOTAL, 2);
-        day.story.entry(late).revision = 1;
+        day.run.entry(late).revision = 1;
         day.breaks(Promise::P6, "had returned");
     }
 
@@ -316,7 +322,7 @@ mod tests {
     fn a_bank_that_stands_still_after_a_kill_is_seen() {
         let mut day = Day::new();
         day.transfer(0, 0);
-        day.story.kill(0);
+        day.run.kill(0);
         day.breaks(Promise::P4, "never changed again");
     }
 }

@@ -23,9 +23,9 @@ use slotguard::backend::SharedMemory;
 use slotguard::{Error, Segment, recipe};
 
 use super::{Examined, Round, Scenario, roles};
-use crate::check::{Promise, Scene};
+use crate::check::{Execution, Promise};
 use crate::client::Client;
-use crate::nemesis::{Lives, Schedule};
+use crate::nemesis::{Lifetime, Schedule};
 use book::{Book, Named, Numbered};
 use harness::random::Random;
 
@@ -82,14 +82,14 @@ impl Plan {
         use Which::{Named, Numbered};
         let mut random = Random::of(round.seed, &[4, round.number]);
         let slots = [
-            (Lives::Brisk, vec![Teller(Numbered, 0)]),
-            (Lives::Brisk, vec![Teller(Named, 1)]),
-            (Lives::Brisk, vec![Teller(Numbered, 2)]),
-            (Lives::Brisk, vec![Teller(Named, 3)]),
+            (Lifetime::Brisk, vec![Teller(Numbered, 0)]),
+            (Lifetime::Brisk, vec![Teller(Named, 1)]),
+            (Lifetime::Brisk, vec![Teller(Numbered, 2)]),
+            (Lifetime::Brisk, vec![Teller(Named, 3)]),
             // Two threads of one attachment, killed together.
-            (Lives::Long, vec![Teller(Numbered, 4), Teller(Named, 5)]),
-            (Lives::Long, vec![Auditor(Named, 0), Auditor(Numbered, 0)]),
-            (Lives::Steady, vec![Auditor(Numbered, 1), Auditor(Named, 1)]),
+            (Lifetime::Long, vec![Teller(Numbered, 4), Teller(Named, 5)]),
+            (Lifetime::Long, vec![Auditor(Named, 0), Auditor(Numbered, 0)]),
+            (Lifetime::Steady, vec![Auditor(Numbered, 1), Auditor(Named, 1)]),
         ];
         // Nobody holds anything here: this only says how long the long stops are.
         let lease = Duration::from_millis(60);
@@ -121,11 +121,11 @@ impl Scenario for Plan {
         Ok(act(self.roles[slot as usize][thread], client)?)
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
         let numbered = check::balance_sheet(&Numbered::new(segment))?;
         let named = check::balance_sheet(&Named::new(&store)?)?;
-        Ok(check::check(scene, &[(Which::Numbered, numbered), (Which::Named, named)]))
+        Ok(check::check(execution, &[(Which::Numbered, numbered), (Which::Named, named)]))
     }
 
     fn words(&self, promise: Promise) -> Option<&'static str> {

@@ -105,8 +105,8 @@ fn transfer(book: &impl Book, ledger: u32, client: &mut Client<'_>) -> Result<()
         (Place::Ledger(ledger), ledger_seen, &*entered),
     ];
     // In any order: who sorted them would have it easier.
-    let turn = client.random.below(3) as usize;
-    writes.rotate_left(turn);
+    let by = client.random.below(3) as usize;
+    writes.rotate_left(by);
     match book.commit(&writes) {
         Ok(Answer::Committed(revision)) => {
             client.log.count_acknowledged();
@@ -122,7 +122,7 @@ fn transfer(book: &impl Book, ledger: u32, client: &mut Client<'_>) -> Result<()
 
 /// One look at everything, tried until nobody is in between.
 fn look(book: &impl Book, auditor: u32, client: &mut Client<'_>) -> Result<(), Error> {
-    let open = client.log.begin(Kind::Look, book.which() as u32);
+    let open = client.log.begin(Kind::Snapshot, book.which() as u32);
     for _ in 0..LOOKS {
         if let Some(glance) = book.glance(client, auditor)? {
             open.looked(glance.revision, glance.total, glance.transfers);

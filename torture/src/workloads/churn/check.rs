@@ -12,14 +12,14 @@ use slotguard::backend::{Backend, SharedMemory};
 
 use super::{PREFIX, ticket};
 use crate::check::recovery::{self, Recoveries};
-use crate::check::{Findings, Promise, Scene, order, reads};
+use crate::check::{Execution, Findings, Promise, order, reads};
 use crate::history::{Entry, Kind, Outcome};
 use crate::value::{Author, Evidence};
 use crate::workloads::{Examined, Figure, slowest};
 
 /// A name found when everybody had left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct FinalName {
     pub ticket: u64,
     pub created: u64,
     /// Whom the value names; `None` if it is not whole or not that of the name.
@@ -27,14 +27,14 @@ pub struct Left {
 }
 
 /// All names there are.
-pub fn left(store: &SharedMemory) -> Result<Vec<Left>, Error> {
-    let mut left = Vec::new();
+pub fn final_state(store: &SharedMemory) -> Result<Vec<FinalName>, Error> {
+    let mut final_state = Vec::new();
     store.range(PREFIX, &mut |key, value, meta| {
         let ticket = ticket(key.as_ref()).unwrap_or(u64::MAX);
         let author = Evidence::of(ticket as u32, value).ok().and_then(|evidence| Author::unpack(evidence.author));
-        left.push(Left { ticket, created: meta.created.0, author });
+        final_state.push(FinalName { ticket, created: meta.created.0, author });
     })?;
-    Ok(left)
+    Ok(final_state)
 }
 
 /// How an incarnation ended.
@@ -60,7 +60,7 @@ struct Incarnation {
     began: u64,
     end: End,
     /// How many of its names are there at the end.
-    left: u64,
+    remaining: u64,
 }
 
 impl Incarnation {
@@ -78,37 +78,37 @@ impl Incarnation {
 }
 
 /// Every incarnation, and by name those that took effect.
-struct Register {
+struct NameTable {
     all: Vec<Incarnation>,
     by_author: HashMap<Author, usize>,
     findings: Findings,
 }
 
 /// Holds the history against the names that are left; `steady` is the owner who is never killed.
-pub fn check(scene: &Scene<'_>, left: &[Left], steady: u32) -> Examined {
-    let mut register = Register::of(scene);
-    register.enter_deletions(scene);
-    register.enter_what_is_left(left);
+pub fn check(execution: &Execution<'_>, final_state: &[FinalName], steady: u32) -> Examined {
+    let mut table = NameTable::of(execution);
+    table.enter_deletions(execution);
+    table.enter_final_names(final_state);
     let mut together = Findings::default();
-    register.come_and_go_together(&mut together);
+    table.come_and_go_together(&mut together);
     let mut owners = Findings::default();
-    let by_name = register.by_name();
-    register.one_owner_at_a_time(&by_name, &mut owners);
-    register.losers_met_a_winner(scene, &by_name, &mut owners);
-    let mut numbers = order::check(scene.history);
-    register.counts_show_one_moment(scene, steady, &mut numbers);
+    let by_name = table.by_name();
+    table.one_owner_at_a_time(&by_name, &mut owners);
+    table.losers_met_a_winner(execution, &by_name, &mut owners);
+    let mut numbers = order::check(execution.history);
+    table.counts_show_one_moment(execution, steady, &mut numbers);
     let mut going_on = Recoveries::default();
-    recovery::others_go_on(scene, |entry| matches!(entry.kind, Kind::Create | Kind::Delete), &mut going_on);
-    for (author, entry) in scene.history.all() {
+    recovery::others_go_on(execution, |entry| matches!(entry.kind, Kind::Create | Kind::Delete), &mut going_on);
+    for (author, entry) in execution.history.all() {
         let explained = matches!(entry.outcome, Outcome::Done | Outcome::Conflict | Outcome::InDoubt);
         going_on.findings.expect(explained, || format!("{:?} by {author:?} was told {:?}", entry.kind, entry.outcome));
     }
-    let figures = register.figures(scene, &by_name, &going_on);
-    let (acknowledged, lost) = register.acknowledged_and_lost(scene);
-    let in_doubt = scene.history.all().filter(|(_, entry)| is_owners(entry) && entry.is_in_doubt()).count() as u64;
-    let shown = register.all.iter().filter(|one| !one.acknowledged && one.created.is_some()).count() as u64;
-    let mut verdicts = reads::anomalies(scene.history);
-    verdicts.add(Promise::P1, register.findings);
+    let figures = table.figures(execution, &by_name, &going_on);
+    let (acknowledged, lost) = table.acknowledged_and_lost(execution);
+    let in_doubt = execution.history.all().filter(|(_, entry)| is_owners(entry) && entry.is_in_doubt()).count() as u64;
+    let shown = table.all.iter().filter(|one| !one.acknowledged && one.created.is_some()).count() as u64;
+    let mut verdicts = reads::anomalies(execution.history);
+    verdicts.add(Promise::P1, table.findings);
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P5, together);
     verdicts.add(Promise::P6, numbers);
@@ -129,14 +129,14 @@ fn is_owners(entry: &Entry) -> bool {
     matches!(entry.kind, Kind::Create | Kind::Delete)
 }
 
-impl Register {
-    fn of(scene: &Scene<'_>) -> Self {
-        let mut register = Self { all: Vec::new(), by_author: HashMap::new(), findings: Findings::default() };
-        let created = scene.history.all().filter(|(_, entry)| entry.kind == Kind::Create);
+impl NameTable {
+    fn of(execution: &Execution<'_>) -> Self {
+        let mut table = Self { all: Vec::new(), by_author: HashMap::new(), findings: Findings::default() };
+        let created = execution.history.all().filter(|(_, entry)| entry.kind == Kind::Create);
         for (author, entry) in created.filter(|(_, e)| matches!(e.outcome, Outcome::Done | Outcome::InDoubt)) {
             let acknowledged = entry.outcome == Outcome::Done;
-            register.by_author.insert(author, register.all.len());
-            register.all.push(Incarnation {
+            table.by_author.insert(author, table.all.len());
+            table.all.push(Incarnation {
                 author,
                 first: entry.extra,
                 names: u64::from(entry.record),
@@ -144,10 +144,10 @@ impl Register {
                 acknowledged,
                 began: entry.begin,
                 end: End::Never,
-                left: 0,
+                remaining: 0,
             });
         }
-        register
+        table
     }
 
     /// The incarnation of an author, known now to have been created at this revision; a violation if it cannot be.
@@ -166,10 +166,10 @@ impl Register {
         Some(at)
     }
 
-    fn enter_deletions(&mut self, scene: &Scene<'_>) {
+    fn enter_deletions(&mut self, execution: &Execution<'_>) {
         // Who was killed before it wrote down what it was to delete had not begun to.
         let begun = |entry: &Entry| entry.kind == Kind::Delete && entry.previous != Author::NOBODY && entry.count != 0;
-        let mut deletions: Vec<(Author, &Entry)> = scene.history.all().filter(|(_, entry)| begun(entry)).collect();
+        let mut deletions: Vec<(Author, &Entry)> = execution.history.all().filter(|(_, entry)| begun(entry)).collect();
         deletions.sort_unstable_by_key(|(_, entry)| entry.begin);
         for (by, entry) in deletions {
             let names = entry.extra..entry.extra + u64::from(entry.record);
@@ -196,24 +196,24 @@ impl Register {
         }
     }
 
-    fn enter_what_is_left(&mut self, left: &[Left]) {
-        for Left { ticket, created, author } in left {
+    fn enter_final_names(&mut self, final_state: &[FinalName]) {
+        for FinalName { ticket, created, author } in final_state {
             if let Some(at) = self.known(*author, *created, *ticket..ticket + 1) {
-                self.all[at].left += 1;
+                self.all[at].remaining += 1;
             }
         }
         for at in 0..self.all.len() {
             let one = &self.all[at];
-            let (left, names, end) = (one.left, one.names, one.end);
+            let (remaining, names, end) = (one.remaining, one.names, one.end);
             let holds = match end {
-                End::Never => left == names || one.created.is_none(),
-                End::Deleted { .. } => left == 0,
+                End::Never => remaining == names || one.created.is_none(),
+                End::Deleted { .. } => remaining == 0,
                 End::InDoubt => true,
             };
             let (author, tickets) = (one.author, one.tickets());
             self.findings.expect(holds, || {
                 format!(
-                    "of the names {tickets:?} that {author:?} created {left} are left at the end; their end: {end:?}"
+                    "of the names {tickets:?} that {author:?} created {remaining} are left at the end; their end: {end:?}"
                 )
             });
         }
@@ -222,8 +222,8 @@ impl Register {
     /// What one commit created is there as a whole or not at all.
     fn come_and_go_together(&self, findings: &mut Findings) {
         for one in self.all.iter().filter(|one| one.created.is_some()) {
-            findings.expect(one.left == 0 || one.left == one.names, || {
-                format!("{} of the {} names that {:?} created together are left", one.left, one.names, one.author)
+            findings.expect(one.remaining == 0 || one.remaining == one.names, || {
+                format!("{} of the {} names that {:?} created together are left", one.remaining, one.names, one.author)
             });
         }
     }
@@ -260,9 +260,14 @@ impl Register {
     }
 
     /// Losing means that one of the names was there: somebody must have had it at some moment of the call.
-    fn losers_met_a_winner(&self, scene: &Scene<'_>, by_name: &BTreeMap<u64, Vec<usize>>, findings: &mut Findings) {
+    fn losers_met_a_winner(
+        &self,
+        execution: &Execution<'_>,
+        by_name: &BTreeMap<u64, Vec<usize>>,
+        findings: &mut Findings,
+    ) {
         let lost = |entry: &Entry| entry.kind == Kind::Create && entry.outcome == Outcome::Conflict;
-        for (author, entry) in scene.history.all().filter(|(_, entry)| lost(entry)) {
+        for (author, entry) in execution.history.all().filter(|(_, entry)| lost(entry)) {
             let names = entry.extra..entry.extra + u64::from(entry.record);
             let mut owners = by_name.range(names.clone()).flat_map(|(_, list)| list).map(|at| &self.all[*at]);
             let met = owners.any(|owner| owner.began <= entry.end && owner.lasted() >= entry.begin);
@@ -271,12 +276,12 @@ impl Register {
     }
 
     /// A count at revision R shows what was created and not deleted up to R: exactly, of the one who was never killed.
-    fn counts_show_one_moment(&self, scene: &Scene<'_>, steady: u32, findings: &mut Findings) {
+    fn counts_show_one_moment(&self, execution: &Execution<'_>, steady: u32, findings: &mut Findings) {
         let of_steady = || self.all.iter().filter(|one| one.author.writer == steady);
         let steady = Changes::of(of_steady());
         let all = Changes::of(self.all.iter());
         let counts =
-            scene.history.all().filter(|(_, entry)| entry.kind == Kind::Look && entry.outcome == Outcome::Done);
+            execution.history.all().filter(|(_, entry)| entry.kind == Kind::Snapshot && entry.outcome == Outcome::Done);
         for (author, look) in counts {
             let (exactly, _) = steady.at(look.revision);
             findings.expect(look.count == exactly, || {
@@ -296,24 +301,30 @@ impl Register {
     }
 
     /// Acknowledged operations, and how many of them are not in what is left.
-    fn acknowledged_and_lost(&self, scene: &Scene<'_>) -> (u64, u64) {
-        let acknowledged = scene.history.all().filter(|(_, entry)| is_owners(entry) && entry.outcome == Outcome::Done);
+    fn acknowledged_and_lost(&self, execution: &Execution<'_>) -> (u64, u64) {
+        let acknowledged =
+            execution.history.all().filter(|(_, entry)| is_owners(entry) && entry.outcome == Outcome::Done);
         let lost = self.all.iter().filter(|one| match one.end {
-            End::Never => one.acknowledged && one.left < one.names,
-            End::Deleted { .. } => one.left > 0,
+            End::Never => one.acknowledged && one.remaining < one.names,
+            End::Deleted { .. } => one.remaining > 0,
             End::InDoubt => false,
         });
         (acknowledged.count() as u64, lost.count() as u64)
     }
 
-    fn figures(&self, scene: &Scene<'_>, by_name: &BTreeMap<u64, Vec<usize>>, going_on: &Recoveries) -> Vec<Figure> {
+    fn figures(
+        &self,
+        execution: &Execution<'_>,
+        by_name: &BTreeMap<u64, Vec<usize>>,
+        going_on: &Recoveries,
+    ) -> Vec<Figure> {
         let count = |kind, outcome| {
             let meant = |entry: &Entry| entry.kind == kind && entry.outcome == outcome;
-            scene.history.all().filter(|(_, entry)| meant(entry)).count() as u64
+            execution.history.all().filter(|(_, entry)| meant(entry)).count() as u64
         };
         let taken_over = self.all.iter().filter(|one| !one.acknowledged && one.created.is_some()).count() as u64;
         let again: usize = by_name.values().map(|list| list.len() - 1).sum();
-        let left: u64 = self.all.iter().map(|one| one.left).sum();
+        let remaining: u64 = self.all.iter().map(|one| one.remaining).sum();
         let mut figures = vec![
             Figure::needed("distinct names", by_name.len() as u64),
             Figure::needed("creations acknowledged, of one name or several", count(Kind::Create, Outcome::Done)),
@@ -321,8 +332,8 @@ impl Register {
             Figure::needed("deletions acknowledged", count(Kind::Delete, Outcome::Done)),
             Figure::count("names created once more", again as u64),
             Figure::count("creations in doubt that had taken effect", taken_over),
-            Figure::needed("counts of all names at one moment", count(Kind::Look, Outcome::Done)),
-            Figure::count("names left at the end", left),
+            Figure::needed("counts of all names at one moment", count(Kind::Snapshot, Outcome::Done)),
+            Figure::count("names left at the end", remaining),
         ];
         figures.extend(slowest(&going_on.recoveries, "kills after which others went on", "slowest to go on"));
         figures
@@ -347,7 +358,7 @@ impl Changes {
             certain.push((created, names));
             match one.end {
                 End::Deleted { revision, .. } => certain.push((revision, -names)),
-                End::InDoubt if one.left == 0 => doubtful.push((created, names)),
+                End::InDoubt if one.remaining == 0 => doubtful.push((created, names)),
                 End::InDoubt | End::Never => {}
             }
         }

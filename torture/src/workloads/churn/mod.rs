@@ -20,9 +20,9 @@ use slotguard::backend::SharedMemory;
 use slotguard::{Error, Segment, recipe};
 
 use super::{Examined, Round, Scenario, fill, roles};
-use crate::check::{Findings, Promise, Scene};
+use crate::check::{Execution, Findings, Promise};
 use crate::client::Client;
-use crate::nemesis::{Lives, Schedule};
+use crate::nemesis::{Lifetime, Schedule};
 use crate::value;
 use harness::random::Random;
 
@@ -76,13 +76,13 @@ impl Plan {
         use Role::{Counter, Owner};
         let mut random = Random::of(round.seed, &[5, round.number]);
         let slots = [
-            (Lives::Brisk, vec![Owner]),
-            (Lives::Brisk, vec![Owner]),
-            (Lives::Brisk, vec![Owner]),
-            (Lives::Brisk, vec![Owner]),
-            (Lives::Long, vec![Owner, Owner]),
-            (Lives::Long, vec![Counter(STEADY)]),
-            (Lives::Steady, vec![Owner, Counter(STEADY)]),
+            (Lifetime::Brisk, vec![Owner]),
+            (Lifetime::Brisk, vec![Owner]),
+            (Lifetime::Brisk, vec![Owner]),
+            (Lifetime::Brisk, vec![Owner]),
+            (Lifetime::Long, vec![Owner, Owner]),
+            (Lifetime::Long, vec![Counter(STEADY)]),
+            (Lifetime::Steady, vec![Owner, Counter(STEADY)]),
         ];
         let lease = Duration::from_millis(60);
         let schedule = Schedule::of(&slots, |role| format!("{role:?}"), round.length, lease, random.next());
@@ -104,10 +104,10 @@ impl Scenario for Plan {
         Ok(act(self.roles[slot as usize][thread], client)?)
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
-        let left = check::left(&store)?;
-        let mut examined = check::check(scene, &left, STEADY);
+        let final_state = check::final_state(&store)?;
+        let mut examined = check::check(execution, &final_state, STEADY);
         let mut room = Findings::default();
         let fitted = fill::to_the_limit(&store, &mut room)?;
         examined.verdicts.add(Promise::P4, room);
@@ -140,6 +140,6 @@ mod tests {
         let before: usize = plan.roles[..6].iter().map(Vec::len).sum();
         assert_eq!(before, STEADY as usize);
         assert_eq!(plan.roles[6][0], Role::Owner);
-        assert_eq!(plan.schedule.slots[6].lives, Lives::Steady);
+        assert_eq!(plan.schedule.slots[6].lifetime, Lifetime::Steady);
     }
 }

@@ -44,7 +44,7 @@ pub fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
 
 /// Counts all names at one moment, and those of one writer.
 fn count(store: &SharedMemory, steady: u32, client: &mut Client<'_>) -> Result<(), Error> {
-    let open = client.log.begin(Kind::Look, 0);
+    let open = client.log.begin(Kind::Snapshot, 0);
     let (mut all, mut of_steady, mut torn) = (0, 0, None);
     let revision = store.range(PREFIX, &mut |key, value, meta| {
         all += 1;

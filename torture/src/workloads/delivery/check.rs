@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::chain::{self, Chains};
 use crate::check::recovery::{self, Recoveries};
-use crate::check::{Final, Findings, Promise, Scene, order, reads};
+use crate::check::{Execution, Final, Findings, Promise, order, reads};
 use crate::history::{Entry, Kind, Outcome};
 use crate::value::Author;
 use crate::workloads::{Examined, Figure, count, slowest};
 
 /// What is left when everybody has gone.
 #[derive(Default)]
-pub struct Left {
+pub struct FinalState {
     /// By member: what it has done.
     pub data: Vec<Final>,
     /// By member: whether it could go on where it was, and the messages it was given then.
@@ -26,31 +26,31 @@ pub struct Left {
 }
 
 /// Holds the history against what is left.
-pub fn check(scene: &Scene<'_>, left: &Left) -> Examined {
-    let scene = &Scene { finals: &left.data, ..*scene };
-    let chains = chain::walk(scene);
+pub fn check(execution: &Execution<'_>, final_state: &FinalState) -> Examined {
+    let execution = &Execution { finals: &final_state.data, ..*execution };
+    let chains = chain::walk(execution);
     let mut once = chains.findings.clone();
-    let mut order = order::check(scene.history);
-    let post = Post::of(scene, &chains, left);
-    post.none_is_sent_by_nobody(scene, &mut once);
-    let members = left.data.len() as u16;
+    let mut order = order::check(execution.history);
+    let post = Post::of(execution, &chains, final_state);
+    post.none_is_sent_by_nobody(execution, &mut once);
+    let members = final_state.data.len() as u16;
     for member in 0..members {
         post.is_given_each_once(member, members, &mut once);
         post.is_given_causes_first(member, members, &mut order);
     }
     let mut going_on = Recoveries::default();
-    let of_the_dead = &left.of_the_dead;
+    let of_the_dead = &final_state.of_the_dead;
     going_on.findings.expect(of_the_dead.is_empty(), || format!("entries of the dead are left: {of_the_dead:?}"));
-    recovery::others_go_on(scene, |entry| matches!(entry.kind, Kind::Send | Kind::Deliver), &mut going_on);
-    answers_are_explained(scene, &mut going_on.findings);
-    let figures = figures(scene, &chains, &post, left, &going_on);
-    let mut verdicts = reads::anomalies(scene.history);
+    recovery::others_go_on(execution, |entry| matches!(entry.kind, Kind::Send | Kind::Deliver), &mut going_on);
+    answers_are_explained(execution, &mut going_on.findings);
+    let figures = figures(execution, &chains, &post, final_state, &going_on);
+    let mut verdicts = reads::anomalies(execution.history);
     verdicts.add(Promise::P1, once);
     verdicts.add(Promise::P4, going_on.findings);
     verdicts.add(Promise::P6, order);
     Examined {
         verdicts,
-        refused_late: refused_late(scene),
+        refused_late: refused_late(execution),
         recoveries: going_on.recoveries,
         figures,
         ..Examined::of(&chains)
@@ -87,8 +87,8 @@ struct Sent {
 }
 
 impl Post {
-    fn of(scene: &Scene<'_>, chains: &Chains, left: &Left) -> Self {
-        let history = scene.history;
+    fn of(execution: &Execution<'_>, chains: &Chains, final_state: &FinalState) -> Self {
+        let history = execution.history;
         let mut given: BTreeMap<u16, Vec<Given>> = BTreeMap::new();
         // By member: each effect with the place of its entry in the log, in the order of effects.
         let mut effects: BTreeMap<u16, Vec<(Author, u64)>> = BTreeMap::new();
@@ -98,7 +98,7 @@ impl Post {
         }
         let mut anew_at_last = BTreeSet::new();
         for (member, effects) in &effects {
-            let anew = begins_anew(scene, *member);
+            let anew = begins_anew(execution, *member);
             let mut last = Author { writer: 0, sequence: 0 };
             let list = given.entry(*member).or_default();
             for (author, message) in effects {
@@ -108,7 +108,8 @@ impl Post {
             }
             // What was acknowledged when all had left.
             let at_last = anew.iter().any(|at| last < *at);
-            let (resumed, rest) = left.rest.get(usize::from(*member)).map_or((true, &[][..]), |(r, rest)| (*r, rest));
+            let (resumed, rest) =
+                final_state.rest.get(usize::from(*member)).map_or((true, &[][..]), |(r, rest)| (*r, rest));
             let is_anew = at_last || !resumed;
             let rest_of_it = rest.iter().enumerate();
             list.extend(rest_of_it.map(|(at, message)| Given { message: *message, is_anew: is_anew && at == 0 }));
@@ -118,14 +119,14 @@ impl Post {
         }
         let delivered: BTreeSet<u64> = given.values().flatten().map(|given| given.message).collect();
         let mut post = Self { given, sent: BTreeMap::new(), counts: BTreeMap::new(), anew_at_last, ghosts: Vec::new() };
-        post.collect_what_was_sent(scene, &delivered);
-        post.find_causes(scene, &effects);
+        post.collect_what_was_sent(execution, &delivered);
+        post.find_causes(execution, &effects);
         post
     }
 
     /// What was sent is what was acknowledged, and of what is in doubt that which arrived somewhere.
-    fn collect_what_was_sent(&mut self, scene: &Scene<'_>, delivered: &BTreeSet<u64>) {
-        for (author, entry) in scene.history.all().filter(|(_, entry)| entry.kind == Kind::Send) {
+    fn collect_what_was_sent(&mut self, execution: &Execution<'_>, delivered: &BTreeSet<u64>) {
+        for (author, entry) in execution.history.all().filter(|(_, entry)| entry.kind == Kind::Send) {
             let arrived = delivered.contains(&author.packed());
             let is_there = match entry.outcome {
                 Outcome::Done => true,
@@ -148,10 +149,10 @@ impl Post {
     }
 
     /// What each message was caused by: all that its sender had been given before, and what it replies to.
-    fn find_causes(&mut self, scene: &Scene<'_>, effects: &BTreeMap<u16, Vec<(Author, u64)>>) {
+    fn find_causes(&mut self, execution: &Execution<'_>, effects: &BTreeMap<u16, Vec<(Author, u64)>>) {
         let mut causes_of: Vec<(u64, BTreeMap<u16, usize>)> = Vec::new();
         for member in effects.keys() {
-            let own = scene.history.all().filter(|(_, entry)| entry.kind == Kind::Send && entry.record == *member);
+            let own = execution.history.all().filter(|(_, entry)| entry.kind == Kind::Send && entry.record == *member);
             let mut before = effects[member].iter().peekable();
             let mut causes = BTreeMap::new();
             for (author, entry) in own.filter(|(author, _)| self.sent.contains_key(&author.packed())) {
@@ -176,14 +177,14 @@ impl Post {
         self.given.get(&member).map_or(&[], Vec::as_slice)
     }
 
-    fn none_is_sent_by_nobody(&self, scene: &Scene<'_>, findings: &mut Findings) {
+    fn none_is_sent_by_nobody(&self, execution: &Execution<'_>, findings: &mut Findings) {
         for words in &self.ghosts {
             findings.violation(|| words.clone());
         }
         // A member counts its messages in the order in which it sends them.
         let mut last: BTreeMap<u16, u64> = BTreeMap::new();
         for (author, entry) in
-            scene.history.all().filter(|(_, entry)| entry.kind == Kind::Send && entry.outcome == Outcome::Done)
+            execution.history.all().filter(|(_, entry)| entry.kind == Kind::Send && entry.outcome == Outcome::Done)
         {
             let before = last.insert(entry.record, entry.version).unwrap_or(0);
             findings.expect(entry.version > before, || {
@@ -256,7 +257,7 @@ impl Post {
 }
 
 /// Where in its log a member joined without going on where it was, or may have.
-fn begins_anew(scene: &Scene<'_>, member: u16) -> Vec<Author> {
+fn begins_anew(execution: &Execution<'_>, member: u16) -> Vec<Author> {
     let is_anew = |entry: &Entry| {
         entry.kind == Kind::Join
             && entry.record == member
@@ -265,19 +266,25 @@ fn begins_anew(scene: &Scene<'_>, member: u16) -> Vec<Author> {
                 outcome => outcome == Outcome::InDoubt,
             }
     };
-    scene.history.all().filter(|(_, entry)| is_anew(entry)).map(|(author, _)| author).collect()
+    execution.history.all().filter(|(_, entry)| is_anew(entry)).map(|(author, _)| author).collect()
 }
 
-fn refused_late(scene: &Scene<'_>) -> u64 {
-    count(scene, Kind::Send, Outcome::LeaseLost) + count(scene, Kind::Deliver, Outcome::LeaseLost)
+fn refused_late(execution: &Execution<'_>) -> u64 {
+    count(execution, Kind::Send, Outcome::LeaseLost) + count(execution, Kind::Deliver, Outcome::LeaseLost)
 }
 
-fn figures(scene: &Scene<'_>, chains: &Chains, post: &Post, left: &Left, going_on: &Recoveries) -> Vec<Figure> {
-    let count = |kind, outcome| count(scene, kind, outcome);
-    let joins = scene.history.all().filter(|(_, entry)| entry.kind == Kind::Join && entry.outcome == Outcome::Done);
+fn figures(
+    execution: &Execution<'_>,
+    chains: &Chains,
+    post: &Post,
+    final_state: &FinalState,
+    going_on: &Recoveries,
+) -> Vec<Figure> {
+    let count = |kind, outcome| count(execution, kind, outcome);
+    let joins = execution.history.all().filter(|(_, entry)| entry.kind == Kind::Join && entry.outcome == Outcome::Done);
     let (resumed, anew): (Vec<u64>, Vec<u64>) = joins.map(|(_, entry)| entry.version).partition(|how| *how == 1);
     let caused = post.sent.values().filter(|sent| !sent.causes.is_empty()).count() as u64;
-    let rest = left.rest.iter().map(|(_, rest)| rest.len() as u64).sum();
+    let rest = final_state.rest.iter().map(|(_, rest)| rest.len() as u64).sum();
     let mut figures = vec![
         Figure::needed("messages sent", post.sent.len() as u64),
         Figure::needed("of these caused by others", caused),
@@ -288,14 +295,14 @@ fn figures(scene: &Scene<'_>, chains: &Chains, post: &Post, left: &Left, going_o
         Figure::needed("members that went on where they were", resumed.len() as u64),
         Figure::count("members that began, or had been dropped and began anew", anew.len() as u64),
         Figure::count("messages that had to wait for room", count(Kind::Send, Outcome::Declined)),
-        Figure::needed("late messages and acknowledgements refused", refused_late(scene)),
+        Figure::needed("late messages and acknowledgements refused", refused_late(execution)),
     ];
     figures.extend(slowest(&going_on.recoveries, "kills after which others went on", "slowest to go on"));
     figures
 }
 
-fn answers_are_explained(scene: &Scene<'_>, findings: &mut Findings) {
-    for (author, entry) in scene.history.all() {
+fn answers_are_explained(execution: &Execution<'_>, findings: &mut Findings) {
+    for (author, entry) in execution.history.all() {
         let explained = match entry.outcome {
             Outcome::Done | Outcome::InDoubt => true,
             Outcome::LeaseLost => true,

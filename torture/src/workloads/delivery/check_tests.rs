@@ -2,54 +2,55 @@
 //! seen.
 
 use super::*;
-use crate::check::by_hand::Story;
+use crate::check::scripted_run::ScriptedRun;
 
 /// Three members, each a process of its own; one thing happens after the other.
 struct Fixture {
-    story: Story,
-    left: Left,
+    run: ScriptedRun,
+    final_state: FinalState,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let left = Left { data: vec![Final::NEVER; 3], rest: vec![(true, Vec::new()); 3], of_the_dead: Vec::new() };
-        let mut fixture = Self { story: Story::new(3, 0), left };
+        let final_state =
+            FinalState { data: vec![Final::NEVER; 3], rest: vec![(true, Vec::new()); 3], of_the_dead: Vec::new() };
+        let mut fixture = Self { run: ScriptedRun::new(3, 0), final_state };
         (0..3).for_each(|member| fixture.join(member, false));
         fixture
     }
 
     fn join(&mut self, member: u32, resumed: bool) {
-        let entry = Entry { version: u64::from(resumed), ..self.story.operation(Kind::Join, member as u16) };
-        self.story.push(member, entry);
+        let entry = Entry { version: u64::from(resumed), ..self.run.operation(Kind::Join, member as u16) };
+        self.run.push(member, entry);
     }
 
     fn send(&mut self, member: u32) -> Author {
-        let own = &self.story.history.regions[member as usize].entries;
+        let own = &self.run.history.regions[member as usize].entries;
         let version = 1 + own.iter().filter(|entry| entry.kind == Kind::Send).count() as u64;
-        let revision = self.story.draw_revision();
-        let entry = Entry { version, revision, ..self.story.operation(Kind::Send, member as u16) };
-        self.story.push(member, entry)
+        let revision = self.run.draw_revision();
+        let entry = Entry { version, revision, ..self.run.operation(Kind::Send, member as u16) };
+        self.run.push(member, entry)
     }
 
     fn deliver(&mut self, member: u32, message: Author) -> Author {
-        let data = self.left.data[member as usize];
+        let data = self.final_state.data[member as usize];
         let (before, version) = (data.evidence.expect("whole data"), data.version + 1);
-        let revision = self.story.draw_revision();
+        let revision = self.run.draw_revision();
         let entry = Entry {
             version,
             revision,
             previous: before.author,
             count: version,
             extra: message.packed(),
-            ..self.story.operation(Kind::Deliver, member as u16)
+            ..self.run.operation(Kind::Deliver, member as u16)
         };
-        let author = self.story.push(member, entry);
-        self.left.data[member as usize] = Final { version, evidence: Ok(before.followed_by(author)), ..data };
+        let author = self.run.push(member, entry);
+        self.final_state.data[member as usize] = Final { version, evidence: Ok(before.followed_by(author)), ..data };
         author
     }
 
     fn examine(&self) -> Examined {
-        self.story.with_scene(|scene| check(scene, &self.left))
+        self.run.with_execution(|execution| check(execution, &self.final_state))
     }
 
     fn is_sound(&self) -> Examined {
@@ -68,15 +69,15 @@ fn messages_that_everybody_is_given_once_are_sound() {
     let given = fixture.deliver(1, one);
     fixture.deliver(2, one);
     // Member 1 is killed in the middle: what it did for the message took effect, what it sent did not.
-    fixture.story.entry(given).outcome = Outcome::InDoubt;
+    fixture.run.entry(given).outcome = Outcome::InDoubt;
     let lost = fixture.send(1);
-    fixture.story.entry(lost).outcome = Outcome::InDoubt;
-    fixture.story.kill(1);
+    fixture.run.entry(lost).outcome = Outcome::InDoubt;
+    fixture.run.kill(1);
     fixture.join(1, true);
     let two = fixture.send(1);
     fixture.deliver(0, two);
     // The last one is given when everybody has left.
-    fixture.left.rest[2].1.push(two.packed());
+    fixture.final_state.rest[2].1.push(two.packed());
     let examined = fixture.is_sound();
     assert_eq!((examined.acknowledged, examined.found, examined.took_effect), (2, 2, 1));
     assert_eq!(examined.recoveries.len(), 1);
@@ -130,7 +131,7 @@ fn a_message_that_comes_before_what_caused_it_is_seen() {
             fixture.deliver(1, question);
         }
         let answer = fixture.send(1);
-        fixture.story.entry(answer).extra = reply;
+        fixture.run.entry(answer).extra = reply;
         if reply == 1 {
             fixture.deliver(1, question);
         }
@@ -147,7 +148,7 @@ fn a_message_that_was_refused_and_arrived_is_seen() {
     let mut fixture = Fixture::new();
     let one = fixture.send(0);
     fixture.deliver(1, one);
-    fixture.story.entry(one).outcome = Outcome::Declined;
+    fixture.run.entry(one).outcome = Outcome::Declined;
     fixture.breaks(Promise::P1, "arrived all the same");
 }
 
@@ -157,13 +158,13 @@ fn an_effect_without_its_acknowledgement_is_seen() {
     let one = fixture.send(0);
     fixture.deliver(2, one);
     let given = fixture.deliver(1, one);
-    fixture.story.entry(given).outcome = Outcome::LeaseLost;
+    fixture.run.entry(given).outcome = Outcome::LeaseLost;
     fixture.breaks(Promise::P1, "all the same");
 }
 
 #[test]
 fn what_is_left_of_the_dead_is_seen() {
     let mut fixture = Fixture::new();
-    fixture.left.of_the_dead.push("sessions/1".to_owned());
+    fixture.final_state.of_the_dead.push("sessions/1".to_owned());
     fixture.breaks(Promise::P4, "sessions/1");
 }

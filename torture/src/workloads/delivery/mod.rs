@@ -23,9 +23,9 @@ use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
 use super::{Examined, Round, Scenario, fill, roles};
-use crate::check::{Findings, Promise, Scene};
+use crate::check::{Execution, Findings, Promise};
 use crate::client::Client;
-use crate::nemesis::{Lives, Schedule};
+use crate::nemesis::{Lifetime, Schedule};
 use crate::value;
 use harness::random::Random;
 
@@ -38,7 +38,7 @@ const BOUND: u64 = 64;
 
 /// What members have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Settings {
     /// For how long a session lasts that is not renewed, in milliseconds.
     pub lease_ms: u64,
 }
@@ -52,26 +52,26 @@ pub struct Plan {
 
 /// What a thread does: it is the member of this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Role(u32, Terms);
+pub struct Role(u32, Settings);
 
 /// The whole life of a thread.
-fn act(Role(number, terms): Role, client: &mut Client<'_>) -> Result<()> {
+fn act(Role(number, settings): Role, client: &mut Client<'_>) -> Result<()> {
     let store = Arc::new(SharedMemory::new(client.segment.clone())?);
-    work::take_part(&store, number, Duration::from_millis(terms.lease_ms), client)
+    work::take_part(&store, number, Duration::from_millis(settings.lease_ms), client)
 }
 
 impl Plan {
     pub fn of(round: Round) -> Self {
         let mut random = Random::of(round.seed, &[10, round.number]);
-        let terms = Terms { lease_ms: 50 + random.below(50) };
-        let member = |number| Role(number, terms);
+        let settings = Settings { lease_ms: 50 + random.below(50) };
+        let member = |number| Role(number, settings);
         let slots = [
-            (Lives::Brisk, vec![member(0)]),
-            (Lives::Brisk, vec![member(1)]),
-            (Lives::Long, vec![member(2), member(3)]),
-            (Lives::Steady, vec![member(4)]),
+            (Lifetime::Brisk, vec![member(0)]),
+            (Lifetime::Brisk, vec![member(1)]),
+            (Lifetime::Long, vec![member(2), member(3)]),
+            (Lifetime::Steady, vec![member(4)]),
         ];
-        let lease = Duration::from_millis(terms.lease_ms);
+        let lease = Duration::from_millis(settings.lease_ms);
         let called = |Role(number, _): &Role| format!("member {number}");
         let schedule = Schedule::of(&slots, called, round.length, lease, random.next());
         Self { schedule, roles: roles(slots) }
@@ -92,11 +92,11 @@ impl Scenario for Plan {
         act(self.roles[slot as usize][thread], client)
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> Result<Examined> {
         let store = Arc::new(SharedMemory::new(segment.clone())?);
         let mut room = Findings::default();
-        let left = work::left(&store, &mut room)?;
-        let mut examined = check::check(scene, &left);
+        let final_state = work::final_state(&store, &mut room)?;
+        let mut examined = check::check(execution, &final_state);
         fill::to_the_limit(&store, &mut room)?;
         examined.verdicts.add(Promise::P4, room);
         Ok(examined)

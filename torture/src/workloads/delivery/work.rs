@@ -8,14 +8,14 @@ use slotguard::recipe::delivery::{Delivery, Inbox, Member};
 use slotguard::recipe::{self, Result};
 use slotguard::{Deadline, Outcome as Answer};
 
-use super::check::Left;
+use super::check::FinalState;
 use super::{BOUND, MEMBERS, NAME};
 use crate::anomaly::Anomaly;
 use crate::check::Findings;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Author, Evidence};
-use crate::workloads::left::{self, DATA};
+use crate::workloads::final_state::{self, DATA};
 
 /// How long a member waits for a message before it looks round.
 const NAP: Duration = Duration::from_millis(4);
@@ -143,10 +143,10 @@ fn author_of(delivery: &Delivery<'_, '_, SharedMemory>) -> Option<u64> {
 }
 
 /// Takes in, for every member, what it had not acknowledged when everybody left, and looks at the rest.
-pub fn left(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<Left> {
+pub fn final_state(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<FinalState> {
     let stays = |name: &str, _: &[u8], meta: &Meta| meta.lease.is_none() && name.starts_with(NAME);
-    let (data, of_the_dead) = left::look(store, MEMBERS as usize, stays)?;
-    let mut left = Left { data, of_the_dead, ..Left::default() };
+    let (data, of_the_dead) = final_state::read(store, MEMBERS as usize, stays)?;
+    let mut final_state = FinalState { data, of_the_dead, ..FinalState::default() };
     let session = recipe::join(store, Duration::from_secs(60))?;
     let members = (0..MEMBERS).map(|number| Member::join_with(&session, NAME, number, BOUND));
     let members: Vec<_> = members.collect::<Result<_, _>>()?;
@@ -158,7 +158,7 @@ pub fn left(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<Left> 
             rest.extend(sent);
             delivery.acknowledge()?;
         }
-        left.rest.push((member.has_resumed(), rest));
+        final_state.rest.push((member.has_resumed(), rest));
     }
     if let Some(member) = members.first() {
         member.prune()?;
@@ -168,5 +168,5 @@ pub fn left(store: &Arc<SharedMemory>, findings: &mut Findings) -> Result<Left> 
     for member in members {
         member.leave()?;
     }
-    Ok(left)
+    Ok(final_state)
 }

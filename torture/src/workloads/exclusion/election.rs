@@ -1,4 +1,4 @@
-//! Elections: candidates, leaders, and those who follow who leads.
+//! Elections: candidates, leaders and observers.
 
 use slotguard::backend::SharedMemory;
 use slotguard::recipe::election::{Change, Lead, Observer};
@@ -6,7 +6,7 @@ use slotguard::recipe::{Election, Result};
 use slotguard::{Deadline, Token};
 
 use super::participant::{PAUSE, Participant, WRITES, data, take_part};
-use super::{Key, Terms};
+use super::{Key, Settings};
 use crate::anomaly::Anomaly;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
@@ -16,23 +16,23 @@ struct Elections(Vec<(Election<SharedMemory>, Key)>);
 
 impl Elections {
     fn of(participant: &Participant<'_, '_>) -> Result<Self> {
-        let elections = data(&participant.store, participant.terms)?.into_iter().enumerate();
-        let called = |name| participant.terms.called(name as u32);
+        let elections = data(&participant.store, participant.settings)?.into_iter().enumerate();
+        let called = |name| participant.settings.called(name as u32);
         let elections = elections.map(|(name, data)| Ok((Election::new(&participant.session, &called(name))?, data)));
         Ok(Self(elections.collect::<Result<_>>()?))
     }
 }
 
-/// Stands as a candidate, turn after turn.
-pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    take_part(terms, client, Elections::of, |participant, Elections(elections)| {
-        let name = participant.client.random.below(u64::from(participant.terms.names)) as u32;
+/// Campaigns, leads and resigns, again and again.
+pub fn acquire_often(settings: Settings, client: &mut Client<'_>) -> Result<()> {
+    take_part(settings, client, Elections::of, |participant, Elections(elections)| {
+        let name = participant.client.random.below(u64::from(participant.settings.names)) as u32;
         let (election, data) = &elections[name as usize];
         let (deadline, lease) = (participant.patience(), participant.session.lease());
-        let open = participant.client.log.begin(Kind::Take, name).with_extra(lease.0);
+        let open = participant.client.log.begin(Kind::Acquire, name).with_extra(lease.0);
         let lead = match election.campaign(&open.author().packed().to_le_bytes(), &deadline) {
             Ok(lead) => lead,
-            Err(error) => return participant.had_no_turn(open, name, error),
+            Err(error) => return participant.not_acquired(open, name, error),
         };
         open.finish(Outcome::Done, participant.store.segment().revision().0, lead.term().0);
         participant.client.log.set_holding(true);
@@ -46,7 +46,7 @@ pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
 fn leads(participant: &mut Participant<'_, '_>, name: u32, lead: Lead<SharedMemory>, data: &Key) -> Result<bool> {
     participant.counts_on();
     let term = lead.term();
-    for turn in 0..1 + participant.client.random.below(WRITES) {
+    for number in 0..1 + participant.client.random.below(WRITES) {
         if participant.client.random.one_in(8) {
             participant.counts_on();
         }
@@ -55,9 +55,9 @@ fn leads(participant: &mut Participant<'_, '_>, name: u32, lead: Lead<SharedMemo
             break;
         }
         if participant.client.random.one_in(8) {
-            // Refused to who has lost the lead, as a write is.
+            // Refused after the lead is lost, as a write is.
             let open = participant.client.log.begin(Kind::Intend, name).with_extra(term.0);
-            match lead.proclaim(&turn.to_le_bytes()) {
+            match lead.proclaim(&number.to_le_bytes()) {
                 Ok(()) => open.finish(Outcome::Done, 0, 0),
                 Err(error) => {
                     participant.client.refused_by(open, error);
@@ -72,28 +72,28 @@ fn leads(participant: &mut Participant<'_, '_>, name: u32, lead: Lead<SharedMemo
     match participant.client.random.below(8) {
         0 => participant.end_session().map(|()| false),
         1 | 2 => {
-            participant.drop_turn(name, term, lead);
+            participant.drop_guard(name, term, lead);
             Ok(true)
         }
         _ => Ok(participant.part(name, term, || lead.resign())),
     }
 }
 
-/// Follows who leads, in every election by turns.
-pub fn observe(terms: Terms, client: &mut Client<'_>) -> Result<()> {
+/// Observes every election, one after the other.
+pub fn observe(settings: Settings, client: &mut Client<'_>) -> Result<()> {
     let follow = |participant: &Participant<'_, '_>| {
         let Elections(elections) = Elections::of(participant)?;
         let observers = elections.iter().map(|(election, _)| (election.observe(), Token(0)));
         Ok((std::cell::RefCell::new(observers.collect::<Vec<_>>()), elections))
     };
-    take_part(terms, client, follow, |participant, (observers, elections)| {
+    take_part(settings, client, follow, |participant, (observers, elections)| {
         for (name, (observer, newest)) in observers.borrow_mut().iter_mut().enumerate() {
             if participant.client.log.room() < 16 {
                 break;
             }
             told(participant, name as u32, observer, newest)?;
             if participant.client.random.one_in(4) {
-                let open = participant.client.log.begin(Kind::Sight, name as u32);
+                let open = participant.client.log.begin(Kind::Observe, name as u32);
                 match elections[name].0.leader()? {
                     Some(leader) => open.finish(Outcome::Done, 0, leader.term.0),
                     None => open.finish(Outcome::Declined, 0, 0),
@@ -104,14 +104,14 @@ pub fn observe(terms: Terms, client: &mut Client<'_>) -> Result<()> {
     })
 }
 
-/// Waits for a moment to be told of a change.
+/// Waits a quarter of a lease for a change, and records it.
 fn told(
     participant: &mut Participant<'_, '_>,
     name: u32,
     observer: &mut Observer<SharedMemory>,
     newest: &mut Token,
 ) -> Result<()> {
-    let deadline = Deadline::after(participant.terms.lease() / 4);
+    let deadline = Deadline::after(participant.settings.lease() / 4);
     let open = participant.client.log.begin(Kind::Wait, name);
     let change = observer.next(&deadline)?;
     participant.client.log.count_read();

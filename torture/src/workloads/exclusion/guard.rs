@@ -1,4 +1,4 @@
-//! Changing rows outside the store in turns.
+//! Rows outside the store, changed by one holder of a guard at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use slotguard::recipe::guard::Turn;
 use slotguard::recipe::{self, Guarded, Result};
 use slotguard::{Deadline, Segment};
 
-use super::check::Left;
+use super::check::FinalState;
 use super::participant::{PAUSE, Participant, take_part};
 use super::row::{Row, Rows};
-use super::{Terms, lock, rows_of};
+use super::{Settings, lock, rows_of};
 use crate::anomaly::Anomaly;
 use crate::check::Final;
 use crate::client::Client;
@@ -24,15 +24,15 @@ struct Things {
     rows: Rows,
 }
 
-/// Changes rows, turn after turn.
-pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    take_part(terms, client, things, |participant, things| {
-        let name = participant.client.random.below(u64::from(participant.terms.names)) as u32;
+/// Changes rows, again and again.
+pub fn acquire_often(settings: Settings, client: &mut Client<'_>) -> Result<()> {
+    take_part(settings, client, things, |participant, things| {
+        let name = participant.client.random.below(u64::from(participant.settings.names)) as u32;
         let (deadline, lease) = (participant.patience(), participant.session.lease());
-        let open = participant.client.log.begin(Kind::Take, name).with_extra(lease.0);
+        let open = participant.client.log.begin(Kind::Acquire, name).with_extra(lease.0);
         let turn = match things.guarded[name as usize].enter(&deadline) {
             Ok(turn) => turn,
-            Err(error) => return participant.had_no_turn(open, name, error),
+            Err(error) => return participant.not_acquired(open, name, error),
         };
         if let Some(intent) = turn.abandoned() {
             open.attempt(intent.token.0, 0);
@@ -46,13 +46,13 @@ pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
 }
 
 fn things(participant: &Participant<'_, '_>) -> Result<Things> {
-    let guarded =
-        (0..participant.terms.names).map(|name| Guarded::new(&participant.session, &participant.terms.called(name)));
+    let guarded = (0..participant.settings.names)
+        .map(|name| Guarded::new(&participant.session, &participant.settings.called(name)));
     let path = participant.store.segment().path().map(rows_of).unwrap_or_default();
     Ok(Things { guarded: guarded.collect::<Result<_>>()?, rows: Rows::open(&path)? })
 }
 
-/// One turn: counts a change that nobody has counted, or makes one; answers whether the session is still its own.
+/// Counts a change that its author did not count, or makes one; answers whether the session is alive.
 fn change(participant: &mut Participant<'_, '_>, name: u32, mut turn: Turn<SharedMemory>, rows: &Rows) -> Result<bool> {
     participant.counts_on();
     let (token, counted) = (turn.token(), turn.version().0);
@@ -64,13 +64,13 @@ fn change(participant: &mut Participant<'_, '_>, name: u32, mut turn: Turn<Share
     };
     if before.count != counted {
         if before.count != counted + 1 {
-            // Who is late sees the turn after its own; who is not must not.
+            // A late holder sees the row of the next one; a holder in time must not.
             if turn.check().is_ok() {
                 participant.client.anomaly(name, token.0, Anomaly::Uncounted);
             }
             return Ok(participant.part(name, token, || turn.withdraw()));
         }
-        return Ok(settle(participant, name, turn, &row, before.count));
+        return Ok(confirm(participant, name, turn, &row, before.count));
     }
     // The write is the entry after the intent, and names itself as author.
     let author = participant.client.log.author_after(1);
@@ -85,14 +85,14 @@ fn change(participant: &mut Participant<'_, '_>, name: u32, mut turn: Turn<Share
     open.finish(Outcome::Done, 0, 0);
     linger(participant);
     if participant.client.random.one_in(16) {
-        // Thinks better of it, one way or the other.
+        // Gives up before the write.
         if participant.client.random.one_in(2) {
             return Ok(participant.part(name, token, || turn.withdraw()));
         }
-        participant.drop_turn(name, token, turn);
+        participant.drop_guard(name, token, turn);
         return Ok(true);
     }
-    let open = participant.client.log.begin(Kind::Guarded, name).with_extra(token.0);
+    let open = participant.client.log.begin(Kind::GuardedWrite, name).with_extra(token.0);
     open.attempt(before.author, before.count + 1);
     if !rows.swap(name, before.count, token.0, &value)? {
         open.finish(Outcome::Conflict, 0, 0);
@@ -102,17 +102,23 @@ fn change(participant: &mut Participant<'_, '_>, name: u32, mut turn: Turn<Share
     open.finish(Outcome::Done, before.count + 1, 0);
     linger(participant);
     if participant.client.random.one_in(16) {
-        // Walks away: whoever comes next has to find out.
-        participant.drop_turn(name, token, turn);
+        // Leaves the change for the next holder to count.
+        participant.drop_guard(name, token, turn);
         return Ok(true);
     }
     let row = Row { token: token.0, value };
-    Ok(settle(participant, name, turn, &row, before.count + 1))
+    Ok(confirm(participant, name, turn, &row, before.count + 1))
 }
 
-/// Counts the change that the row shows, and ends the turn.
-fn settle(participant: &mut Participant<'_, '_>, name: u32, turn: Turn<SharedMemory>, row: &Row, changes: u64) -> bool {
-    let open = participant.client.log.begin(Kind::Settle, name).with_extra(turn.token().0).with_count(changes);
+/// Counts the change that the row shows, and releases the guard.
+fn confirm(
+    participant: &mut Participant<'_, '_>,
+    name: u32,
+    turn: Turn<SharedMemory>,
+    row: &Row,
+    changes: u64,
+) -> bool {
+    let open = participant.client.log.begin(Kind::Confirm, name).with_extra(turn.token().0).with_count(changes);
     match turn.commit(&row.value) {
         Ok(version) => open.finish(Outcome::Done, version.0, 0),
         Err(error) => {
@@ -123,28 +129,28 @@ fn settle(participant: &mut Participant<'_, '_>, name: u32, turn: Turn<SharedMem
     true
 }
 
-/// One who talks to a database is slow now and then.
+/// Pauses as a client of a database does.
 fn linger(participant: &mut Participant<'_, '_>) {
     for _ in 0..4 {
         participant.linger(PAUSE);
     }
 }
 
-/// Has one last turn at everything, as somebody who comes after a death, and looks at what is left.
-pub fn left(segment: &Segment, terms: Terms) -> Result<Left> {
+/// Enters every guard once more, as the holder after a dead one, and reads what is there.
+pub fn final_state(segment: &Segment, settings: Settings) -> Result<FinalState> {
     let store = Arc::new(SharedMemory::new(segment.clone())?);
     store.reap()?;
     let path = segment.path().map(rows_of).unwrap_or_default();
     let rows = Rows::open(&path)?;
     let session = recipe::join(&store, Duration::from_secs(60))?;
     let (mut data, mut counted) = (Vec::new(), Vec::new());
-    for name in 0..terms.names {
-        let guarded = Guarded::new(&session, &terms.called(name))?;
+    for name in 0..settings.names {
+        let guarded = Guarded::new(&session, &settings.called(name))?;
         let turn = guarded.enter(&Deadline::after(Duration::from_secs(5)))?;
         let (row, version) = (rows.read(name)?, turn.version().0);
         let evidence = row.evidence(name);
         let count = evidence.map_or(0, |evidence| evidence.count);
-        // Only if the row is ahead: what was counted and is in no row is to be seen.
+        // Only if the row is ahead, so that a count without a change in the row stays visible.
         if count > version {
             turn.commit(&row.value)?
         } else {
@@ -158,5 +164,5 @@ pub fn left(segment: &Segment, terms: Terms) -> Result<Left> {
     drop(rows);
     // A file that is there all the same is found when the files left are counted.
     let _ = std::fs::remove_file(path);
-    Ok(Left { data, counted, ..lock::left(&store, terms)? })
+    Ok(FinalState { data, counted, ..lock::final_state(&store, settings)? })
 }

@@ -6,17 +6,17 @@ use slotguard::backend::{Backend, Meta, SharedMemory};
 use slotguard::recipe::lock::{self, Guard, Lock, Mode};
 use slotguard::recipe::{Error, Result};
 
-use super::check::Left;
+use super::check::FinalState;
 use super::participant::{PAUSE, Participant, WRITES, data, take_part};
-use super::{Key, TURN, Terms};
+use super::{Key, PREFIX, Settings};
 use crate::anomaly::Anomaly;
 use crate::check::holds::Wanted;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::Evidence;
-use crate::workloads::left;
+use crate::workloads::final_state;
 
-/// How long a looker rests between two rounds.
+/// How long a observer rests between two rounds.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
 
 /// All locks, with the data each is for.
@@ -24,21 +24,21 @@ struct Locks(Vec<(Lock<SharedMemory>, Key)>);
 
 impl Locks {
     fn of(participant: &Participant<'_, '_>) -> Result<Self> {
-        let locks = data(&participant.store, participant.terms)?.into_iter().enumerate();
-        let called = |name| participant.terms.called(name as u32);
+        let locks = data(&participant.store, participant.settings)?.into_iter().enumerate();
+        let called = |name| participant.settings.called(name as u32);
         let locks = locks.map(|(name, data)| Ok((Lock::new(&participant.session, &called(name))?, data)));
         Ok(Self(locks.collect::<Result<_>>()?))
     }
 }
 
-/// Takes locks, turn after turn.
-pub fn take_turns(terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    take_part(terms, client, Locks::of, turn)
+/// Acquires and releases locks, again and again.
+pub fn acquire_often(settings: Settings, client: &mut Client<'_>) -> Result<()> {
+    take_part(settings, client, Locks::of, acquire_once)
 }
 
 /// Which locks are asked for, each in its mode.
 fn draw(participant: &mut Participant<'_, '_>) -> Vec<(u32, Mode)> {
-    let (random, names) = (&mut participant.client.random, participant.terms.names);
+    let (random, names) = (&mut participant.client.random, participant.settings.names);
     let first = random.below(u64::from(names)) as u32;
     let mode = if random.one_in(4) { Mode::Shared } else { Mode::Exclusive };
     if !random.one_in(4) {
@@ -53,14 +53,14 @@ fn draw(participant: &mut Participant<'_, '_>) -> Vec<(u32, Mode)> {
     (0..several).map(each).collect()
 }
 
-fn turn(participant: &mut Participant<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
+fn acquire_once(participant: &mut Participant<'_, '_>, Locks(locks): &Locks) -> Result<bool> {
     let drawn = draw(participant);
     let mut wanted = Wanted::default();
     for (name, mode) in &drawn {
         *(if *mode == Mode::Shared { &mut wanted.shared } else { &mut wanted.alone }) |= 1 << name;
     }
     let (deadline, lease) = (participant.patience(), participant.session.lease());
-    let open = participant.client.log.begin(Kind::Take, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
+    let open = participant.client.log.begin(Kind::Acquire, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
     let taken = match drawn.as_slice() {
         [(name, Mode::Exclusive)] => locks[*name as usize].0.acquire(&deadline),
         [(name, Mode::Shared)] => locks[*name as usize].0.read(&deadline),
@@ -71,7 +71,7 @@ fn turn(participant: &mut Participant<'_, '_>, Locks(locks): &Locks) -> Result<b
     };
     let guard = match taken {
         Ok(guard) => guard,
-        Err(error) => return participant.had_no_turn(open, drawn[0].0, error),
+        Err(error) => return participant.not_acquired(open, drawn[0].0, error),
     };
     open.finish(Outcome::Done, participant.store.segment().revision().0, guard.token().0);
     participant.client.log.set_holding(true);
@@ -80,7 +80,7 @@ fn turn(participant: &mut Participant<'_, '_>, Locks(locks): &Locks) -> Result<b
     goes_on
 }
 
-/// Uses what it has, and parts with it in one of the ways there are; answers whether the session is still its own.
+/// Reads and writes under the locks, then releases them in one of several ways; answers whether the session is alive.
 fn hold(
     participant: &mut Participant<'_, '_>,
     guard: Guard<SharedMemory>,
@@ -124,7 +124,7 @@ fn hold(
     match participant.client.random.below(8) {
         0 => participant.end_session().map(|()| false),
         1 | 2 => {
-            participant.drop_turn(drawn[0].0, token, guard);
+            participant.drop_guard(drawn[0].0, token, guard);
             Ok(true)
         }
         _ => Ok(participant.part(drawn[0].0, token, || guard.release())),
@@ -145,14 +145,14 @@ fn read(participant: &mut Participant<'_, '_>, name: u32, data: &Key) -> Result<
     Ok(revision)
 }
 
-/// Looks who has which lock, and now and then asks for it back, which changes nothing but what the ticket says.
-pub fn look(terms: Terms, client: &mut Client<'_>) -> Result<()> {
-    take_part(terms, client, Locks::of, |participant, Locks(locks)| {
+/// Records who holds which lock, and now and then asks the holder to release it, which only leaves a mark on the ticket.
+pub fn look(settings: Settings, client: &mut Client<'_>) -> Result<()> {
+    take_part(settings, client, Locks::of, |participant, Locks(locks)| {
         for (name, (lock, _)) in locks.iter().enumerate() {
             if participant.client.log.room() < 16 {
                 break;
             }
-            let open = participant.client.log.begin(Kind::Sight, name as u32);
+            let open = participant.client.log.begin(Kind::Observe, name as u32);
             let first = lock.status()?.holders.into_iter().next();
             match first {
                 Some(first) => open.finish(Outcome::Done, 0, first.token.0),
@@ -168,14 +168,14 @@ pub fn look(terms: Terms, client: &mut Client<'_>) -> Result<()> {
     })
 }
 
-/// Looks at what is left when everybody has gone: the data, and what should be gone with whoever put it.
-pub fn left(store: &SharedMemory, terms: Terms) -> Result<Left> {
+/// Reads the data after the run, and lists entries that should be gone with the sessions that put them.
+pub fn final_state(store: &SharedMemory, settings: Settings) -> Result<FinalState> {
     let stays = |name: &str, value: &[u8], meta: &Meta| {
         let is_last_word = name.ends_with("/leader") && value.starts_with(b"resigned ");
         // What has no slash after its own name is a guarded thing.
-        let is_thing = name.strip_prefix(TURN).is_some_and(|rest| !rest.contains('/'));
+        let is_thing = name.strip_prefix(PREFIX).is_some_and(|rest| !rest.contains('/'));
         meta.lease.is_none() && (is_thing || is_last_word)
     };
-    let (data, of_the_dead) = left::look(store, terms.names as usize, stays)?;
-    Ok(Left { data, of_the_dead, ..Left::default() })
+    let (data, of_the_dead) = final_state::read(store, settings.names as usize, stays)?;
+    Ok(FinalState { data, of_the_dead, ..FinalState::default() })
 }

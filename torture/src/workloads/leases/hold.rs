@@ -5,23 +5,23 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Op, SharedMemory, When};
 use slotguard::{Deadline, Error, Lease, Outcome as Answer, Revision};
 
-use super::{HELD, Key, Terms};
+use super::{HELD, Key, Settings};
 use crate::anomaly::Anomaly;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
 use crate::value::{self, Evidence};
-use crate::workloads::left::DATA;
+use crate::workloads::final_state::DATA;
 
 /// How often a holder writes at most before it parts with a name.
 const WRITES: u64 = 64;
-/// How long a looker rests between two rounds.
+/// How long a observer rests between two rounds.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(300);
 
 /// One thread that wants names.
 struct Holder<'a, 'h> {
     store: &'a SharedMemory,
     client: &'a mut Client<'h>,
-    terms: Terms,
+    settings: Settings,
     /// By name: its entry, and its data.
     keys: Vec<(Key, Key)>,
 }
@@ -31,12 +31,12 @@ fn keys(store: &SharedMemory, names: u32) -> Result<Vec<(Key, Key)>, Error> {
     (0..names).map(pair).collect()
 }
 
-/// Takes names, turn after turn.
-pub fn hold_names(store: &SharedMemory, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
-    let keys = keys(store, terms.names)?;
-    let mut holder = Holder { store, client, terms, keys };
+/// Acquires and releases names, again and again.
+pub fn hold_names(store: &SharedMemory, settings: Settings, client: &mut Client<'_>) -> Result<(), Error> {
+    let keys = keys(store, settings.names)?;
+    let mut holder = Holder { store, client, settings, keys };
     while holder.client.awaits_room() {
-        holder.turn()?;
+        holder.hold_once()?;
     }
     Ok(())
 }
@@ -44,7 +44,7 @@ pub fn hold_names(store: &SharedMemory, terms: Terms, client: &mut Client<'_>) -
 impl Client<'_> {
     /// A lease of this thread's own, written down with the time it lasts at least and at most.
     pub fn lend(&mut self, store: &SharedMemory, time: Duration) -> Option<Lease> {
-        let open = self.log.begin(Kind::Lend, 0);
+        let open = self.log.begin(Kind::Lease, 0);
         match store.grant(time) {
             Ok(lease) => {
                 open.with_extra(lease.0).finish(Outcome::Done, 0, 0);
@@ -72,10 +72,10 @@ impl Client<'_> {
 }
 
 impl Holder<'_, '_> {
-    /// One whole turn: take a name, hold it for a while, and part with it in one of the ways there are.
-    fn turn(&mut self) -> Result<(), Error> {
-        let name = self.client.random.below(u64::from(self.terms.names)) as usize;
-        let Some(lease) = self.client.lend(self.store, self.terms.lease()) else {
+    /// Acquires a name, holds it for a while, and releases it in one of several ways.
+    fn hold_once(&mut self) -> Result<(), Error> {
+        let name = self.client.random.below(u64::from(self.settings.names)) as usize;
+        let Some(lease) = self.client.lend(self.store, self.settings.lease()) else {
             return Ok(());
         };
         if let Some(token) = self.take(name, lease)? {
@@ -89,7 +89,7 @@ impl Holder<'_, '_> {
     /// Waits until the name is its own; `None` if its lease or the time ran out before.
     fn take(&mut self, name: usize, lease: Lease) -> Result<Option<Revision>, Error> {
         let key = self.keys[name].0.clone();
-        let open = self.client.log.begin(Kind::Take, name as u32).with_extra(lease.0);
+        let open = self.client.log.begin(Kind::Acquire, name as u32).with_extra(lease.0);
         let author = open.author().packed().to_le_bytes();
         loop {
             let taken = match self.store.commit(&[Op::put_leased(&key, &author, lease).if_absent()]) {
@@ -105,7 +105,7 @@ impl Holder<'_, '_> {
             }
             let (meta, revision) = self.store.read(&key, &mut Vec::new())?;
             if meta.is_some() {
-                self.store.wait(&key, revision, &Deadline::after(self.terms.lease() / 3))?;
+                self.store.wait(&key, revision, &Deadline::after(self.settings.lease() / 3))?;
             }
             if self.client.is_over() || self.client.log.room() < 16 || !self.prolong(lease) {
                 open.finish(Outcome::Declined, 0, 0);
@@ -117,7 +117,7 @@ impl Holder<'_, '_> {
 
     /// Answers whether the lease is still its own.
     fn prolong(&mut self, lease: Lease) -> bool {
-        let open = self.client.log.begin(Kind::Lend, 0).with_extra(lease.0);
+        let open = self.client.log.begin(Kind::Lease, 0).with_extra(lease.0);
         match self.store.renew(lease) {
             Ok(_) => open.finish(Outcome::Done, 0, 0),
             Err(error) => {
@@ -167,7 +167,7 @@ impl Holder<'_, '_> {
             self.client.anomaly(name as u32, token.0, Anomaly::Mixed);
             return Ok(false);
         };
-        let open = self.client.log.begin(Kind::Guarded, name as u32).with_extra(token.0);
+        let open = self.client.log.begin(Kind::GuardedWrite, name as u32).with_extra(token.0);
         open.attempt(before.author, before.count + 1);
         let author = open.author();
         before.followed_by(author).write(name as u32, value::length_of(author, self.client.longest()), &mut bytes);
@@ -188,7 +188,7 @@ impl Holder<'_, '_> {
 
     /// Gives the name back.
     fn leave(&mut self, name: usize, token: Revision) {
-        let open = self.client.log.begin(Kind::Leave, name as u32).with_extra(token.0);
+        let open = self.client.log.begin(Kind::ReleaseName, name as u32).with_extra(token.0);
         match self.store.commit(&[Op::delete(&self.keys[name].0).if_created_at(token)]) {
             Ok(Answer::Committed(revision)) => open.finish(Outcome::Done, 0, revision.0),
             Ok(Answer::Conflict) => open.finish(Outcome::LeaseLost, 0, 0),
@@ -220,14 +220,14 @@ impl Holder<'_, '_> {
 }
 
 /// Reads who holds what, and writes it down.
-pub fn look_who_holds(store: &SharedMemory, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
-    let keys = keys(store, terms.names)?;
+pub fn look_who_holds(store: &SharedMemory, settings: Settings, client: &mut Client<'_>) -> Result<(), Error> {
+    let keys = keys(store, settings.names)?;
     while client.awaits_room() {
         for (name, (entry, _)) in keys.iter().enumerate() {
             if client.log.room() < 16 {
                 break;
             }
-            let open = client.log.begin(Kind::Sight, name as u32);
+            let open = client.log.begin(Kind::Observe, name as u32);
             match store.read(entry, &mut Vec::new()) {
                 Ok((Some(meta), _)) => {
                     let lease = meta.lease.map_or(0, |lease| lease.0);

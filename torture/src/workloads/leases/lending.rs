@@ -5,7 +5,7 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Lease, Outcome as Answer};
 
-use super::{GUEST_ENTRIES, GUESTS, Key, LENDERS, Terms};
+use super::{GUEST_ENTRIES, GUESTS, Key, LENDERS, Settings};
 use crate::anomaly::Anomaly;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
@@ -15,17 +15,17 @@ fn lender_keys(store: &SharedMemory) -> Result<Vec<Key>, Error> {
 }
 
 /// Publishes a lease, and ends it while borrowers are coming.
-pub fn lender(store: &SharedMemory, number: u32, terms: Terms, client: &mut Client<'_>) -> Result<(), Error> {
+pub fn lender(store: &SharedMemory, number: u32, settings: Settings, client: &mut Client<'_>) -> Result<(), Error> {
     let key = &lender_keys(store)?[number as usize];
     while client.awaits_room() {
-        let Some(lease) = client.lend(store, terms.lease()) else {
+        let Some(lease) = client.lend(store, settings.lease()) else {
             continue;
         };
         store.commit(&[Op::put(key, &lease.0.to_le_bytes())])?;
         std::thread::sleep(client.random.between(Duration::from_micros(200), Duration::from_millis(2)));
         // Some leases are left to end by themselves.
         if client.random.one_in(16) {
-            std::thread::sleep(terms.lease());
+            std::thread::sleep(settings.lease());
         } else if client.revoke(store, lease) {
             nobody_is_left(store, lease, client)?;
         }
@@ -64,7 +64,7 @@ pub fn lending(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Erro
             continue;
         };
         let key = &own[client.random.below(GUEST_ENTRIES) as usize];
-        let open = client.log.begin(Kind::Lodge, 0).with_extra(lease);
+        let open = client.log.begin(Kind::LeasedPut, 0).with_extra(lease);
         match store.commit(&[Op::put_leased(key, b"borrower", Lease(lease))]) {
             Ok(Answer::Committed(revision)) => open.finish(Outcome::Done, 0, revision.0),
             Ok(Answer::Conflict) => open.finish(Outcome::Conflict, 0, 0),

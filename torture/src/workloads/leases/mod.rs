@@ -4,7 +4,7 @@
 //! that check their token, prolong the lease, and give the name back, revoke the lease, walk away, are killed, or are
 //! stopped for longer than their lease lasts. Whoever finds the name taken waits for it. *Lenders* publish a lease, and
 //! revoke it soon after; *borrowers* put entries under it as fast as they can, so that some come in the moment it ends.
-//! *Lookers* read who holds what.
+//! *Observers* read who holds what.
 //!
 //! ```text
 //! holder ─ grant ► take held/2 if absent ► { check held/2 is of my token, write data/2 } … ► give back, revoke, walk away
@@ -22,9 +22,9 @@ use slotguard::backend::{Backend, SharedMemory};
 use slotguard::{Error, Segment, recipe};
 
 use super::{Examined, Round, Scenario, fill, roles};
-use crate::check::{Promise, Scene};
+use crate::check::{Execution, Promise};
 use crate::client::Client;
-use crate::nemesis::{Lives, Schedule};
+use crate::nemesis::{Lifetime, Schedule};
 use crate::value;
 use harness::random::Random;
 
@@ -39,14 +39,14 @@ const GUESTS: &str = "borrower/";
 
 /// What holders have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Settings {
     /// How many names there are to hold.
     pub names: u32,
     /// Length of a lease in milliseconds.
     pub lease_ms: u64,
 }
 
-impl Terms {
+impl Settings {
     pub fn lease(self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
@@ -57,17 +57,17 @@ impl Terms {
 pub struct Plan {
     schedule: Schedule,
     roles: Vec<Vec<Role>>,
-    terms: Terms,
+    settings: Settings,
 }
 
 /// What a thread does with leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    Holder(Terms),
+    Holder(Settings),
     /// Publishes leases under its number.
-    Lender(u32, Terms),
+    Lender(u32, Settings),
     Borrower,
-    Looker(Terms),
+    Observer(Settings),
 }
 
 type Key = <SharedMemory as Backend>::Key;
@@ -76,9 +76,9 @@ type Key = <SharedMemory as Backend>::Key;
 fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
     let store = SharedMemory::new(client.segment.clone())?;
     match role {
-        Role::Holder(terms) => hold::hold_names(&store, terms, client),
-        Role::Looker(terms) => hold::look_who_holds(&store, terms, client),
-        Role::Lender(number, terms) => lending::lender(&store, number, terms, client),
+        Role::Holder(settings) => hold::hold_names(&store, settings, client),
+        Role::Observer(settings) => hold::look_who_holds(&store, settings, client),
+        Role::Lender(number, settings) => lending::lender(&store, number, settings, client),
         Role::Borrower => lending::lending(&store, client),
     }
 }
@@ -86,26 +86,27 @@ fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
 impl Plan {
     pub fn of(round: Round) -> Self {
         let mut random = Random::of(round.seed, &[6, round.number]);
-        let terms = Terms { names: 1 + random.below(3) as u32, lease_ms: 40 + random.below(60) };
-        let (holder, looker) = (Role::Holder(terms), Role::Looker(terms));
+        let settings = Settings { names: 1 + random.below(3) as u32, lease_ms: 40 + random.below(60) };
+        let (holder, observer) = (Role::Holder(settings), Role::Observer(settings));
         let slots = [
-            (Lives::Brisk, vec![holder]),
-            (Lives::Brisk, vec![holder]),
-            (Lives::Long, vec![holder, looker]),
-            (Lives::Steady, vec![holder, holder]),
-            (Lives::Brisk, vec![Role::Borrower]),
-            (Lives::Brisk, vec![Role::Borrower]),
-            (Lives::Long, vec![Role::Lender(0, terms)]),
-            (Lives::Steady, vec![Role::Lender(1, terms), looker]),
+            (Lifetime::Brisk, vec![holder]),
+            (Lifetime::Brisk, vec![holder]),
+            (Lifetime::Long, vec![holder, observer]),
+            (Lifetime::Steady, vec![holder, holder]),
+            (Lifetime::Brisk, vec![Role::Borrower]),
+            (Lifetime::Brisk, vec![Role::Borrower]),
+            (Lifetime::Long, vec![Role::Lender(0, settings)]),
+            (Lifetime::Steady, vec![Role::Lender(1, settings), observer]),
         ];
         let called = |role: &Role| match role {
             Role::Holder(_) => "holder",
             Role::Lender(..) => "lender",
             Role::Borrower => "borrower",
-            Role::Looker(_) => "looker",
+            Role::Observer(_) => "observer",
         };
-        let schedule = Schedule::of(&slots, |role| called(role).to_owned(), round.length, terms.lease(), random.next());
-        Self { schedule, roles: roles(slots), terms }
+        let schedule =
+            Schedule::of(&slots, |role| called(role).to_owned(), round.length, settings.lease(), random.next());
+        Self { schedule, roles: roles(slots), settings }
     }
 }
 
@@ -123,10 +124,10 @@ impl Scenario for Plan {
         Ok(act(self.roles[slot as usize][thread], client)?)
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
-        let left = check::left(&store, self.terms)?;
-        let mut examined = check::check(scene, self.terms, &left);
+        let final_state = check::final_state(&store, self.settings)?;
+        let mut examined = check::check(execution, self.settings, &final_state);
         let mut room = crate::check::Findings::default();
         fill::to_the_limit(&store, &mut room)?;
         examined.verdicts.add(Promise::P4, room);

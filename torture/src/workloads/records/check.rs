@@ -4,14 +4,14 @@ use slotguard::Segment;
 
 use super::super::{Examined, Figure, count, slowest};
 use crate::check::recovery::Next;
-use crate::check::{Final, Findings, Promise, Scene, check};
+use crate::check::{Execution, Final, Findings, Promise, check};
 use crate::history::{Kind, Outcome};
 use crate::nemesis::Schedule;
 use crate::report::picture::Picture;
 use crate::value::{self, Evidence, Torn};
 
 /// Reads the last value of every record, and holds it against the history; `drawn` is what the pictures are about.
-pub fn examine(segment: &Segment, scene: &Scene<'_>, drawn: Option<&Schedule>) -> Examined {
+pub fn examine(segment: &Segment, execution: &Execution<'_>, drawn: Option<&Schedule>) -> Examined {
     let mut refused = Findings::default();
     let last = |record| {
         let value = last_value(segment, record);
@@ -19,10 +19,10 @@ pub fn examine(segment: &Segment, scene: &Scene<'_>, drawn: Option<&Schedule>) -
         value.unwrap_or(Final { version: 0, evidence: Err(Torn::Unreadable), fingerprint_agrees: false })
     };
     let finals: Vec<Final> = (0..segment.records()).map(last).collect();
-    let scene = Scene { finals: &finals, ..*scene };
-    let mut checked = check(&scene);
+    let execution = Execution { finals: &finals, ..*execution };
+    let mut checked = check(&execution);
     checked.verdicts.add(Promise::P4, refused);
-    let counted = |words, kind| Figure::count(words, count(&scene, kind, Outcome::Done));
+    let counted = |words, kind| Figure::count(words, count(&execution, kind, Outcome::Done));
     let mut figures = vec![
         Figure::count("changes found of those acknowledged", checked.chains.found),
         counted("reads placed among the changes", Kind::Read),
@@ -39,7 +39,7 @@ pub fn examine(segment: &Segment, scene: &Scene<'_>, drawn: Option<&Schedule>) -
         figures.extend(slowest(&of_kind, measured, longest));
     }
     Examined {
-        picture: drawn.map(|schedule| Picture::of(&scene, &checked, schedule)),
+        picture: drawn.map(|schedule| Picture::of(&execution, &checked, schedule)),
         verdicts: checked.verdicts,
         recoveries: checked.recoveries,
         refused_late: checked.refused_late,

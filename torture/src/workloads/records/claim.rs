@@ -1,4 +1,4 @@
-//! What a thread does with claims: take one, look, announce, write or give it back, and be refused when it is too late.
+//! What a thread does with claims: claim, read, announce an intent, write or release, and be refused when late.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::history::{Entry, Kind, Outcome};
 use crate::system;
 use crate::value::Evidence;
 
-/// How long a claimer is willing to wait; the run is long over before somebody waits that long in vain.
+/// How long a claimer waits: longer than any run lasts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Client<'_> {
-    /// One whole turn: claim, hold for a while, and end it in one of the ways there are.
-    pub fn claim_turn(&mut self, index: u32, lease: Duration) -> Result<(), Error> {
+    /// Claims a record, holds it for a while, and ends the claim in one of several ways.
+    pub fn claim_once(&mut self, index: u32, lease: Duration) -> Result<(), Error> {
         let lease_ns = lease.as_nanos() as u64;
         let open = self.log.begin(Kind::Grant, index).with_count(lease_ns);
         let record = self.record(index)?;
@@ -38,7 +38,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// What is there under the claim; `None` if the claim is lost already or the value was not whole.
+    /// Reads under the claim; `None` if the claim is lost already or the value was not whole.
     fn look(&mut self, index: u32, claim: &Claim<'_>) -> Option<(Stamp, Evidence)> {
         let mut bytes = Vec::new();
         let stamp = claim.read(&mut bytes).ok()?;
@@ -97,7 +97,7 @@ impl Client<'_> {
         }
     }
 
-    /// Most holders are quick; some take as long as somebody who talks to a database.
+    /// Pauses, mostly not at all and sometimes as long as a call to a database takes.
     fn linger(&mut self) {
         let ms = Duration::from_millis;
         match self.random.below(8) {

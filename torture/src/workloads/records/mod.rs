@@ -20,9 +20,9 @@ use slotguard::recipe::Result;
 use slotguard::{Error, Segment};
 
 use super::{Examined, Round, Scenario, roles};
-use crate::check::{Promise, Scene};
+use crate::check::{Execution, Promise};
 use crate::client::Client;
-use crate::nemesis::{Lives, Schedule, Slot};
+use crate::nemesis::{Lifetime, Schedule, Slot};
 use harness::random::Random;
 
 pub use check::examine;
@@ -45,7 +45,7 @@ enum Role {
     Updater,
     /// Rests, and changes records as fast as it can when somebody is about to come for it: so that a kill at a random
     /// moment finds it at a random instruction of a change, and not asleep.
-    Sprinter,
+    WarnedUpdater,
     /// Reads and checks.
     Reader,
     /// Waits for changes with a deadline far away.
@@ -89,13 +89,13 @@ impl Records {
 
 impl Plan {
     pub fn of(round: Round) -> Self {
-        use Role::{Claimer, Reader, Sprinter, Updater, Waiter};
+        use Role::{Claimer, Reader, Updater, Waiter, WarnedUpdater};
         let mut random = Random::of(round.seed, &[3, round.number]);
-        let mut slots = vec![(Lives::Short, vec![Sprinter]); 4];
-        slots.push((Lives::Long, vec![Updater, Claimer]));
-        slots.push((Lives::Long, vec![Claimer, Waiter, Reader]));
-        slots.push((Lives::Steady, vec![Updater, Waiter, Claimer]));
-        slots.push((Lives::Steady, vec![Updater, Reader, Waiter, Claimer]));
+        let mut slots = vec![(Lifetime::Short, vec![WarnedUpdater]); 4];
+        slots.push((Lifetime::Long, vec![Updater, Claimer]));
+        slots.push((Lifetime::Long, vec![Claimer, Waiter, Reader]));
+        slots.push((Lifetime::Steady, vec![Updater, Waiter, Claimer]));
+        slots.push((Lifetime::Steady, vec![Updater, Reader, Waiter, Claimer]));
         // One of the short-lived ones claims, so that holders are killed often.
         let claims = random.below(4) as usize;
         slots[claims].1 = vec![Claimer];
@@ -108,10 +108,10 @@ impl Plan {
         let lease = Duration::from_millis(records.lease_ms);
         let mut schedule = Schedule::of(&slots, |role| format!("{role:?}"), round.length, lease, random.next());
         for (slot, (_, roles)) in schedule.slots.iter_mut().zip(&slots) {
-            slot.sprints = roles.contains(&Sprinter);
+            slot.is_warned = roles.contains(&WarnedUpdater);
         }
         // The busier those are who are killed most, the more often a kill meets a change.
-        schedule.share_entries(|slot: &Slot| if slot.sprints { 8 } else { 1 });
+        schedule.share_entries(|slot: &Slot| if slot.is_warned { 8 } else { 1 });
         Self { schedule, roles: roles(slots), records }
     }
 }
@@ -137,8 +137,8 @@ impl Scenario for Plan {
         Ok(work::change_all(client)?)
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> Result<Examined> {
-        Ok(examine(segment, scene, Some(&self.schedule)))
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> Result<Examined> {
+        Ok(examine(segment, execution, Some(&self.schedule)))
     }
 
     fn words(&self, promise: Promise) -> Option<&'static str> {

@@ -14,7 +14,7 @@ use crate::worker::PAUSE;
 pub fn act(role: Role, records: &Records, client: &mut Client<'_>) -> Result<(), Error> {
     match role {
         Role::Updater => update_all_the_time(client, records),
-        Role::Sprinter => sprint_when_hurried(client, records),
+        Role::WarnedUpdater => update_when_warned(client, records),
         Role::Reader => read_all_the_time(client, records),
         Role::Waiter => wait_all_the_time(client, records),
         Role::Claimer => claim_all_the_time(client, records),
@@ -34,10 +34,10 @@ fn update_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(),
     Ok(())
 }
 
-fn sprint_when_hurried(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
+fn update_when_warned(client: &mut Client<'_>, records: &Records) -> Result<(), Error> {
     while !client.is_over() {
         let index = draw_record(client, records);
-        if client.log.is_hurried() && client.may_log_ahead(AHEAD) {
+        if client.log.is_warned() && client.may_log_ahead(AHEAD) {
             change(client, index)?;
             continue;
         }
@@ -103,7 +103,7 @@ fn claim_all_the_time(client: &mut Client<'_>, records: &Records) -> Result<(), 
     while !client.is_over() {
         let index = records.draw_claimed(&mut client.random);
         if client.may_log() {
-            client.claim_turn(index, lease)?;
+            client.claim_once(index, lease)?;
         } else {
             client.read(index)?;
             thread::sleep(PAUSE);

@@ -1,37 +1,37 @@
 //! Each way in which a watch can mislead, planted into a history written by hand and seen.
 
 use super::*;
-use crate::check::by_hand::Story;
 use crate::check::recovery::{ALLOWANCE, BOUND};
+use crate::check::scripted_run::ScriptedRun;
 use crate::value::Author;
 use slotguard::backend::Meta;
 use slotguard::{Revision, Version};
 
 /// Writer 0 puts pairs and quiet entries, 1 follows pairs, 2 follows the quiet ones.
 struct Channel {
-    story: Story,
-    left: Left,
+    run: ScriptedRun,
+    final_state: FinalState,
 }
 
 impl Channel {
     fn new() -> Self {
-        let left = Prefix::ALL.map(|prefix| (prefix, View::default())).into();
-        Self { story: Story::new(3, 0), left }
+        let final_state = Prefix::ALL.map(|prefix| (prefix, View::default())).into();
+        Self { run: ScriptedRun::new(3, 0), final_state }
     }
 
     fn put(&mut self, number: u32) -> Author {
-        let before = last(&self.left, number).evidence.expect("whole");
-        let revision = self.story.draw_revision();
+        let before = last(&self.final_state, number).evidence.expect("whole");
+        let revision = self.run.draw_revision();
         let entry = Entry {
             revision,
             version: before.count + 1,
             previous: before.author,
             count: before.count + 1,
-            ..self.story.operation(Kind::Pair, number as u16)
+            ..self.run.operation(Kind::PairPut, number as u16)
         };
-        let author = self.story.push(0, entry);
+        let author = self.run.push(0, entry);
         let prefix = if number < PAIRS { Prefix::Pairs } else { Prefix::Quiet };
-        let view = self.left.get_mut(&prefix).expect("a view");
+        let view = self.final_state.get_mut(&prefix).expect("a view");
         let evidence = before.followed_by(author);
         let mut value = Vec::new();
         evidence.write(number, 0, &mut value);
@@ -43,23 +43,23 @@ impl Channel {
 
     /// The follower of a prefix is told so many changes.
     fn told(&mut self, prefix: Prefix, changes: u64) -> Author {
-        let revision = self.story.draw_revision();
-        let entry = Entry { revision, count: changes, extra: 3, ..self.story.operation(Kind::Batch, prefix as u16) };
-        self.story.push(1 + prefix as u32, entry)
+        let revision = self.run.draw_revision();
+        let entry = Entry { revision, count: changes, extra: 3, ..self.run.operation(Kind::WatchBatch, prefix as u16) };
+        self.run.push(1 + prefix as u32, entry)
     }
 
     /// Both followers are told the last word.
     fn end(&mut self) {
         for prefix in Prefix::ALL {
-            let revision = self.story.draw_revision();
-            let digest = self.left[&prefix].digest();
-            let entry = Entry { revision, extra: digest, ..self.story.operation(Kind::View, prefix as u16) };
-            self.story.push(1 + prefix as u32, entry);
+            let revision = self.run.draw_revision();
+            let digest = self.final_state[&prefix].digest();
+            let entry = Entry { revision, extra: digest, ..self.run.operation(Kind::LastView, prefix as u16) };
+            self.run.push(1 + prefix as u32, entry);
         }
     }
 
     fn examine(&self) -> Examined {
-        self.story.with_scene(|scene| check(scene, &self.left, |_| 1))
+        self.run.with_execution(|execution| check(execution, &self.final_state, |_| 1))
     }
 
     fn breaks(&self, promise: Promise, words: &str) {
@@ -74,9 +74,9 @@ fn watches_that_tell_what_is_are_sound() {
     channel.put(1);
     channel.told(Prefix::Pairs, 2);
     let doubt = channel.put(0);
-    channel.story.entry(doubt).outcome = Outcome::InDoubt;
+    channel.run.entry(doubt).outcome = Outcome::InDoubt;
     channel.told(Prefix::Pairs, 2);
-    channel.story.kill(2);
+    channel.run.kill(2);
     channel.put(0);
     channel.told(Prefix::Pairs, 4);
     channel.put(PAIRS);
@@ -120,7 +120,7 @@ fn a_watcher_that_was_never_told_the_last_word_is_seen() {
     let mut channel = Channel::new();
     channel.put(0);
     channel.end();
-    channel.story.forget_last_entry(2);
+    channel.run.forget_last_entry(2);
     channel.breaks(Promise::P5, "0 watchers were told the last word");
 }
 
@@ -128,7 +128,7 @@ fn a_watcher_that_was_never_told_the_last_word_is_seen() {
 fn half_a_commit_that_is_left_is_seen() {
     let mut channel = Channel::new();
     channel.put(3);
-    let view = channel.left.get_mut(&Prefix::Pairs).expect("a view");
+    let view = channel.final_state.get_mut(&Prefix::Pairs).expect("a view");
     view.entries.remove(&names(3)[1]);
     channel.end();
     channel.breaks(Promise::P5, "half a commit");
@@ -138,7 +138,7 @@ fn half_a_commit_that_is_left_is_seen() {
 fn a_lost_pair_is_seen() {
     let mut channel = Channel::new();
     channel.put(0);
-    channel.left.insert(Prefix::Pairs, View::default());
+    channel.final_state.insert(Prefix::Pairs, View::default());
     channel.end();
     channel.breaks(Promise::P1, "the last is 0");
 }
@@ -146,11 +146,11 @@ fn a_lost_pair_is_seen() {
 #[test]
 fn a_sleeper_that_is_told_too_late_is_seen() {
     let mut channel = Channel::new();
-    let begin = channel.story.now;
+    let begin = channel.run.now;
     channel.put(PAIRS);
-    channel.story.now += BOUND + ALLOWANCE + 1_000;
+    channel.run.now += BOUND + ALLOWANCE + 1_000;
     let batch = channel.told(Prefix::Quiet, 1);
-    channel.story.entry(batch).begin = begin;
+    channel.run.entry(batch).begin = begin;
     channel.end();
     channel.breaks(Promise::P4, "to tell a sleeper of revision 1 took");
 }
@@ -159,11 +159,11 @@ fn a_sleeper_that_is_told_too_late_is_seen() {
 fn sleepers_whom_only_the_slices_wake_are_seen() {
     let mut channel = Channel::new();
     for round in 1..=20 {
-        let begin = channel.story.now;
+        let begin = channel.run.now;
         channel.put(PAIRS);
-        channel.story.now += BOUND / 2;
+        channel.run.now += BOUND / 2;
         let batch = channel.told(Prefix::Quiet, round);
-        channel.story.entry(batch).begin = begin;
+        channel.run.entry(batch).begin = begin;
     }
     channel.end();
     channel.breaks(Promise::P4, "they are not woken");
@@ -175,7 +175,7 @@ fn a_moment_older_than_what_had_returned_is_seen() {
     channel.put(0);
     channel.put(1);
     let batch = channel.told(Prefix::Pairs, 1);
-    channel.story.entry(batch).revision = 1;
+    channel.run.entry(batch).revision = 1;
     channel.end();
     channel.breaks(Promise::P6, "had returned");
 }
@@ -184,7 +184,7 @@ fn a_moment_older_than_what_had_returned_is_seen() {
 fn an_answer_that_nothing_explains_is_seen() {
     let mut channel = Channel::new();
     let put = channel.put(0);
-    channel.story.entry(put).outcome = Outcome::Held;
+    channel.run.entry(put).outcome = Outcome::Held;
     channel.end();
     channel.breaks(Promise::P4, "was told Held");
 }

@@ -13,7 +13,7 @@ pub fn follow(store: &SharedMemory, prefix: Prefix, client: &mut Client<'_>) -> 
     let mut view = View::default();
     let mut from = Revision(0);
     if client.random.one_in(2) {
-        let open = client.log.begin(Kind::Look, prefix as u32);
+        let open = client.log.begin(Kind::Snapshot, prefix as u32);
         let revision = store.range(prefix.text(), &mut |key, value, meta| {
             view.entries.insert(key.as_ref().to_owned(), (value.to_vec(), meta));
         })?;
@@ -25,7 +25,7 @@ pub fn follow(store: &SharedMemory, prefix: Prefix, client: &mut Client<'_>) -> 
     let last_word = prefix.last_word();
     while !view.entries.contains_key(&last_word) {
         // The log may have no room now; what is told is looked at all the same.
-        let open = client.may_log().then(|| client.log.begin(Kind::Batch, prefix as u32));
+        let open = client.may_log().then(|| client.log.begin(Kind::WatchBatch, prefix as u32));
         let mut batch = Batch::default();
         // No deadline: a wake-up that is lost is found by a watcher that never ends.
         let answered = watch.next(&Deadline::never(), &mut |event| view.take_in(&mut batch, event))?;
@@ -38,7 +38,7 @@ pub fn follow(store: &SharedMemory, prefix: Prefix, client: &mut Client<'_>) -> 
             open.with_extra(batch.events).looked(view.at, view.entries.len() as u64, changes);
         }
     }
-    client.log.begin(Kind::View, prefix as u32).with_extra(view.digest()).finish(Outcome::Done, 0, view.at);
+    client.log.begin(Kind::LastView, prefix as u32).with_extra(view.digest()).finish(Outcome::Done, 0, view.at);
     Ok(())
 }
 

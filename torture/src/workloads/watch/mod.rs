@@ -23,16 +23,16 @@ use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::{Error, Outcome, Segment, recipe};
 
 use super::{Examined, Round, Scenario, roles};
-use crate::check::{Promise, Scene};
+use crate::check::{Execution, Promise};
 use crate::client::Client;
-use crate::nemesis::{Lives, Schedule};
+use crate::nemesis::{Lifetime, Schedule};
 use crate::value;
 use harness::random::Random;
 
 /// Pairs that are always there once they have been put.
 const PAIRS: u32 = 12;
 /// Pairs that come and go.
-const BLINKS: u32 = 4;
+const TRANSIENT: u32 = 4;
 /// Entries of which only sleepers want to know; numbered behind the pairs.
 const QUIET: u32 = 2;
 
@@ -89,7 +89,7 @@ pub struct Plan {
 pub enum Role {
     Writer,
     /// Puts a quiet entry now and then.
-    Whisperer,
+    QuietWriter,
     Follower(Prefix),
 }
 
@@ -98,25 +98,25 @@ fn act(role: Role, client: &mut Client<'_>) -> Result<(), Error> {
     let store = SharedMemory::new(client.segment.clone())?;
     match role {
         Role::Writer => write::write_pairs(&store, client),
-        Role::Whisperer => write::whisper(&store, client),
+        Role::QuietWriter => write::write_quiet(&store, client),
         Role::Follower(prefix) => follow::follow(&store, prefix, client),
     }
 }
 
 impl Plan {
     pub fn of(round: Round) -> Self {
-        use Role::{Follower, Whisperer, Writer};
+        use Role::{Follower, QuietWriter, Writer};
         let mut random = Random::of(round.seed, &[7, round.number]);
         let (follower, sleeper) = (Follower(Prefix::Pairs), Follower(Prefix::Quiet));
         let slots = [
-            (Lives::Brisk, vec![Writer]),
-            (Lives::Brisk, vec![Writer]),
-            (Lives::Long, vec![Writer, Whisperer]),
-            (Lives::Steady, vec![Writer, Whisperer]),
-            (Lives::Brisk, vec![follower]),
-            (Lives::Long, vec![follower, sleeper]),
-            (Lives::Steady, vec![follower]),
-            (Lives::Steady, vec![sleeper]),
+            (Lifetime::Brisk, vec![Writer]),
+            (Lifetime::Brisk, vec![Writer]),
+            (Lifetime::Long, vec![Writer, QuietWriter]),
+            (Lifetime::Steady, vec![Writer, QuietWriter]),
+            (Lifetime::Brisk, vec![follower]),
+            (Lifetime::Long, vec![follower, sleeper]),
+            (Lifetime::Steady, vec![follower]),
+            (Lifetime::Steady, vec![sleeper]),
         ];
         let lease = Duration::from_millis(60);
         let schedule = Schedule::of(&slots, |role| format!("{role:?}"), round.length, lease, random.next());
@@ -159,10 +159,10 @@ impl Scenario for Plan {
         }
     }
 
-    fn examine(&self, segment: &Segment, scene: &Scene<'_>) -> recipe::Result<Examined> {
+    fn examine(&self, segment: &Segment, execution: &Execution<'_>) -> recipe::Result<Examined> {
         let store = SharedMemory::new(segment.clone())?;
-        let left = check::left(&store)?;
-        Ok(check::check(scene, &left, |prefix| self.followers(prefix)))
+        let final_state = check::final_state(&store)?;
+        Ok(check::check(execution, &final_state, |prefix| self.followers(prefix)))
     }
 
     fn words(&self, promise: Promise) -> Option<&'static str> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Meta, Op, SharedMemory};
 use slotguard::{Error, Outcome as Answer};
 
-use super::{BLINKS, HALVES, PAIRS, QUIET, names};
+use super::{HALVES, PAIRS, QUIET, TRANSIENT, names};
 use crate::anomaly::Anomaly;
 use crate::client::Client;
 use crate::history::{Kind, Outcome};
@@ -16,12 +16,12 @@ type Key = <SharedMemory as Backend>::Key;
 /// Puts pairs, and has others come and go.
 pub fn write_pairs(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Error> {
     let pairs: Vec<Vec<Key>> = (0..PAIRS).map(|number| keys(store, &names(number))).collect::<Result<_, _>>()?;
-    let blink = |number| keys(store, &HALVES.map(|half| format!("pair/blink{number}/{half}")));
-    let blinks: Vec<Vec<Key>> = (0..BLINKS).map(blink).collect::<Result<_, _>>()?;
+    let pair = |number| keys(store, &HALVES.map(|half| format!("pair/blink{number}/{half}")));
+    let transient: Vec<Vec<Key>> = (0..TRANSIENT).map(pair).collect::<Result<_, _>>()?;
     while client.awaits_room() {
         if client.random.one_in(8) {
-            let number = client.random.below(u64::from(BLINKS)) as usize;
-            come_or_go(store, &blinks[number], client)?;
+            let number = client.random.below(u64::from(TRANSIENT)) as usize;
+            come_or_go(store, &transient[number], client)?;
         } else {
             let number = client.random.below(u64::from(PAIRS)) as u32;
             put(store, number, &pairs[number as usize], client)?;
@@ -31,7 +31,7 @@ pub fn write_pairs(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), 
 }
 
 /// Puts a quiet entry now and then: those who follow it are asleep.
-pub fn whisper(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Error> {
+pub fn write_quiet(store: &SharedMemory, client: &mut Client<'_>) -> Result<(), Error> {
     while client.awaits_room() {
         let number = PAIRS + client.random.below(u64::from(QUIET)) as u32;
         put(store, number, &keys(store, &names(number))?, client)?;
@@ -60,7 +60,7 @@ fn put(store: &SharedMemory, number: u32, keys: &[Key], client: &mut Client<'_>)
     let Some(((_, before), true)) = found.first().map(|first| (*first, found.len() == keys.len())) else {
         return Ok(());
     };
-    let open = client.log.begin(Kind::Pair, number);
+    let open = client.log.begin(Kind::PairPut, number);
     open.attempt(before.author, before.count + 1);
     let author = open.author();
     before.followed_by(author).write(number, value::length_of(author, client.longest()), &mut bytes);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::Scene;
+use crate::check::Execution;
 use crate::check::recovery::Next;
 use crate::history::{Entry, Kind, Outcome};
 use crate::nemesis::FaultKind;
@@ -70,7 +70,7 @@ pub struct Revoked {
 }
 
 /// All holds and leases.
-pub struct Register {
+pub struct HoldTable {
     pub holds: Vec<Hold>,
     pub leases: BTreeMap<u64, Lease>,
     /// By name: when it was over with those who had asked for it and never had it, as far as they know.
@@ -100,13 +100,13 @@ impl Wanted {
     }
 }
 
-impl Register {
+impl HoldTable {
     /// `time` is what every lease lasts from its grant or renewal on, in nanoseconds.
-    pub fn of(scene: &Scene<'_>, time: u64) -> Self {
-        let deaths = scene.faults.iter().filter(|fault| fault.kind.ends_life());
+    pub fn of(execution: &Execution<'_>, time: u64) -> Self {
+        let deaths = execution.faults.iter().filter(|fault| fault.kind.ends_life());
         let long = |fault: &&crate::nemesis::Fault| fault.kind == FaultKind::Stop && fault.until - fault.at > time;
-        let overslept = scene.faults.iter().filter(long);
-        let mut register = Self {
+        let overslept = execution.faults.iter().filter(long);
+        let mut table = Self {
             holds: Vec::new(),
             leases: BTreeMap::new(),
             in_vain: BTreeMap::new(),
@@ -114,23 +114,23 @@ impl Register {
             overslept: overslept.map(|fault| ((fault.slot, fault.life), fault.at, fault.at + time)).collect(),
             by_token: BTreeMap::new(),
         };
-        for (writer, region) in scene.history.regions.iter().enumerate() {
-            let slot = scene.history.slot(writer as u32);
+        for (writer, region) in execution.history.regions.iter().enumerate() {
+            let slot = execution.history.slot(writer as u32);
             // Where this writer's current holds are: several, if it took several names at once.
             let mut current = 0..0;
             for (at, entry) in region.entries.iter().enumerate() {
                 match entry.kind {
-                    Kind::Lend => register.lend(entry, slot, time),
-                    Kind::Take => {
-                        let before = register.holds.len();
-                        register.take(entry, writer as u32, slot);
-                        current = before..register.holds.len();
+                    Kind::Lease => table.lend(entry, slot, time),
+                    Kind::Acquire => {
+                        let before = table.holds.len();
+                        table.take(entry, writer as u32, slot);
+                        current = before..table.holds.len();
                     }
-                    _ => register.under(current.clone(), at, entry),
+                    _ => table.under(current.clone(), at, entry),
                 }
             }
         }
-        register
+        table
     }
 
     fn lend(&mut self, entry: &Entry, slot: u32, time: u64) {
@@ -196,19 +196,19 @@ impl Register {
             _ => hold.token == entry.extra,
         });
         match entry.kind {
-            Kind::Guarded | Kind::Intend | Kind::Settle | Kind::Leave | Kind::Drop => {
-                let own = holds.filter(|hold| entry.kind != Kind::Guarded || hold.name == entry.record);
+            Kind::GuardedWrite | Kind::Intend | Kind::Confirm | Kind::ReleaseName | Kind::Drop => {
+                let own = holds.filter(|hold| entry.kind != Kind::GuardedWrite || hold.name == entry.record);
                 for hold in own {
-                    if entry.kind == Kind::Guarded {
+                    if entry.kind == Kind::GuardedWrite {
                         hold.writes.push(at);
                     }
                     if entry.outcome == Outcome::LeaseLost {
                         hold.refused.push(at);
-                    } else if matches!(entry.kind, Kind::Settle | Kind::Leave | Kind::Drop) {
+                    } else if matches!(entry.kind, Kind::Confirm | Kind::ReleaseName | Kind::Drop) {
                         hold.part(entry.begin, told);
                     }
                     // To drop it proves nothing, and neither does what is written elsewhere and has no revision.
-                    let elsewhere = entry.kind == Kind::Guarded && entry.revision == 0;
+                    let elsewhere = entry.kind == Kind::GuardedWrite && entry.revision == 0;
                     if told.is_some() && entry.kind != Kind::Drop && !elsewhere {
                         hold.proven = entry.begin;
                     }

@@ -1,64 +1,70 @@
-//! What must hold of rows that are changed under a guard: each change is counted once, in the rows' order.
+//! What must hold of rows that are changed under a guard: each change is counted once, in the order of the row.
 
 use std::collections::BTreeMap;
 
-use super::check::Left;
+use super::check::FinalState;
 use crate::check::chain::Chains;
-use crate::check::holds::{Hold, Register};
-use crate::check::{Findings, Scene};
+use crate::check::holds::{Hold, HoldTable};
+use crate::check::{Execution, Findings};
 use crate::history::{Entry, Kind, Outcome};
 
-/// Who counted which change.
+/// How many changes were counted, and by whom.
 #[derive(Default)]
-pub struct Settled {
+pub struct Confirmed {
     /// By the author of the change itself.
     pub by_author: u64,
-    /// By who came next.
+    /// By the next holder.
     pub by_next: u64,
-    /// By somebody who was killed before it was told.
+    /// By a holder that was killed before the answer.
     pub in_doubt: u64,
-    /// Intents of the dead, or of those who walked away, that were shown to who came next.
+    /// Intents of killed holders, and of those that dropped the guard, shown to the next holder.
     pub shown: u64,
 }
 
-/// Holds the counting against the rows.
-pub fn check(scene: &Scene<'_>, chains: &Chains, register: &Register, left: &Left, findings: &mut Findings) -> Settled {
-    let mut settled = Settled::default();
+/// Compares the counts with the rows.
+pub fn check(
+    execution: &Execution<'_>,
+    chains: &Chains,
+    table: &HoldTable,
+    final_state: &FinalState,
+    findings: &mut Findings,
+) -> Confirmed {
+    let mut confirmed = Confirmed::default();
     let holds: BTreeMap<u16, Vec<&Hold>> =
-        register.by_name().into_iter().filter_map(|holds| Some((holds.first()?.name, holds))).collect();
-    for (name, (&(before, after), authors)) in left.counted.iter().zip(&chains.authors).enumerate() {
+        table.by_name().into_iter().filter_map(|holds| Some((holds.first()?.name, holds))).collect();
+    for (name, (&(before, after), authors)) in final_state.counted.iter().zip(&chains.authors).enumerate() {
         let changes = authors.len() as u64;
-        // The last turn of all counted what was left to be counted: one change at most.
+        // After the run one more holder counted what its author had not: one change at most.
         findings.expect(after == changes && changes - before.min(changes) <= 1 && before <= changes, || {
             format!("row {name}: {changes} changes, of which {before} had been counted, and in the end {after}")
         });
         let tokens: Vec<Option<u64>> =
-            authors.iter().map(|author| Some(scene.history.entry((*author)?)?.extra)).collect();
+            authors.iter().map(|author| Some(execution.history.entry((*author)?)?.extra)).collect();
         let name = name as u16;
-        each_is_counted_once(scene, name, &tokens, before, &mut settled, findings);
+        each_is_counted_once(execution, name, &tokens, before, &mut confirmed, findings);
         let holds = holds.get(&name).map_or(&[][..], Vec::as_slice);
-        intents_are_shown(name, holds, &tokens, &settles(scene, name), &mut settled, findings);
+        intents_are_shown(name, holds, &tokens, &confirms(execution, name), &mut confirmed, findings);
     }
-    settled
+    confirmed
 }
 
-/// Who counted, of one row.
-fn settles<'a>(scene: &'a Scene<'_>, name: u16) -> Vec<&'a Entry> {
-    let all = scene.history.all().map(|(_, entry)| entry);
-    all.filter(|entry| entry.kind == Kind::Settle && entry.record == name).collect()
+/// The counts of one row.
+fn confirms<'a>(execution: &'a Execution<'_>, name: u16) -> Vec<&'a Entry> {
+    let all = execution.history.all().map(|(_, entry)| entry);
+    all.filter(|entry| entry.kind == Kind::Confirm && entry.record == name).collect()
 }
 
 fn each_is_counted_once(
-    scene: &Scene<'_>,
+    execution: &Execution<'_>,
     name: u16,
     tokens: &[Option<u64>],
     counted: u64,
-    settled: &mut Settled,
+    confirmed: &mut Confirmed,
     findings: &mut Findings,
 ) {
     let mut by_version: BTreeMap<u64, u64> = BTreeMap::new();
     let mut in_doubt: Vec<(u64, u64)> = Vec::new();
-    for entry in settles(scene, name) {
+    for entry in confirms(execution, name) {
         match entry.outcome {
             Outcome::Done => {
                 let (version, changes, token) = (entry.version, entry.count, entry.extra);
@@ -73,7 +79,7 @@ fn each_is_counted_once(
                 findings.expect(author.is_some_and(|author| author <= token), || {
                     format!("row {name}: change {version}, made by token {author:?}, was counted by token {token}")
                 });
-                *(if author == Some(token) { &mut settled.by_author } else { &mut settled.by_next }) += 1;
+                *(if author == Some(token) { &mut confirmed.by_author } else { &mut confirmed.by_next }) += 1;
             }
             Outcome::InDoubt => in_doubt.push((entry.count, entry.extra)),
             _ => {}
@@ -86,7 +92,7 @@ fn each_is_counted_once(
                 format!("row {name}: {version} was counted, and nobody says that it did")
             });
             by_version.extend(doubtful.map(|(_, token)| (version, *token)));
-            settled.in_doubt += 1;
+            confirmed.in_doubt += 1;
         }
     }
     let in_order: Vec<u64> = by_version.into_values().collect();
@@ -95,21 +101,21 @@ fn each_is_counted_once(
     }
 }
 
-/// Whoever comes right after somebody who changed the row and did not count it is shown that one's intent.
+/// The next holder after one that changed the row and did not count the change is shown its intent.
 fn intents_are_shown(
     name: u16,
     holds: &[&Hold],
     tokens: &[Option<u64>],
-    settles: &[&Entry],
-    settled: &mut Settled,
+    confirms: &[&Entry],
+    confirmed: &mut Confirmed,
     findings: &mut Findings,
 ) {
     for pair in holds.windows(2) {
         let (one, next) = (pair[0], pair[1]);
-        settled.shown += u64::from(next.abandoned == Some(one.token));
+        confirmed.shown += u64::from(next.abandoned == Some(one.token));
         // The next one counted the change of the one before: so it had found it.
-        let found = settles.iter().find(|settle| settle.extra == next.token && settle.outcome == Outcome::Done);
-        let author = found.and_then(|settle| tokens.get(settle.count.wrapping_sub(1) as usize).copied().flatten());
+        let found = confirms.iter().find(|confirm| confirm.extra == next.token && confirm.outcome == Outcome::Done);
+        let author = found.and_then(|confirm| tokens.get(confirm.count.wrapping_sub(1) as usize).copied().flatten());
         if author == Some(one.token) {
             findings.expect(next.abandoned == Some(one.token), || {
                 format!(

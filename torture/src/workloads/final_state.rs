@@ -9,7 +9,7 @@ use crate::check::Final;
 pub const DATA: &str = "data/";
 
 /// Reads so many entries of data, and answers the names of all others but those that are to stay.
-pub fn look(
+pub fn read(
     store: &SharedMemory,
     places: usize,
     stays: impl Fn(&str, &[u8], &Meta) -> bool,
@@ -46,7 +46,7 @@ mod tests {
         for (name, value) in bytes {
             store.commit(&[Op::put(&store.key(name).expect("a name"), value)]).expect("a put");
         }
-        let (data, others) = look(&store, 2, |name, _, _| name.starts_with("kept/")).expect("a look");
+        let (data, others) = read(&store, 2, |name, _, _| name.starts_with("kept/")).expect("a look");
         assert_eq!(data[1].evidence, Ok(one));
         assert_eq!((data.len(), data[0].version, data[1].version), (2, 0, 1));
         assert_eq!(others, ["data/2", "lost/1"]);

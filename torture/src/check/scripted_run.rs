@@ -1,6 +1,6 @@
 //! Histories written by hand: a small true engine that can be made to lie, so that every check is seen red.
 
-use super::{Counted, Final, Scene};
+use super::{Counted, Execution, Final};
 use crate::history::{Entry, Kind, Outcome, Recorded, Region};
 use crate::nemesis::{Fault, FaultKind};
 use crate::value::{Author, Evidence, Torn};
@@ -8,7 +8,7 @@ use crate::value::{Author, Evidence, Torn};
 const LEASE: u64 = 1_000_000_000;
 
 /// A run in which one thing happens after the other.
-pub struct Story {
+pub struct ScriptedRun {
     pub history: Recorded,
     pub faults: Vec<Fault>,
     pub counted: Counted,
@@ -19,7 +19,7 @@ pub struct Story {
     revision: u64,
 }
 
-impl Story {
+impl ScriptedRun {
     /// So many writers, each a process of its own, and so many records that were never written.
     pub fn new(writers: usize, records: usize) -> Self {
         Self {
@@ -39,8 +39,8 @@ impl Story {
         }
     }
 
-    pub fn with_scene<R>(&self, look: impl FnOnce(&Scene<'_>) -> R) -> R {
-        look(&Scene {
+    pub fn with_execution<R>(&self, look: impl FnOnce(&Execution<'_>) -> R) -> R {
+        look(&Execution {
             history: &self.history,
             finals: &self.records,
             faults: &self.faults,
