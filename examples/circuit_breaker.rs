@@ -6,18 +6,20 @@
 //! called more often than one breaker for all allows.
 
 use std::error::Error;
+use std::ffi::OsString;
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, io};
 
+use harness::subprocess::{Subprocess, command, dispatch};
 use slotguard::backend::{Backend, Op, Session, SharedMemory};
 use slotguard::recipe::state_machine::{Machine, Rules, Transition};
 use slotguard::recipe::{self, Counter};
 use slotguard::{Deadline, Segment};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 slotguard::states! {
     /// Whether the service is called.
@@ -97,20 +99,15 @@ impl Shared {
     }
 }
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let done = match arguments.as_slice() {
-        [role, path] if role == "worker" => work(Path::new(path)).map(|()| true),
-        _ => conduct(),
+fn main() -> Result<ExitCode> {
+    let worker = |arguments: &[OsString]| match arguments {
+        [path] => work(Path::new(path)).map_err(io::Error::other),
+        _ => Err(io::Error::other("a worker needs a path")),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("circuit_breaker: {error}");
-            ExitCode::FAILURE
-        }
+    if let Some(ended) = dispatch(&[("worker", &worker)]) {
+        return Ok(ended);
     }
+    Ok(if supervise()? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A worker: has a request to serve all the time, and calls the service for each while the breaker lets it.
@@ -149,25 +146,13 @@ fn work(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The workers, killed when this goes.
-struct Crew(Vec<Child>);
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        for worker in &mut self.0 {
-            let _ = worker.kill();
-            let _ = worker.wait();
-        }
-    }
-}
-
-fn conduct() -> Result<bool> {
+fn supervise() -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("breaker");
     let shared = Shared::attach(&path)?;
     let mut changes = shared.breaker.changes()?;
-    let start = |_| Command::new(env::current_exe()?).arg("worker").arg(&path).spawn();
-    let mut crew = Crew((0..WORKERS).map(start).collect::<io::Result<_>>()?);
+    let start = |_| Subprocess::spawn(command("worker")?.arg(&path));
+    let mut workers = (0..WORKERS).map(start).collect::<io::Result<Vec<Subprocess>>>()?;
 
     let mut failed_probes = 0;
     loop {
@@ -186,7 +171,7 @@ fn conduct() -> Result<bool> {
         }
     }
     shared.set("stop")?;
-    for worker in &mut crew.0 {
+    for worker in &mut workers {
         if !worker.wait()?.success() {
             return Err("a worker failed".into());
         }

@@ -6,20 +6,21 @@
 //! with 1 if a late run was written down.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::process::{ChildStdin, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
-use std::{env, io, thread};
+use std::{io, thread};
 
-use rustix::process::{Pid, Signal, kill_process};
+use harness::subprocess::{Subprocess, command, dispatch};
 use slotguard::backend::{Backend, Op, SharedMemory};
 use slotguard::recipe::{self, Election};
 use slotguard::{Deadline, Segment};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How long a stopped leader keeps the others waiting.
 const LEASE: Duration = Duration::from_millis(500);
@@ -27,20 +28,15 @@ const WORKERS: usize = 3;
 /// Longer than anything here takes: who is silent for so long has failed.
 const SILENCE: Duration = Duration::from_secs(60);
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let done = match arguments.as_slice() {
-        [role, path, name] if role == "worker" => work(Path::new(path), name).map(|()| true),
-        _ => conduct(),
+fn main() -> Result<ExitCode> {
+    let worker = |arguments: &[OsString]| match arguments {
+        [path, name] => work(Path::new(path), &name.to_string_lossy()).map_err(io::Error::other),
+        _ => Err(io::Error::other("a worker needs a path and a name")),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cron_leader: {error}");
-            ExitCode::FAILURE
-        }
+    if let Some(ended) = dispatch(&[("worker", &worker)]) {
+        return Ok(ended);
     }
+    Ok(if supervise()? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn attach(path: &Path) -> Result<Arc<SharedMemory>> {
@@ -71,8 +67,9 @@ fn work(path: &Path, name: &str) -> Result<()> {
 
 // ---- the one who stops and wakes them
 
+/// Killed on drop: nobody has to clean up after it.
 struct Worker {
-    child: Child,
+    process: Subprocess,
     orders: ChildStdin,
     name: String,
 }
@@ -81,11 +78,10 @@ impl Worker {
     /// Starts this program again as a worker; what it says goes to `said` with its number.
     fn start(path: &Path, number: usize, said: Sender<(usize, String)>) -> Result<Self> {
         let name = format!("worker-{number}");
-        let mut command = Command::new(env::current_exe()?);
-        command.arg("worker").arg(path).arg(&name).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        let output = child.stdout.take().ok_or("no output")?;
-        let orders = child.stdin.take().ok_or("no input")?;
+        let mut command = command("worker")?;
+        let mut process = Subprocess::spawn(command.arg(path).arg(&name).stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let output = process.child().stdout.take().ok_or("no output")?;
+        let orders = process.child().stdin.take().ok_or("no input")?;
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(io::Result::ok) {
                 println!("  worker-{number}: {line}");
@@ -94,24 +90,11 @@ impl Worker {
                 }
             }
         });
-        Ok(Self { child, orders, name })
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(self.child.id() as i32).ok_or("no process")?;
-        Ok(kill_process(pid, signal)?)
+        Ok(Self { process, orders, name })
     }
 
     fn run(&mut self, tick: &str) -> Result<()> {
         Ok(writeln!(self.orders, "{tick}")?)
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // By SIGKILL, on purpose: nobody has to clean up after it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -125,7 +108,7 @@ fn heard(from: &Receiver<(usize, String)>, begins: &str) -> Result<usize> {
     }
 }
 
-fn conduct() -> Result<bool> {
+fn supervise() -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("cron");
     let store = attach(&path)?;
@@ -138,14 +121,14 @@ fn conduct() -> Result<bool> {
     heard(&hear, "ran")?;
 
     println!("stop {} for longer than its lease of {LEASE:?}", workers[first].name);
-    workers[first].signal(Signal::STOP)?;
+    workers[first].process.stop()?;
     let second = heard(&hear, "leads")?;
     workers[second].run("Tuesday")?;
     heard(&hear, "ran")?;
 
     println!("let {} go on, which believes that it leads", workers[first].name);
     workers[first].run("Tuesday")?;
-    workers[first].signal(Signal::CONT)?;
+    workers[first].process.resume()?;
     let refused = heard(&hear, "refused").is_ok();
 
     let mut value = Vec::new();

@@ -6,19 +6,20 @@
 //! exceeded.
 
 use std::error::Error;
-use std::io::Read;
+use std::ffi::OsString;
+use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, io};
 
+use harness::subprocess::{Subprocess, command, dispatch};
 use slotguard::backend::{Backend, Model, SharedMemory};
 use slotguard::recipe::RateLimiter;
 use slotguard::recipe::rate_limiter::Taken;
 use slotguard::{Deadline, Segment};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const WORKERS: u64 = 8;
 /// So many requests a second, at most so many of them at once.
@@ -27,21 +28,15 @@ const BURST: u32 = 50;
 /// How long each worker has requests to answer.
 const BUSY: Duration = Duration::from_secs(1);
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let done = match arguments.as_slice() {
-        [role] if role == "worker" => work(Arc::new(Model::new())).map(|()| true),
-        [role, path] if role == "worker" => attach(Path::new(path)).and_then(work).map(|()| true),
-        _ => conduct(),
+fn main() -> Result<ExitCode> {
+    let worker = |arguments: &[OsString]| match arguments {
+        [] => work(Arc::new(Model::new())).map_err(io::Error::other),
+        [path, ..] => attach(Path::new(path)).and_then(work).map_err(io::Error::other),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("rate_limiter: {error}");
-            ExitCode::FAILURE
-        }
+    if let Some(ended) = dispatch(&[("worker", &worker)]) {
+        return Ok(ended);
     }
+    Ok(if supervise()? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn attach(path: &Path) -> Result<Arc<SharedMemory>> {
@@ -65,22 +60,22 @@ fn work(store: Arc<impl Backend + 'static>) -> Result<()> {
 /// Runs the workers; answers how many requests they let through, and how many that may be at most.
 fn let_through(path: Option<&Path>) -> Result<(u64, u64)> {
     let start = |_| {
-        let mut command = Command::new(env::current_exe()?);
-        command.arg("worker").args(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        let mut command = command("worker")?;
+        Subprocess::spawn(command.args(path).stdin(Stdio::piped()).stdout(Stdio::piped()))
     };
-    let mut workers = (0..WORKERS).map(start).collect::<io::Result<Vec<Child>>>()?;
+    let mut workers = (0..WORKERS).map(start).collect::<io::Result<Vec<Subprocess>>>()?;
     let begun = Instant::now();
-    workers.iter_mut().for_each(|worker| drop(worker.stdin.take()));
+    workers.iter_mut().for_each(|worker| drop(worker.child().stdin.take()));
     let mut through = 0;
-    for worker in workers {
-        let output = worker.wait_with_output()?;
-        through += String::from_utf8(output.stdout)?.trim().parse::<u64>()?;
+    for worker in &mut workers {
+        let output = worker.child().stdout.take().ok_or("no output")?;
+        through += io::read_to_string(output)?.trim().parse::<u64>()?;
     }
     let most = u64::from(BURST) + (begun.elapsed().as_secs_f64() * f64::from(RATE)).ceil() as u64;
     Ok((through, most))
 }
 
-fn conduct() -> Result<bool> {
+fn supervise() -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("limits");
     let store = attach(&path)?;

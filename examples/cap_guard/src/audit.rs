@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::crew::Log;
 use crate::customer::{Call, Row};
 use crate::database::AuditLine;
 use crate::modes::Mode;
 use crate::worker::{ADD, access_asked_by};
+use crate::workers::Log;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -26,7 +26,7 @@ pub enum Point {
 
 /// Which signal comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
+pub enum Effect {
     /// SIGKILL.
     Kill,
     /// SIGSTOP: the process stays where it is until somebody sends SIGCONT.
@@ -41,28 +41,28 @@ pub struct Fault {
     /// Where in the call.
     pub point: Point,
     /// Which signal.
-    pub blow: Blow,
+    pub effect: Effect,
     /// In which of the process's calls.
     pub call: u32,
 }
 
 impl Fault {
-    /// Tells the fault that a call begins. A blow that may come anywhere comes from the thread this returns.
+    /// Tells the fault that a call begins. A fault that may come anywhere comes from the thread this returns.
     pub fn call_begins(self, call: u32) -> Option<JoinHandle<Result<()>>> {
         let Point::Anywhere(after) = self.point else { return None };
         (call == self.call).then(|| {
             thread::spawn(move || {
                 thread::sleep(after);
-                self.strike()
+                self.inject()
             })
         })
     }
 
-    fn strike(self) -> Result<()> {
-        let signal = match self.blow {
-            Blow::Kill => Signal::KILL,
-            Blow::Stop => Signal::STOP,
-            Blow::Disconnect => return Err("the connection to the database broke".into()),
+    fn inject(self) -> Result<()> {
+        let signal = match self.effect {
+            Effect::Kill => Signal::KILL,
+            Effect::Stop => Signal::STOP,
+            Effect::Disconnect => return Err("the connection to the database broke".into()),
         };
         Ok(kill_process(getpid(), signal)?)
     }
@@ -75,12 +75,12 @@ impl fmt::Display for Fault {
             Point::AfterSql => write!(f, "after-sql")?,
             Point::Anywhere(after) => write!(f, "{}us", after.as_micros())?,
         }
-        let blow = match self.blow {
-            Blow::Kill => "kill",
-            Blow::Stop => "stop",
-            Blow::Disconnect => "disconnect",
+        let effect = match self.effect {
+            Effect::Kill => "kill",
+            Effect::Stop => "stop",
+            Effect::Disconnect => "disconnect",
         };
-        write!(f, ":{blow}@{}", self.call)
+        write!(f, ":{effect}@{}", self.call)
     }
 }
 
@@ -90,17 +90,17 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let parse = || {
             let (point, rest) = text.split_once(':')?;
-            let (blow, call) = rest.split_once('@')?;
+            let (effect, call) = rest.split_once('@')?;
             Some(Fault {
                 point: match point {
                     "before-sql" => Point::BeforeSql,
                     "after-sql" => Point::AfterSql,
                     after => Point::Anywhere(Duration::from_micros(after.strip_suffix("us")?.parse().ok()?)),
                 },
-                blow: match blow {
-                    "kill" => Blow::Kill,
-                    "stop" => Blow::Stop,
-                    "disconnect" => Blow::Disconnect,
+                effect: match effect {
+                    "kill" => Effect::Kill,
+                    "stop" => Effect::Stop,
+                    "disconnect" => Effect::Disconnect,
                     _ => return None,
                 },
                 call: call.parse().ok()?,
@@ -110,7 +110,7 @@ impl FromStr for Fault {
     }
 }
 
-/// A connection that strikes at the planned point and counts what the fence refused.
+/// A connection that injects the fault at the planned point and counts what the fence refused.
 pub struct Faulty {
     inner: Box<dyn Database>,
     fault: Option<Fault>,
@@ -128,7 +128,7 @@ impl Faulty {
         let due = |fault: &mut Fault| fault.point == point && fault.call == change.call.number;
         // Taken, not copied: a stopped process that goes on does not stop again.
         match self.fault.take_if(due) {
-            Some(fault) => fault.strike(),
+            Some(fault) => fault.inject(),
             None => Ok(()),
         }
     }

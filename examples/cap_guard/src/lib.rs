@@ -6,28 +6,28 @@
 //! ```text
 //! main ── options                       what is asked for
 //!  │
-//!  ├─ caretaker ── server               folders, PostgreSQL; cleared away however the program ends
-//!  ├─ crew ── worker ── fault           N processes, killed at named points, replaced
-//!  │            └─ modes ── guard       the code under test
-//!  │                 └─ database        SQLite and PostgreSQL, the same SQL
+//!  ├─ keeper ── server                  folders, PostgreSQL; cleared away however the program ends
+//!  ├─ workers ── worker ── fault        N processes, killed at named points, replaced
+//!  │               └─ modes ── guard    the code under test
+//!  │                    └─ database     SQLite and PostgreSQL, the same SQL
 //!  ├─ audit                             told against found
 //!  └─ report                            table, JSON, verdict
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod audit;
-pub mod caretaker;
-pub mod crew;
 pub mod customer;
 pub mod database;
 pub mod fault;
 pub mod guard;
+pub mod keeper;
 pub mod modes;
 pub mod options;
 pub mod report;
 pub mod run;
 pub mod server;
 pub mod worker;
+pub mod workers;
 
 /// Whatever went wrong, in words for the person who started the program.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

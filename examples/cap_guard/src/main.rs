@@ -3,17 +3,17 @@
 use std::env;
 use std::process::ExitCode;
 
-use cap_guard::caretaker::{self, Caretaker, Needs};
-use cap_guard::crew::Plan;
+use cap_guard::keeper::{self, Keeper, Needs};
 use cap_guard::modes::Mode;
 use cap_guard::options::{HELP, Options};
+use cap_guard::workers::Plan;
 use cap_guard::{Result, report, run, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
         Some(worker::COMMAND) => worker::serve(&arguments[1..]).map(|()| true),
-        Some(caretaker::COMMAND) => caretaker::serve(&arguments[1..]).map(|()| true),
+        Some(keeper::COMMAND) => keeper::serve(&arguments[1..]).map(|()| true),
         _ => match Options::parse(&arguments) {
             Ok(options) if options.help => {
                 println!("{HELP}");
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 /// Runs every mode asked for on every database asked for; true when each did what it must.
 fn compare(options: &Options) -> Result<bool> {
     let program = env::current_exe()?;
-    let caretaker = Caretaker::start(
+    let keeper = Keeper::start(
         &program,
         &Needs {
             sqlite: options.sqlite,
@@ -58,13 +58,13 @@ fn compare(options: &Options) -> Result<bool> {
         );
     }
     let mut lines = Vec::new();
-    for database in &caretaker.databases {
+    for database in &keeper.databases {
         for &mode in &options.modes {
             let line = run::run(&Plan {
                 program: program.clone(),
                 database: database.clone(),
                 mode,
-                shared: caretaker.shared.join(format!("{}-{mode}", database.product())),
+                shared: keeper.shared.join(format!("{}-{mode}", database.product())),
                 processes: options.processes,
                 updates: options.updates,
                 work: options.work,

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::audit::Findings;
-use crate::crew::{Log, Plan};
 use crate::modes::Mode;
+use crate::workers::{Log, Plan};
 
 /// One line of the table.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use slotguard::Segment;
 
 use crate::Result;
 use crate::audit::judge;
-use crate::crew::{self, Plan};
 use crate::customer::{Access, Row};
 use crate::guard::CapGuard;
 use crate::modes::Mode;
 use crate::report::Line;
 use crate::worker::CUSTOMER;
+use crate::workers::{self, Plan};
 
 /// The row every run begins with.
 pub fn fresh_row() -> Row {
@@ -24,7 +24,7 @@ pub fn run(plan: &Plan) -> Result<Line> {
     let before = fresh_row();
     let mut database = plan.database.connect()?;
     database.prepare(&before)?;
-    let log = crew::run(plan)?;
+    let log = workers::run(plan)?;
     let after = database.read(CUSTOMER)?.ok_or("the row is gone")?;
     let lines = database.audit()?;
     let mut findings = judge(plan.mode, &before, &after, &lines, &log);

@@ -3,11 +3,10 @@
 //! A line is written before the next call begins, so what a killed worker had acknowledged is known exactly.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
-use std::process;
 use std::str::FromStr;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::Result;
@@ -149,18 +148,17 @@ pub fn serve(arguments: &[String]) -> Result<()> {
     }
     println!("{}", Event::Ready);
     io::stdin().read_line(&mut String::new())?;
-    end_with_the_parent();
 
     let query = Query { customer: CUSTOMER };
-    let mut striker: Option<JoinHandle<Result<()>>> = None;
+    let mut injector: Option<JoinHandle<Result<()>>> = None;
     for number in assignment.first..assignment.end {
         let call = Call { process: assignment.process, number };
         let update = Update { add: ADD, access: access_asked_by(call), call, work: assignment.work };
-        if let Some(striker) = striker.take_if(|_| number + 1 == assignment.end) {
+        if let Some(injector) = injector.take_if(|_| number + 1 == assignment.end) {
             // Nobody dies in the last call: somebody has to come after every victim.
-            striker.join().map_err(|_| "the blow failed")??;
+            injector.join().map_err(|_| "the fault failed")??;
         }
-        striker = striker.or_else(|| assignment.fault?.call_begins(number));
+        injector = injector.or_else(|| assignment.fault?.call_begins(number));
         let begun = Instant::now();
         let answer = protection.update_customer_cap_and_access(&mut database, query, &update)?;
         if !answer.updated {
@@ -176,14 +174,6 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The parent holds the other end of standard input; when it is gone, so are we.
-fn end_with_the_parent() {
-    thread::spawn(|| {
-        let _ = io::stdin().lock().read_to_end(&mut Vec::new());
-        process::exit(1);
-    });
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use cap_guard::caretaker::FOLDER;
+use cap_guard::keeper::FOLDER;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use support::PROGRAM;
 

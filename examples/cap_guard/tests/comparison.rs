@@ -2,15 +2,15 @@
 
 mod support;
 
-use cap_guard::crew::Plan;
 use cap_guard::customer::{Query, Updated};
 use cap_guard::modes::{Mode, Protection};
 use cap_guard::run::run;
-use support::{FOR_EVER, Stage, on_both, update};
+use cap_guard::workers::Plan;
+use support::{FOR_EVER, Fixture, on_both, update};
 
-fn only_naive_loses_updates(stage: &mut Stage) {
+fn only_naive_loses_updates(fixture: &mut Fixture) {
     for mode in Mode::ALL {
-        let plan = stage.plan(mode);
+        let plan = fixture.plan(mode);
         let line = run(&plan).unwrap();
         let calls = (plan.processes * plan.updates) as usize;
         assert_eq!(line.findings.violations, Vec::<String>::new(), "{mode}");
@@ -26,19 +26,19 @@ fn only_naive_loses_updates(stage: &mut Stage) {
 
 #[test]
 fn on_sqlite_only_naive_loses_updates() {
-    only_naive_loses_updates(&mut Stage::new(true));
+    only_naive_loses_updates(&mut Fixture::new(true));
 }
 
 #[test]
 fn on_postgresql_only_naive_loses_updates() {
-    only_naive_loses_updates(&mut Stage::new(false));
+    only_naive_loses_updates(&mut Fixture::new(false));
 }
 
 /// Also in the middle of an SQL statement, of a commit, or of a wait for its turn.
 #[test]
 fn writers_killed_wherever_they_are_lose_and_double_nothing() {
-    on_both(|stage| {
-        let plan = Plan { kills: 36, anywhere: true, ..stage.plan(Mode::Guard) };
+    on_both(|fixture| {
+        let plan = Plan { kills: 36, anywhere: true, ..fixture.plan(Mode::Guard) };
         let line = run(&plan).unwrap();
         assert_eq!(line.findings.violations, Vec::<String>::new());
         let made = line.log.acknowledged.len() + line.log.killed_anywhere.len();
@@ -49,18 +49,18 @@ fn writers_killed_wherever_they_are_lose_and_double_nothing() {
 
 #[test]
 fn a_customer_that_does_not_exist_is_not_updated() {
-    on_both(|stage| {
+    on_both(|fixture| {
         for mode in Mode::ALL {
-            let shared = stage.shared.with_file_name(mode.name());
+            let shared = fixture.shared.with_file_name(mode.name());
             let protection = Protection::open(mode, &shared, FOR_EVER).unwrap();
             // Twice: the first answer must leave neither a lock nor a claim nor a transaction behind.
             for number in 0..2 {
                 let nobody = Query { customer: 8 };
                 let answer =
-                    protection.update_customer_cap_and_access(&mut *stage.database, nobody, &update(1, number));
+                    protection.update_customer_cap_and_access(&mut *fixture.database, nobody, &update(1, number));
                 assert_eq!(answer.unwrap(), Updated { updated: false }, "{mode}");
             }
         }
-        assert_eq!(stage.calls(), []);
+        assert_eq!(fixture.calls(), []);
     });
 }

@@ -10,15 +10,15 @@ use std::thread;
 use std::time::Duration;
 
 use cap_guard::Result;
-use cap_guard::caretaker::{Caretaker, Needs};
-use cap_guard::crew::{Plan, SILENCE, Worker};
 use cap_guard::customer::{Access, Call, Query, Row, Update};
 use cap_guard::database::{Address, AuditLine, Database};
 use cap_guard::fault::Fault;
 use cap_guard::guard::CapGuard;
+use cap_guard::keeper::{Keeper, Needs};
 use cap_guard::modes::Mode;
 use cap_guard::run::fresh_row;
 use cap_guard::worker::{ADD, Assignment, CUSTOMER, Event};
+use cap_guard::workers::{Plan, SILENCE, Worker};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cap_guard");
@@ -28,25 +28,25 @@ pub const QUERY: Query = Query { customer: CUSTOMER };
 pub const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// Runs the test on SQLite, then on PostgreSQL.
-pub fn on_both(test: impl Fn(&mut Stage)) {
+pub fn on_both(test: impl Fn(&mut Fixture)) {
     for sqlite in [true, false] {
-        test(&mut Stage::new(sqlite));
+        test(&mut Fixture::new(sqlite));
     }
 }
 
 /// One database with a fresh row, and room for a segment.
-pub struct Stage {
+pub struct Fixture {
     /// A connection of the test's own.
     pub database: Box<dyn Database>,
     /// Its address.
     pub address: Address,
     /// Where the segment or lock file goes.
     pub shared: PathBuf,
-    _caretaker: Caretaker,
+    _keeper: Keeper,
     _watchdog: Sender<()>,
 }
 
-/// Ends the test process when a call never returns; the caretaker then clears away as ever. Ends with the sender.
+/// Ends the test process when a call never returns; the keeper then clears away as ever. Ends with the sender.
 fn watchdog() -> Sender<()> {
     let (alive, ended) = mpsc::channel();
     thread::spawn(move || {
@@ -58,21 +58,15 @@ fn watchdog() -> Sender<()> {
     alive
 }
 
-impl Stage {
+impl Fixture {
     /// With SQLite or PostgreSQL.
     pub fn new(sqlite: bool) -> Self {
         let needs = Needs { sqlite, postgres: !sqlite, postgres_programs: None, connections: 20 };
-        let caretaker = Caretaker::start(Path::new(PROGRAM), &needs).unwrap();
-        let address = caretaker.databases[0].clone();
+        let keeper = Keeper::start(Path::new(PROGRAM), &needs).unwrap();
+        let address = keeper.databases[0].clone();
         let mut database = address.connect().unwrap();
         database.prepare(&fresh_row()).unwrap();
-        Stage {
-            database,
-            address,
-            shared: caretaker.shared.join("shared"),
-            _caretaker: caretaker,
-            _watchdog: watchdog(),
-        }
+        Fixture { database, address, shared: keeper.shared.join("shared"), _keeper: keeper, _watchdog: watchdog() }
     }
 
     /// A small run of one mode.

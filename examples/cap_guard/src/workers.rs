@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::subprocess::{Subprocess, dies_with_us};
+
 use crate::Result;
 use crate::customer::Call;
 use crate::database::Address;
-use crate::fault::{Blow, Fault, Point};
+use crate::fault::{Effect, Fault, Point};
 use crate::modes::Mode;
 use crate::worker::{Assignment, Event};
 
@@ -63,7 +65,7 @@ impl Plan {
                     0 => Point::BeforeSql,
                     _ => Point::AfterSql,
                 },
-                blow: Blow::Kill,
+                effect: Effect::Kill,
                 call: (u64::from(round) * span + within) as u32,
             });
         }
@@ -108,10 +110,8 @@ pub struct Log {
     pub elapsed: Duration,
 }
 
-/// A worker process. Dropping it kills it if it still runs.
-pub struct Worker {
-    child: Child,
-}
+/// A worker process. It is killed on drop, and with the thread that started it.
+pub struct Worker(Subprocess);
 
 impl Worker {
     /// Starts one; every line it says goes to `heard`, then nothing when it has ended.
@@ -120,9 +120,10 @@ impl Worker {
         assignment: &Assignment,
         mut heard: impl FnMut(Option<Result<Event>>) + Send + 'static,
     ) -> Result<Self> {
-        let mut child =
-            Command::new(program).args(assignment.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let output = child.stdout.take().ok_or("no pipe")?;
+        let mut command = Command::new(program);
+        command.args(assignment.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Subprocess::spawn(dies_with_us(&mut command))?;
+        let output = process.child().stdout.take().ok_or("no pipe")?;
         thread::spawn(move || {
             for line in BufReader::new(output).lines() {
                 heard(Some(match line {
@@ -132,34 +133,23 @@ impl Worker {
             }
             heard(None);
         });
-        Ok(Worker { child })
+        Ok(Worker(process))
     }
 
     /// Tells a ready worker to begin.
     pub fn begin(&mut self) -> Result<()> {
-        let pipe = self.child.stdin.as_mut().ok_or("no pipe")?;
+        let pipe = self.0.child().stdin.as_mut().ok_or("no pipe")?;
         Ok(pipe.write_all(b"go\n")?)
     }
 
     /// Waits for its end.
     pub fn ended(&mut self) -> Result<ExitStatus> {
-        // The pipe stays open: `Child::wait` would close it, and a worker whose input ends thinks its parent is gone.
-        let pipe = self.child.stdin.take();
-        let status = self.child.wait();
-        self.child.stdin = pipe;
-        Ok(status?)
+        Ok(self.0.wait()?)
     }
 
     /// Its process.
     pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.id()
     }
 }
 
@@ -179,11 +169,11 @@ pub fn run(plan: &Plan) -> Result<Log> {
         )
     };
     let mut faults: Vec<_> = plan.faults().into_iter().map(Vec::into_iter).collect();
-    let mut striking = Vec::new();
+    let mut faulted = Vec::new();
     let mut workers = Vec::new();
     for process in 0..plan.processes {
         let fault = faults[process as usize].next();
-        striking.push(fault);
+        faulted.push(fault);
         workers.push(start(process, 0, fault)?);
     }
 
@@ -221,7 +211,7 @@ pub fn run(plan: &Plan) -> Result<Log> {
             Some(Event::Resolved(false)) => log.found_not_done += 1,
             None => {
                 let status = workers[at].ended()?;
-                match striking[at] {
+                match faulted[at] {
                     Some(fault) if status.signal() == Some(9) => {
                         let call = Call { process, number: next[at] };
                         match fault.point {
@@ -231,8 +221,8 @@ pub fn run(plan: &Plan) -> Result<Log> {
                         };
                         // Nobody repeats the call: whether it took place is for the database to say.
                         next[at] += 1;
-                        striking[at] = faults[at].find(|fault| fault.call >= next[at]);
-                        workers[at] = start(process, next[at], striking[at])?;
+                        faulted[at] = faults[at].find(|fault| fault.call >= next[at]);
+                        workers[at] = start(process, next[at], faulted[at])?;
                     }
                     None if status.success() => working -= 1,
                     _ => return Err(format!("process {process} ended with {status}").into()),

@@ -20,7 +20,7 @@ use crate::database::Address;
 use crate::server::{Server, find_programs, socket_path_fits};
 
 /// The hidden subcommand.
-pub const COMMAND: &str = "caretaker";
+pub const COMMAND: &str = "keeper";
 const FAILED: &str = "failed";
 /// How the names of all temporary folders begin; the first process's id follows.
 pub const FOLDER: &str = "cap_guard-";
@@ -39,7 +39,7 @@ pub struct Needs {
 }
 
 /// The first process's handle. Dropping it clears everything away and waits until that is done.
-pub struct Caretaker {
+pub struct Keeper {
     child: Child,
     /// Where the segment and the lock file go.
     pub shared: PathBuf,
@@ -47,8 +47,8 @@ pub struct Caretaker {
     pub databases: Vec<Address>,
 }
 
-impl Caretaker {
-    /// Starts `program` again as caretaker and waits until everything is ready.
+impl Keeper {
+    /// Starts `program` again as keeper and waits until everything is ready.
     pub fn start(program: &Path, needs: &Needs) -> Result<Self> {
         let mut command = Command::new(program);
         command.arg(COMMAND).arg(needs.connections.to_string());
@@ -56,8 +56,8 @@ impl Caretaker {
         command.arg(if needs.postgres { "postgres" } else { "" });
         command.args(&needs.postgres_programs);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn()?;
-        let mut caretaker = Caretaker { child, shared: PathBuf::new(), databases: Vec::new() };
-        let output = caretaker.child.stdout.take().ok_or("no pipe")?;
+        let mut keeper = Keeper { child, shared: PathBuf::new(), databases: Vec::new() };
+        let output = keeper.child.stdout.take().ok_or("no pipe")?;
         let mut output = BufReader::new(output);
         let mut line = || -> Result<String> {
             let mut line = String::new();
@@ -70,25 +70,25 @@ impl Caretaker {
             }
             Ok(line.to_owned())
         };
-        caretaker.shared = line()?.into();
+        keeper.shared = line()?.into();
         for _ in 0..u8::from(needs.sqlite) + u8::from(needs.postgres) {
-            caretaker.databases.push(line()?.parse()?);
+            keeper.databases.push(line()?.parse()?);
         }
-        Ok(caretaker)
+        Ok(keeper)
     }
 }
 
-impl Drop for Caretaker {
+impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }
 
-/// The caretaker process itself: returns when everything is cleared away.
+/// The keeper process itself: returns when everything is cleared away.
 pub fn serve(arguments: &[String]) -> Result<()> {
     let [connections, sqlite, postgres, programs @ ..] = arguments else {
-        return Err("the caretaker is started by the program itself".into());
+        return Err("the keeper is started by the program itself".into());
     };
     let needs = Needs {
         sqlite: sqlite == "sqlite",
@@ -114,7 +114,7 @@ pub fn serve(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What the caretaker owns. The server is named first, so it is gone before its folder is.
+/// What the keeper owns. The server is named first, so it is gone before its folder is.
 struct Kept {
     server: Option<Server>,
     _server_folder: Option<TempDir>,
