@@ -9,7 +9,7 @@ use crate::error::{Error, Holder, Result};
 use crate::memory::block::meta::{EMPTY_FINGERPRINT, Next};
 use crate::memory::block::spares::LaneHandle;
 use crate::memory::fingerprint::fnv1a64;
-use crate::memory::liveness::attachment::Copies;
+use crate::memory::liveness::thread_lane::Copies;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::{Observed, modified_at};
 use crate::memory::sync::error::ProtocolError;

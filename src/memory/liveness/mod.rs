@@ -1,7 +1,8 @@
-//! Which processes are attached, which have died, and what is done for the dead.
+//! Attached processes: which are alive, and recovery of those that died.
 //!
 //! ```text
-//!  attachment     one process's attachment: its row, its threads' lanes
+//!  thread_lane    a thread's lane of an attachment
+//!  attachment     one process's attachment: its row
 //!  locks          the file locks that prove a process alive
 //!  recovery       completing what a dead lane left, freeing its row
 //!  participants   who is attached, and which of them live
@@ -20,3 +21,5 @@ pub(crate) mod participants;
 #[cfg(not(loom))]
 pub(crate) mod reader_gate;
 pub(crate) mod recovery;
+#[cfg(not(loom))]
+pub(crate) mod thread_lane;
