@@ -95,9 +95,9 @@ pub mod backend;
 pub mod clock;
 #[cfg(all(feature = "conformance", not(loom)))]
 pub mod conformance;
+mod edge;
 mod error;
 pub mod memory;
-mod mutant;
 #[cfg(not(loom))]
 pub mod recipe;
 

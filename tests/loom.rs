@@ -9,10 +9,10 @@
 #![cfg(loom)]
 #![allow(dead_code, unused_imports)]
 
+#[path = "../src/edge.rs"]
+mod edge;
 #[path = "../src/memory/mod.rs"]
 mod memory;
-#[path = "../src/mutant.rs"]
-mod mutant;
 
 #[path = "loom/claims.rs"]
 mod claims;

@@ -3,13 +3,13 @@
 
 use loom::thread;
 
+use crate::edge::edge;
 use crate::explore::{Explorer, explore_both};
 use crate::memory::layout::word::{Group, WaitWord};
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, SeqCst};
 use crate::memory::sync::atomics::loom_fence;
 use crate::memory::sync::modelled::killed_after;
-use crate::mutant::edge;
 use crate::stage::Stage;
 
 /// What a pass over the records found: the version of each, and a revision at which these were the versions.

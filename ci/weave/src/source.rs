@@ -23,8 +23,6 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The names that the source asks for, `edge("NAME", …)` or `loom_fence("NAME")`, with the first file of each.
-///
-/// A bug planted inside the source, `planted("NAME")`, counts as well: it would have no row's text.
 pub fn names(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut names = BTreeMap::new();
     for file in files(folder)? {
@@ -37,7 +35,7 @@ pub fn names(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
 
 fn names_in(text: &str) -> Vec<String> {
     let mut names = Vec::new();
-    for call in ["edge(", "loom_fence(", "planted("] {
+    for call in ["edge(", "loom_fence("] {
         for (at, _) in text.match_indices(call) {
             let argument = text[at + call.len()..].trim_start();
             if text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {

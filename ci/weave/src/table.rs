@@ -55,10 +55,16 @@ impl Table {
     /// Compares the table with the source and with the names that were there before it.
     pub fn check(&self, root: &Path) -> Result<()> {
         let mut faults = self.own_faults();
+        for file in source::files(&root.join("src"))? {
+            if read(&file)?.contains("planted(") {
+                let file = file.strip_prefix(root).unwrap_or(&file).display();
+                faults.push(format!("{file} asks `planted(`: bugs stand in ci/mutants.toml, and only there"));
+            }
+        }
         let sites = source::names(&root.join("src"))?;
         let names: BTreeSet<&str> = self.bug.iter().map(|bug| bug.name.as_str()).collect();
         for name in sites.keys().filter(|name| !names.contains(name.as_str())) {
-            faults.push(format!("{name:?} is an edge of src, or planted in it, and has no row in ci/mutants.toml"));
+            faults.push(format!("{name:?} is an edge of src and has no row in ci/mutants.toml"));
         }
         for bug in self.bug.iter().filter(|bug| bug.change.is_empty() && !sites.contains_key(&bug.name)) {
             faults.push(format!("{:?} changes nothing, and src has no edge of that name", bug.name));
@@ -157,6 +163,13 @@ mod tests {
         let gone =
             check(&source.replace("publish", "mark"), &TABLE.replace("loom a_reader", "loom b"), "").unwrap_err();
         assert!(gone.contains(r#""publish" changes nothing, and src has no edge of that name"#), "{gone}");
+    }
+
+    #[test]
+    fn a_bug_planted_in_the_source_itself_is_a_fault() {
+        let source = r#"fn f() { x.load(edge("publish", Acquire)); if !planted("forget the wake") { wake(); } }"#;
+        let planted = check(source, TABLE, "").unwrap_err();
+        assert!(planted.contains("src/lib.rs asks `planted(`"), "{planted}");
     }
 
     #[test]

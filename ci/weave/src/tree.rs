@@ -9,6 +9,11 @@ use std::process::Command;
 use crate::table::{Change, Table};
 use crate::{Result, read, source};
 
+/// What stands in place of [`EDGE`] in the copy: it chooses the bug at run time.
+const CHOOSER: &str = include_str!("../edge.rs");
+/// The file whose function every named ordering goes through.
+const EDGE: &str = "src/edge.rs";
+
 /// Copies what git knows of the checkout (and what it does not ignore) to `folder`, with the bugs woven in.
 ///
 /// Files that are as they should be are not touched, so that a second run builds little; files that are not of the
@@ -22,7 +27,9 @@ pub fn weave(root: &Path, table: &Table, folder: &Path) -> Result<()> {
         }
         let to = folder.join(&file);
         let changes = table.changes_of(&file);
-        if changes.is_empty() {
+        if file == EDGE {
+            write(&to, CHOOSER.as_bytes())?;
+        } else if changes.is_empty() {
             let bytes = fs::read(&from).map_err(|error| format!("cannot read {}: {error}", from.display()))?;
             write(&to, &bytes)?;
             let mode = fs::metadata(&from).map_err(|error| format!("cannot look at {}: {error}", from.display()))?;
@@ -115,7 +122,7 @@ fn choice(text: &str, whole: Range<usize>, sites: &[(Range<usize>, &str, &Change
             done = at.end;
         }
         variant.push_str(&text[done..whole.end]);
-        out.push_str(&format!("if crate::mutant::planted({bug:?}) {{ {variant} }} else "));
+        out.push_str(&format!("if crate::edge::planted({bug:?}) {{ {variant} }} else "));
     }
     out.push_str(&format!("{{ {original} }}"));
     if is_expression { format!("({out})") } else { out }
@@ -135,8 +142,8 @@ mod tests {
         let text = "let a = b + 1; wake(); a";
         assert_eq!(
             woven(text, &[("late", &tail), ("off by one", &call)]).unwrap(),
-            "let a = (if crate::mutant::planted(\"off by one\") { b } else { b + 1 }); \
-             if crate::mutant::planted(\"late\") {  } else { wake(); } a"
+            "let a = (if crate::edge::planted(\"off by one\") { b } else { b + 1 }); \
+             if crate::edge::planted(\"late\") {  } else { wake(); } a"
         );
     }
 
@@ -145,7 +152,7 @@ mod tests {
         let (inner, outer) = (change("b", "c"), change("a(b)", "0"));
         assert_eq!(
             woven("x = a(b);", &[("inner", &inner), ("outer", &outer)]).unwrap(),
-            "x = (if crate::mutant::planted(\"inner\") { a(c) } else if crate::mutant::planted(\"outer\") { 0 } \
+            "x = (if crate::edge::planted(\"inner\") { a(c) } else if crate::edge::planted(\"outer\") { 0 } \
              else { a(b) });"
         );
     }

@@ -3,11 +3,11 @@
 //! A block is written by the one lane that owns it and read by anybody at any time, so every word is an atomic and a
 //! torn read is harmless: the reader finds out from the state word and throws the copy away.
 
+use crate::edge::edge;
 use crate::memory::layout::sections::BlockHead;
 use crate::memory::layout::word::{BlockState, OwnerWord};
 use crate::memory::sync::atomics::Ordering::{Relaxed, Release};
 use crate::memory::sync::atomics::{AtomicU64, fence};
-use crate::mutant::edge;
 
 /// One block: its header and the words of its payload.
 #[derive(Clone, Copy)]

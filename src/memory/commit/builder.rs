@@ -5,6 +5,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::edge::edge;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::Next;
 use crate::memory::block::spares::LaneHandle;
@@ -15,7 +16,6 @@ use crate::memory::record::read::Observed;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::ProtocolError;
-use crate::mutant::edge;
 
 /// A commit being put together. When it is dropped, committed or not, the lane gives back the blocks it may not keep.
 ///

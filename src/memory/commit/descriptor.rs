@@ -44,13 +44,13 @@
 //! Before UNDECIDED: nothing happened, its blocks are in its spares. After: the recoverer of the lane does steps 2 to 5; so
 //! an undecided commit of a dead process may still take place, which is what "unacknowledged: at most once" allows.
 
+use crate::edge::edge;
 use crate::memory::block::arena::Arena;
 use crate::memory::layout::sections::{Descriptor, ENTRIES, SPARES, UPDATE_SPARES};
 use crate::memory::layout::word::{CommitPhase, Control, EntryWords, Head, Plan, RevisionWord, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::atomics::fence;
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
-use crate::mutant::edge;
 
 /// How far one helper got with one commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

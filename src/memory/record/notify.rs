@@ -4,12 +4,12 @@
 //! All four are `SeqCst`, so at least one sees the other: either the waker wakes, or the sleeper does not sleep (edge
 //! `sleep`). A waker that dies in between leaves sleepers asleep for at most one wait slice, after which they look again.
 
+use crate::edge::edge;
 use crate::memory::block::arena::Arena;
 use crate::memory::layout::word::{Group, Head, WaitWord};
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Relaxed, SeqCst};
 use crate::memory::sync::atomics::{AtomicU32, loom_fence};
-use crate::mutant::edge;
 
 impl Arena {
     /// Tells the watchers of the record's group that something changed; answers which watch words to wake later.

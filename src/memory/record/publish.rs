@@ -4,6 +4,7 @@
 //! says which swap was under way, so that the recovery of a dead lane can tell won from lost.
 
 use super::read::Observed;
+use crate::edge::edge;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::{Block, Next};
 use crate::memory::block::spares::LaneHandle;
@@ -11,7 +12,6 @@ use crate::memory::layout::sections::Lane;
 use crate::memory::layout::word::{BlockState, JournalWord, Spare};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::memory::sync::error::ProtocolError;
-use crate::mutant::edge;
 
 /// Revisions end here; beyond, the clock would soon run into the words that are not revisions.
 const LAST_REVISION: u64 = 1 << 62;

@@ -3,13 +3,13 @@
 //! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
 //! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
 
+use crate::edge::edge;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::{Block, BlockMeta};
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
 use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, pause};
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
-use crate::mutant::edge;
 
 /// What one read of a record found: a whole value, current at some moment of the read.
 #[derive(Clone, Copy, Debug)]

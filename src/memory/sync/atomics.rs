@@ -26,7 +26,7 @@ pub(crate) fn pause() {
 #[inline(always)]
 pub(crate) fn loom_fence(_edge: &str) {
     #[cfg(loom)]
-    if crate::mutant::edge(_edge, Ordering::SeqCst) == Ordering::SeqCst {
+    if crate::edge::edge(_edge, Ordering::SeqCst) == Ordering::SeqCst {
         modelled::fence_between();
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Deadline, Registration, Version};
+use crate::edge::edge;
 use crate::error::{Error, Result};
 use crate::memory::block::arena::Arena;
 use crate::memory::handle::record::Record;
@@ -19,7 +20,6 @@ use crate::memory::liveness::attachment::Attachment;
 use crate::memory::os::futex;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::memory::sync::atomics::{fence, pause};
-use crate::mutant::edge;
 
 /// The longest a waiter sleeps without looking for itself.
 pub const WAIT_SLICE: Duration = Duration::from_millis(250);
