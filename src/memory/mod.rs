@@ -114,10 +114,11 @@ pub use fingerprint::{fnv1a32, fnv1a64};
 
 #[cfg(not(loom))]
 pub use self::{
+    handle::builder::SegmentBuilder,
     handle::claim::Claim,
     handle::record::{Draft, Outcome, Record, Stamp},
     handle::record_op::RecordOp,
-    handle::segment::{Segment, SegmentBuilder},
+    handle::segment::Segment,
     handle::stats::{ErrorStat, Stats},
     handle::typed::Typed,
     handle::vector::SharedVector,
