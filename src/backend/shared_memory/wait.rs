@@ -43,7 +43,7 @@ impl Tree {
             };
             // An owner's death wakes nobody: whoever waits for a leased entry looks often at first.
             let pace = if lease.is_some() { Pace::Leased } else { Pace::Steady };
-            let done = home.wait_until(Record::new(self.segment(), record), deadline, pace, || {
+            let done = home.wait_until(Record::new(home, record), deadline, pace, || {
                 Ok(match self.look_for_wait(key, &mut known)? {
                     Waiting::Changed => WaitStep::Done(true),
                     Waiting::Sleep { record: now, lease: under, .. } if (now, under) != (record, lease) => {

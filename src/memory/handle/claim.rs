@@ -57,7 +57,7 @@ impl<'s> Record<'s> {
 impl<'s> Claim<'s> {
     pub(crate) fn acquire(record: Record<'s>, wait: &Deadline, lease: Duration) -> Result<Self> {
         let lease = nanoseconds(lease)?;
-        let home = &record.segment.inner;
+        let home = record.home;
         let mut met: Option<(Instant, Observed)> = None;
         let claimed = home.wait_until(record, wait, Pace::Probing, || {
             home.with_lane(|lane, copies| {
@@ -107,7 +107,7 @@ impl<'s> Claim<'s> {
     /// # Errors
     /// [`Error::LeaseLost`]; else as [`Record::read`].
     pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
-        self.record.segment.inner.check()?;
+        self.record.home.check()?;
         let seen = self.record.observe_value(into)?;
         self.still_ours(&seen)?;
         Ok(stamp(&seen))
@@ -118,7 +118,7 @@ impl<'s> Claim<'s> {
     /// # Errors
     /// [`Error::LeaseLost`]; [`Error::TooLarge`] if the commit of `new` would be refused; else as [`Record::update`].
     pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
-        let limit = self.record.segment.inner.max_payload();
+        let limit = self.record.home.max_payload();
         if new.len() > limit {
             return Err(Error::TooLarge { length: new.len(), limit });
         }
@@ -148,7 +148,7 @@ impl<'s> Claim<'s> {
     /// [`Error::LeaseLost`] if it has ended; else as [`Record::update`].
     pub fn renew(&mut self, lease: Duration) -> Result<()> {
         let lease = nanoseconds(lease)?;
-        let now = self.record.segment.inner.host.now();
+        let now = self.record.home.host.now();
         self.rewrite(|_, claim, _| claim.until = now.saturating_add(lease)).map(|_| ())
     }
 
@@ -199,7 +199,7 @@ impl<'s> Claim<'s> {
         change: impl Fn(&Observed, &mut ClaimWords, &mut IntentWords),
     ) -> Result<(Observed, u64)> {
         let record = self.record;
-        let done = record.segment.inner.with_lane(|lane, copies| {
+        let done = record.home.with_lane(|lane, copies| {
             loop {
                 let seen = record.observe_value(&mut copies.old)?;
                 self.still_ours(&seen)?;
@@ -222,7 +222,7 @@ impl<'s> Claim<'s> {
 
     /// Refuses if the block seen is not under our claim, or the lease has run out.
     fn still_ours(&self, seen: &Observed) -> Result<()> {
-        let home = &self.record.segment.inner;
+        let home = self.record.home;
         let claim = seen.meta.claim;
         let why = if !claim.is_some() {
             LeaseEnd::Replaced

@@ -1,14 +1,15 @@
 //! One record that any process may read without waiting and any number may change without losing a change.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::segment::Segment;
 use crate::clock::{Deadline, Revision, Version};
 use crate::error::{Error, Holder, Result};
 use crate::memory::block::meta::{EMPTY_FINGERPRINT, Next};
 use crate::memory::block::spares::LaneHandle;
 use crate::memory::fingerprint::fnv1a64;
+use crate::memory::liveness::attachment::{Attachment, usage};
 use crate::memory::liveness::thread_lane::Copies;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::{Observed, modified_at};
@@ -34,7 +35,7 @@ pub enum Outcome {
     Conflict,
 }
 
-/// A handle to one record of a [`Segment`].
+/// A handle to one record of a [`Segment`](crate::Segment).
 ///
 /// Every value is whole: no read ever sees a mix of two changes. Reads and updates are lock-free: no other thread or
 /// process, stopped or dead at any instruction, can keep them from completing. The exception is asked for: an update that
@@ -45,14 +46,14 @@ pub enum Outcome {
 /// changes the one acknowledged before the other began has the smaller revision.
 #[derive(Clone, Copy)]
 pub struct Record<'s> {
-    pub(crate) segment: &'s Segment,
+    pub(crate) home: &'s Arc<Attachment>,
     index: u32,
 }
 
 impl<'s> Record<'s> {
     #[inline]
-    pub(crate) fn new(segment: &'s Segment, index: u32) -> Self {
-        Self { segment, index }
+    pub(crate) fn new(home: &'s Arc<Attachment>, index: u32) -> Self {
+        Self { home, index }
     }
 
     /// Its number in the segment.
@@ -69,7 +70,7 @@ impl<'s> Record<'s> {
     /// [`Error::Forked`], [`Error::Retired`], [`Error::Corrupt`], [`Error::Outrun`].
     #[inline]
     pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
-        let home = &self.segment.inner;
+        let home = self.home;
         home.check()?;
         let (mut version, mut modified, mut fingerprint) = (0, 0, EMPTY_FINGERPRINT);
         let found = home.arena.read_with(self.index, |block| {
@@ -95,7 +96,7 @@ impl<'s> Record<'s> {
     /// # Errors
     /// [`Error::Corrupt`] if the bytes are not those whose fingerprint was stored; else as [`Record::read`].
     pub fn verify(&self) -> Result<Stamp> {
-        self.segment.inner.check()?;
+        self.home.check()?;
         let mut value = Vec::new();
         let seen = self.observe(Some(&mut value))?;
         let found = fnv1a64(&value);
@@ -158,7 +159,7 @@ impl<'s> Record<'s> {
         kind: Option<u64>,
         mut change: impl FnMut(&Observed, &[u8], &mut Draft<'_>) -> Result<R>,
     ) -> Result<(R, Stamp)> {
-        let done = self.segment.inner.with_lane(|lane, copies| self.change_with(lane, copies, kind, &mut change));
+        let done = self.home.with_lane(|lane, copies| self.change_with(lane, copies, kind, &mut change));
         self.note(done)
     }
 
@@ -194,7 +195,7 @@ impl<'s> Record<'s> {
     }
 
     pub(crate) fn compare_and_swap_kind(&self, expected: Version, value: &[u8], kind: Option<u64>) -> Result<Outcome> {
-        let done = self.segment.inner.with_lane(|lane, _| {
+        let done = self.home.with_lane(|lane, _| {
             loop {
                 let seen = self.observe_meta()?;
                 if seen.meta.version != expected.0 {
@@ -221,7 +222,7 @@ impl<'s> Record<'s> {
     /// One killed between its change and the wake leaves waiters asleep for at most two
     /// [`WAIT_SLICE`](crate::WAIT_SLICE)s.
     pub fn wait_newer(&self, seen: Version, deadline: Deadline) -> Result<Option<Version>> {
-        self.note(self.segment.inner.wait_newer(*self, seen, &deadline))
+        self.note(self.home.wait_newer(*self, seen, &deadline))
     }
 
     /// Who has a live claim on the record.
@@ -229,7 +230,7 @@ impl<'s> Record<'s> {
     /// # Errors
     /// As [`Record::read`].
     pub fn holder(&self) -> Result<Option<Holder>> {
-        self.segment.inner.check()?;
+        self.home.check()?;
         let seen = self.observe_meta()?;
         Ok(self.live_claim(&seen).then(|| self.describe_holder(&seen)))
     }
@@ -257,7 +258,7 @@ impl<'s> Record<'s> {
         next: &Next<'_>,
         value: &[u8],
     ) -> Result<Option<u64>> {
-        let home = &self.segment.inner;
+        let home = self.home;
         if value.len() > home.max_payload() {
             return Err(Error::TooLarge { length: value.len(), limit: home.max_payload() });
         }
@@ -274,12 +275,12 @@ impl<'s> Record<'s> {
 
     #[inline]
     fn observe(&self, value: Option<&mut Vec<u8>>) -> Result<Observed> {
-        self.segment.inner.arena.read(self.index, value).map_err(|error| self.explain(error))
+        self.home.arena.read(self.index, value).map_err(|error| self.explain(error))
     }
 
     #[inline(always)]
     fn observe_into(&self, value: &mut Vec<u8>, seen: &mut Observed) -> Result<()> {
-        self.segment.inner.arena.read_into(self.index, Some(value), seen).map_err(|error| self.explain(error))
+        self.home.arena.read_into(self.index, Some(value), seen).map_err(|error| self.explain(error))
     }
 
     /// The record's header without its payload.
@@ -301,16 +302,16 @@ impl<'s> Record<'s> {
 
     /// Whether the claim in `seen` binds others: its lease runs and its owner lives.
     pub(crate) fn live_claim(&self, seen: &Observed) -> bool {
-        let home = &self.segment.inner;
+        let home = self.home;
         let claim = seen.meta.claim;
         claim.is_some() && claim.until > home.host.now() && home.is_alive(claim.owner)
     }
 
     pub(crate) fn describe_holder(&self, seen: &Observed) -> Holder {
-        let home = &self.segment.inner;
+        let home = self.home;
         let claim = seen.meta.claim;
         let (pid, command) = if claim.owner.row() < home.arena.rows() {
-            let usage = crate::memory::liveness::attachment::usage(&home.arena, claim.owner.row(), 1);
+            let usage = usage(&home.arena, claim.owner.row(), 1);
             (usage.pid, usage.command)
         } else {
             (0, String::from("?"))
@@ -327,13 +328,13 @@ impl<'s> Record<'s> {
     }
 
     pub(crate) fn explain(&self, error: ProtocolError) -> Error {
-        self.segment.inner.explain(error)
+        self.home.explain(error)
     }
 
     /// Enters an error into the segment's table of distinct errors.
     #[inline(always)]
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|error| self.segment.inner.note_error(error, self.index))
+        result.inspect_err(|error| self.home.note_error(error, self.index))
     }
 }
 

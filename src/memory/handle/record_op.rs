@@ -110,7 +110,7 @@ impl Segment {
             home.check()?;
             lane.begin_commit();
             for (op, fingerprint) in ops.iter().zip(fingerprints) {
-                let record = Record::new(self, op.record);
+                let record = Record::new(home, op.record);
                 home.arena.read_into(op.record, None, seen).map_err(|error| record.explain(error))?;
                 if op.version.is_some_and(|version| version.0 != seen.meta.version) {
                     return Ok(Outcome::Conflict);

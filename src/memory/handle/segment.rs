@@ -55,7 +55,7 @@ impl Segment {
         if index >= records {
             return Err(Error::OutOfRange { record: index, records });
         }
-        Ok(Record::new(self, index))
+        Ok(Record::new(&self.inner, index))
     }
 
     /// Waits until one of the records has another version than the one given with it; answers its number, the first in

@@ -59,13 +59,13 @@ impl Segment {
 
 impl<'s, T: Pod> Typed<'s, T> {
     pub(crate) fn new(record: Record<'s>) -> Result<Self> {
-        let limit = record.segment.max_payload();
+        let limit = record.home.max_payload();
         if size_of::<T>() > limit {
             return Err(Error::TooLarge { length: size_of::<T>(), limit });
         }
         let name = format!("{} of {} bytes", type_name::<T>(), size_of::<T>());
         let typed = Self { record, kind: fnv1a64(name.as_bytes()), of: PhantomData };
-        record.segment.inner.check()?;
+        record.home.check()?;
         let seen = record.observe_meta()?;
         typed.check(seen.meta.kind, seen.meta.length as usize, seen.meta.version)?;
         Ok(typed)
@@ -81,7 +81,7 @@ impl<'s, T: Pod> Typed<'s, T> {
     /// # Errors
     /// [`Error::Incompatible`] if somebody wrote bytes or another type; else as [`Record::read`].
     pub fn read(&self) -> Result<(T, Stamp)> {
-        self.record.segment.inner.check()?;
+        self.record.home.check()?;
         let mut bytes = Vec::with_capacity(size_of::<T>().next_multiple_of(8));
         let seen = self.record.observe_value(&mut bytes)?;
         self.check(seen.meta.kind, bytes.len(), seen.meta.version)?;
@@ -118,7 +118,7 @@ impl<'s, T: Pod> Typed<'s, T> {
             return Ok(());
         }
         let record = self.record.index();
-        let path = self.record.segment.path().map(ToOwned::to_owned);
+        let path = self.record.home.path.clone();
         Err(Error::Incompatible { path, mismatch: Mismatch::Type { record, asked: type_name::<T>(), length } })
     }
 }
