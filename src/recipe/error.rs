@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::failure::{Failure, and_undone};
-use super::{counter, delivery, latch, rate_limiter};
+use super::{assignment, counter, delivery, latch, rate_limiter};
 use crate::clock::Token;
 use crate::error::{Kind, next_moves};
 
@@ -18,6 +18,9 @@ pub enum Error {
     /// The store's own.
     #[error(transparent)]
     Store(#[from] crate::Error),
+    /// An assignment's.
+    #[error(transparent)]
+    Assignment(#[from] assignment::Error),
     /// A counter's.
     #[error(transparent)]
     Counter(#[from] counter::Error),
@@ -172,68 +175,7 @@ pub enum Error {
         term: Token,
     },
 
-    // assignment
-    /// A node without a name.
-    #[error("a node needs a name of at least one character")]
-    EmptyNode,
-
-    /// So many slots cannot be.
-    #[error("an assignment cannot have {asked} slots; give it 1 to 65535")]
-    NoSlots {
-        /// How many were asked for.
-        asked: u16,
-    },
-
-    /// There is no such slot.
-    #[error("there is no slot {slot}; slots are numbered 1 to {slots}")]
-    NoSuchSlot {
-        /// The slot asked for.
-        slot: u16,
-        /// How many there are.
-        slots: u16,
-    },
-
-    /// All slots were taken, at one moment during the call.
-    #[error("all {slots} slots are taken; release a node that is gone for good, or clean up the stale ones")]
-    SlotsFull {
-        /// How many there are.
-        slots: u16,
-    },
-
-    /// The node has no slot.
-    #[error("node {node:?} has no slot; join gives it one")]
-    UnknownNode {
-        /// The node.
-        node: String,
-    },
-
-    /// The slot is not the node's any more: somebody released it.
-    #[error(
-        "node {node:?} has lost slot {slot}, generation {generation}: {}; join again and go on with the new generation",
-        now_of(now)
-    )]
-    Evicted {
-        /// The node.
-        node: String,
-        /// The slot it had.
-        slot: u16,
-        /// The generation in which it had it.
-        generation: Token,
-        /// Who has the slot now, and in which generation.
-        now: Option<(String, Token)>,
-    },
-
-    /// The assignment of that name was made with other settings.
-    #[error("assignment {name:?} was made for {found}, and this is {asked}; use the same everywhere, or another name")]
-    OtherSettings {
-        /// The assignment.
-        name: String,
-        /// What was asked for.
-        asked: String,
-        /// What it has.
-        found: String,
-    },
-
+    // guard, election, …
     /// An entry of a recipe holds what the recipe never wrote. Nothing is repaired or wiped.
     #[error("entry {entry:?} is damaged: {what}; find out who wrote it, then delete or restore it")]
     Damaged {
@@ -242,99 +184,6 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-
-    /// What is said of nodes and what is said of slots do not agree. Nothing is repaired or wiped.
-    #[error("the assignment contradicts itself: {}; find out who wrote it, then mend it by hand", listed(findings))]
-    Inconsistent {
-        /// In what.
-        findings: Vec<crate::recipe::assignment::Finding>,
-    },
-
-    /// What is to be imported is not what is there. Nodes that were imported before it stay: import again once it is
-    /// solved.
-    #[error("cannot import {node:?} to slot {slot}: {why}; release one of them, then import again")]
-    ImportConflict {
-        /// The node.
-        node: String,
-        /// The slot it has in the table.
-        slot: u16,
-        /// What is in the way.
-        why: String,
-    },
-
-    /// A table has fewer slots than the assignment that was to be written down as one.
-    #[error(
-        "node {node:?} has slot {slot}, and a table has no more than {most}; export an assignment of at most {most} slots"
-    )]
-    SlotBeyondTable {
-        /// The node.
-        node: String,
-        /// Its slot.
-        slot: u16,
-        /// The last slot that a table has.
-        most: u16,
-    },
-
-    /// There is no table at the path.
-    #[error("there is no table at {path}; make one with FileTable::create, if none has been lost", path = path.display())]
-    NoTable {
-        /// The path.
-        path: std::path::PathBuf,
-    },
-
-    /// There is something at the path already.
-    #[error("{path} exists already; open it, or choose another path", path = path.display())]
-    TableExists {
-        /// The path.
-        path: std::path::PathBuf,
-    },
-
-    /// A table of fewer bytes than its checksum has.
-    #[error("a table of {length} bytes is none: its checksum alone has 4; restore it from a copy")]
-    TableTooShort {
-        /// How many bytes there are.
-        length: usize,
-    },
-
-    /// A table's bytes have been changed.
-    #[error(
-        "the table is damaged: its checksum says {expected:#010x}, its bytes give {found:#010x}; restore it from a copy"
-    )]
-    TableChecksum {
-        /// What it says.
-        expected: u32,
-        /// What its bytes give.
-        found: u32,
-    },
-
-    /// A table whose JSON is none, or not that of a table.
-    #[error("the table makes no sense: {why}; restore it from a copy")]
-    TableMalformed {
-        /// What is wrong.
-        why: String,
-    },
-
-    /// Something else than a table.
-    #[error("this is no table: it begins with {found:?} instead of \"SBDNMAP1\"")]
-    TableMagic {
-        /// What it begins with.
-        found: String,
-    },
-
-    /// A table of version 0, which none has.
-    #[error("the table has version 0, and the first is 1; restore it from a copy")]
-    TableVersion,
-
-    /// A table of another cluster.
-    #[error("the table is of cluster {found:?}, and this is {expected:?}; use that cluster's name, or another table")]
-    TableCluster {
-        /// The cluster it is expected to be of.
-        expected: String,
-        /// The cluster it is of.
-        found: String,
-    },
-
-    // delivery
 
     // state_machine
     /// There is no rule that leads from the present state to the one asked for.
@@ -620,6 +469,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) => error.kind().into(),
+            Self::Assignment(error) => error.kind(),
             Self::Counter(error) => error.kind(),
             Self::Delivery(error) => error.kind(),
             Self::Latch(error) => error.kind(),
@@ -627,7 +477,6 @@ impl Error {
             // The store's refusal decides.
             Self::EndRefused { source, .. } | Self::NotFreed { source, .. } => source.kind(),
             Self::NotHolder { .. }
-            | Self::Evicted { .. }
             | Self::NotLeader { .. }
             | Self::BarrierRemoved { .. }
             | Self::TransitionLost { .. }
@@ -636,30 +485,13 @@ impl Error {
             Self::InUse { .. } | Self::Delayed { .. } => Kind::Busy,
             Self::NotAllThere { .. } | Self::NotAllGone { .. } | Self::OperationTimedOut { .. } => Kind::TimedOut,
             Self::Cleared { .. } | Self::OperationCancelled { .. } => Kind::Cancelled,
-            Self::ImportConflict { .. }
-            | Self::TableExists { .. }
-            | Self::NoTransition { .. }
-            | Self::Overruled { .. }
-            | Self::IdTwice { .. } => Kind::Conflict,
-            Self::SlotsFull { .. } | Self::QueueFull { .. } | Self::SlotBeyondTable { .. } => Kind::Full,
-            Self::OtherCount { .. }
-            | Self::OtherSettings { .. }
-            | Self::UnknownState { .. }
-            | Self::TableCluster { .. } => Kind::Incompatible,
-            Self::NotARecord { .. }
-            | Self::Damaged { .. }
-            | Self::Inconsistent { .. }
-            | Self::TableTooShort { .. }
-            | Self::TableChecksum { .. }
-            | Self::TableMalformed { .. }
-            | Self::TableMagic { .. }
-            | Self::TableVersion { .. } => Kind::Damaged,
-            Self::UnknownNode { .. }
-            | Self::NoTable { .. }
-            | Self::UnknownId { .. }
-            | Self::UnknownDependency { .. }
-            | Self::Missed { .. }
-            | Self::ShutDown { .. } => Kind::Unavailable,
+            Self::NoTransition { .. } | Self::Overruled { .. } | Self::IdTwice { .. } => Kind::Conflict,
+            Self::QueueFull { .. } => Kind::Full,
+            Self::OtherCount { .. } | Self::UnknownState { .. } => Kind::Incompatible,
+            Self::NotARecord { .. } | Self::Damaged { .. } => Kind::Damaged,
+            Self::UnknownId { .. } | Self::UnknownDependency { .. } | Self::Missed { .. } | Self::ShutDown { .. } => {
+                Kind::Unavailable
+            }
             Self::TooManyIntents { .. } | Self::RollbackFailed { .. } => Kind::Indeterminate,
             Self::ActionFailed { .. }
             | Self::DependencyFailed { .. }
@@ -670,9 +502,6 @@ impl Error {
             | Self::OtherSession { .. }
             | Self::LockNamedTwice { .. }
             | Self::BadCount { .. }
-            | Self::EmptyNode { .. }
-            | Self::NoSlots { .. }
-            | Self::NoSuchSlot { .. }
             | Self::RuleTwice { .. }
             | Self::LongReason { .. }
             | Self::BadId { .. }
@@ -686,6 +515,7 @@ impl Error {
     pub fn store(&self) -> Option<&crate::Error> {
         match self {
             Self::Store(error)
+            | Self::Assignment(assignment::Error::Store(error))
             | Self::Counter(counter::Error::Store(error))
             | Self::Delivery(delivery::Error::Store(error))
             | Self::Latch(latch::Error::Store(error))
@@ -697,18 +527,18 @@ impl Error {
 
 next_moves!(Error);
 
+#[cfg(feature = "file-table")]
+impl From<assignment::TableError> for Error {
+    fn from(error: assignment::TableError) -> Self {
+        Self::Assignment(error.into())
+    }
+}
+
 fn ways(from: &str, possible: &[&str]) -> String {
     if possible.is_empty() {
         format!("from {from} it can go nowhere")
     } else {
         format!("possible are {}", possible.join(", "))
-    }
-}
-
-fn now_of(now: &Option<(String, Token)>) -> String {
-    match now {
-        Some((node, token)) => format!("it is now that of {node:?}, generation {token}"),
-        None => "it is free now".to_owned(),
     }
 }
 

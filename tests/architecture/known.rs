@@ -4,7 +4,6 @@
 pub const BACK: &[(&str, &str, &str)] = &[
     ("crate::memory", "wait", "handle"),
     ("crate::memory", "wait", "liveness"),
-    ("crate::recipe", "error", "assignment"),
     ("crate::recipe", "error", "queue"),
     ("crate::recipe::assignment", "mod", "assigned"),
     ("crate::recipe::assignment", "snapshot", "mod"),

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, Session};
 use slotguard::conformance::Subject;
-use slotguard::recipe::assignment::{Assigned, Assignment, DEFAULT_SLOTS, node_hash, probe};
-use slotguard::recipe::{Error, join};
+use slotguard::recipe::assignment::{Assigned, Assignment, DEFAULT_SLOTS, Error, node_hash, probe};
+use slotguard::recipe::join;
 use slotguard::{Outcome, Revision};
 
 use crate::on_every_backend;
@@ -189,7 +189,7 @@ fn b3_all_slots_are_placeable_and_only_then_it_is_full(subject: &impl Subject) {
         }
         assert_eq!(taken.len(), 255);
         let before = everything(&*store, &format!("a-{cluster}/"));
-        assert!(matches!(slots.assign("one-more"), Err(Error::SlotsFull { slots: 255 })));
+        assert!(matches!(slots.assign("one-more"), Err(Error::Full { slots: 255 })));
         assert_eq!(everything(&*store, &format!("a-{cluster}/")), before);
         // Who has a slot has it though it is full.
         assert_eq!(slots.assign("node-17").unwrap().node(), "node-17");
@@ -197,7 +197,7 @@ fn b3_all_slots_are_placeable_and_only_then_it_is_full(subject: &impl Subject) {
 
         let freed = slots.release("node-100").unwrap();
         assert_eq!(slots.assign("one-more").unwrap().slot(), freed.slot);
-        assert!(matches!(slots.assign("node-100"), Err(Error::SlotsFull { slots: 255 })));
+        assert!(matches!(slots.assign("node-100"), Err(Error::Full { slots: 255 })));
         assert_eq!(slots.integrity().unwrap(), []);
         for (slot, node) in taken {
             let released = slots.release(if slot == freed.slot { "one-more" } else { &node }).unwrap();
@@ -210,7 +210,7 @@ fn b3_all_slots_are_placeable_and_only_then_it_is_full(subject: &impl Subject) {
     let mut all = ["x", "y", "z"].map(|node| few.assign(node).unwrap().slot());
     all.sort_unstable();
     assert_eq!(all, [1, 2, 3]);
-    assert!(matches!(few.assign("w"), Err(Error::SlotsFull { slots: 3 })));
+    assert!(matches!(few.assign("w"), Err(Error::Full { slots: 3 })));
 }
 
 /// Source 1 told a node that had been cleaned up its old slot from a cache, and only logged that the write had failed: two

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use slotguard::recipe::{self, delivery};
+use slotguard::recipe::{self, assignment, delivery};
 use slotguard::{Deadline, Draft, Error, ErrorKind, Outcome as Swapped, Record, Segment, Stamp, Version};
 
 use crate::anomaly::Anomaly;
@@ -190,7 +190,7 @@ impl<'a> Client<'a> {
 
     /// The same of a recipe's answer.
     pub fn refused_by(&self, open: Open<'_>, error: impl Into<recipe::Error>) -> Outcome {
-        use recipe::Error::{Delivery, InUse, SlotsFull, UnknownNode};
+        use recipe::Error::{Assignment, Delivery, InUse};
         let error = error.into();
         if let Some(error) = error.store() {
             return self.refused(open, error);
@@ -199,9 +199,8 @@ impl<'a> Client<'a> {
             lost if lost.is_lost() => Outcome::LeaseLost,
             InUse(_) => Outcome::TimedOut,
             Delivery(delivery::Error::MemberTaken { .. }) => Outcome::Held,
-            SlotsFull { .. } | UnknownNode { .. } | Delivery(delivery::Error::Unacknowledged { .. }) => {
-                Outcome::Declined
-            }
+            Assignment(assignment::Error::Full { .. } | assignment::Error::UnknownNode { .. })
+            | Delivery(delivery::Error::Unacknowledged { .. }) => Outcome::Declined,
             _ => {
                 self.note(&format!("{:?}: {error}", open.author()));
                 Outcome::Failed

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Place;
+use super::error::{Error, Result};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Revision, Token};
-use crate::recipe::{Error, Owner, Result};
+use crate::recipe::{Damaged, Owner};
 
 /// A node's slot, and the generation in which it has it.
 ///
@@ -99,7 +100,7 @@ impl<B: Backend> Assigned<B> {
         }
         self.check()?;
         let what = "it was not created together with its slot's entry".to_owned();
-        Err(Error::Damaged { entry: self.node_key.as_ref().to_owned(), what })
+        Err(Damaged::new(&self.node_key, what).into())
     }
 
     fn same_generation(&self) -> When {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::error::Result;
 use super::{Assignment, Place};
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};
 use crate::clock::{Revision, Token};
-use crate::recipe::Result;
 
 /// For how long a node is stale before source system 1 takes its slot away: ten minutes.
 pub const STALE_AFTER: Duration = Duration::from_secs(600);

@@ -51,8 +51,9 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::Table;
-use crate::recipe::{Error, Result};
+use super::error::{Error, Result};
+use super::table::Table;
+use super::table_error::TableError;
 
 /// A file with a [`Table`], shared by those who open the same path.
 #[derive(Clone, Debug)]
@@ -65,13 +66,13 @@ impl FileTable {
     /// Makes a new, empty table. When this returns, it is on the disk.
     ///
     /// # Errors
-    /// [`Error::TableExists`] if there is anything at the path, were it a link that leads nowhere; the system's, after
+    /// [`TableError::Exists`] if there is anything at the path, were it a link that leads nowhere; the system's, after
     /// which the table may be there all the same.
     pub fn create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
         let file_table = Self::at(path.as_ref(), cluster)?;
         let _lock = file_table.lock()?;
         if file_table.exists()? {
-            return Err(Error::TableExists { path: file_table.path });
+            return Err(TableError::Exists { path: file_table.path }.into());
         }
         file_table.write(&Table::new(cluster))?;
         Ok(file_table)
@@ -80,7 +81,7 @@ impl FileTable {
     /// Opens a table, and reads it to see that it is one.
     ///
     /// # Errors
-    /// [`Error::NoTable`] if there is nothing at the path; those of [`Table::unmarshal`]; the system's.
+    /// [`TableError::Missing`] if there is nothing at the path; those of [`Table::unmarshal`]; the system's.
     pub fn open(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
         let file_table = Self::at(path.as_ref(), cluster)?;
         file_table.table()?;
@@ -93,7 +94,7 @@ impl FileTable {
     /// As [`open`](FileTable::open).
     pub fn open_or_create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
         match Self::create(path.as_ref(), cluster) {
-            Err(Error::TableExists { .. }) => Self::open(path, cluster),
+            Err(Error::Table(TableError::Exists { .. })) => Self::open(path, cluster),
             created => created,
         }
     }
@@ -101,7 +102,7 @@ impl FileTable {
     /// Gives the node a slot of 1 to 255, or says which it has. When this returns, it is on the disk.
     ///
     /// # Errors
-    /// [`Error::EmptyNode`]; [`Error::SlotsFull`]; as [`table`](FileTable::table). The system's, after which it may be
+    /// [`Error::EmptyNode`]; [`Error::Full`]; as [`table`](FileTable::table). The system's, after which it may be
     /// in the table all the same: join again, which answers the same slot and sees to it that it is on the disk.
     pub fn join(&self, node: &str) -> Result<u16> {
         self.change(|table| table.assign(node))
@@ -135,11 +136,11 @@ impl FileTable {
     /// The table as it is now.
     ///
     /// # Errors
-    /// [`Error::NoTable`] if somebody removed it, those of [`Table::unmarshal`], [`Error::Inconsistent`], and the
+    /// [`TableError::Missing`] if somebody removed it, those of [`Table::unmarshal`], [`Error::Inconsistent`], and the
     /// system's. A table that cannot be read is left as it is, never replaced by an empty one.
     pub fn table(&self) -> Result<Table> {
         let bytes = fs::read(&self.path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::NoTable { path: self.path.clone() },
+            ErrorKind::NotFound => TableError::Missing { path: self.path.clone() }.into(),
             _ => self.io("read the table", error),
         })?;
         let table = Table::unmarshal(&bytes, &self.cluster)?;

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use slotguard::backend::{Backend, Model, Op};
-//! use slotguard::recipe::{self, Error, assignment::Assignment};
+//! use slotguard::recipe::{self, assignment::{Assignment, Error}};
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
@@ -45,7 +45,7 @@
 //! * *All N placeable, and full only when full.* A join tries the name's first choice at once. If that fails, one
 //!   `range` shows all slots as of one moment: the first one free, in the order of the name's probes and then of all
 //!   others, is tried. If none is free, all N were taken at that moment, which lies within the call: that is the only
-//!   way to [`Error::SlotsFull`]. A failed attempt means that somebody else's join or release took place, so some join
+//!   way to [`Error::Full`]. A failed attempt means that somebody else's join or release took place, so some join
 //!   always comes to an end, and there is no number of attempts after which one gives up.
 //! * *Ownership does not end with a process, liveness does.* `alive` entries are bound to the session's lease. Renewing
 //!   it touches no entry, so heartbeats disturb nobody, however many nodes there are. A node that is not alive is
@@ -62,6 +62,7 @@
 mod assigned;
 mod cleaner;
 mod digest;
+mod error;
 #[cfg(feature = "file-table")]
 mod file_table;
 mod hash;
@@ -72,6 +73,8 @@ mod names;
 mod snapshot;
 #[cfg(feature = "file-table")]
 mod table;
+#[cfg(feature = "file-table")]
+mod table_error;
 #[cfg(feature = "file-table")]
 mod transfer;
 
@@ -84,16 +87,19 @@ use self::snapshot::Snapshot;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::Token;
-use crate::recipe::{Error, Owner, Result};
+use crate::recipe::{Damaged, Owner};
 
 pub use self::assigned::Assigned;
 pub use self::cleaner::{Cleaner, STALE_AFTER};
+pub use self::error::{Error, Result};
 #[cfg(feature = "file-table")]
 pub use self::file_table::FileTable;
 pub use self::hash::{PROBES, node_hash, probe};
 pub use self::integrity::Finding;
 #[cfg(feature = "file-table")]
 pub use self::table::{MAGIC, Table, TableEntry};
+#[cfg(feature = "file-table")]
+pub use self::table_error::TableError;
 
 /// How many slots a table of source system 1 has: numbers 1 to 255.
 pub const TABLE_SLOTS: u16 = 255;
@@ -155,7 +161,7 @@ impl<B: Backend> Assignment<B> {
     /// it does not take.
     pub fn open_with(store: &Arc<B>, name: &str, cluster: &str, slots: u16) -> Result<Self> {
         if slots == 0 {
-            return Err(Error::NoSlots { asked: slots });
+            return Err(Error::NoSlots);
         }
         let names = Names::new(name);
         // Refuses a name that is too long, or none, before anything is written under it.
@@ -187,7 +193,7 @@ impl<B: Backend> Assignment<B> {
     /// If several processes join under one name, they share the slot and the generation; the last one's session counts.
     ///
     /// # Errors
-    /// [`Error::EmptyNode`]; [`Error::SlotsFull`]; [`Error::Inconsistent`] and [`Error::Damaged`] if entries make no
+    /// [`Error::EmptyNode`]; [`Error::Full`]; [`Error::Inconsistent`] and [`Error::Damaged`] if entries make no
     /// sense; the store's, among them [`TooLarge`](crate::Error::TooLarge) for a name that fits into no value and
     /// [`LeaseExpired`](crate::Error::LeaseExpired) for a session that is over.
     pub fn join(&self, session: &Session<B>, node: &str) -> Result<Assigned<B>> {
@@ -232,7 +238,7 @@ impl<B: Backend> Assignment<B> {
                 }
             }
             let free = order(hash, self.slots).find(|slot| !shot.is_taken(*slot));
-            slot = free.ok_or(Error::SlotsFull { slots: self.slots })?;
+            slot = free.ok_or(Error::Full { slots: self.slots })?;
         }
     }
 
@@ -249,7 +255,7 @@ impl<B: Backend> Assignment<B> {
         let slot = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
         let slot = slot.filter(|slot| (1..=self.slots).contains(slot)).ok_or_else(|| {
             let what = format!("{:?} is no slot", String::from_utf8_lossy(&value));
-            Error::Damaged { entry: name, what }
+            Damaged::new(&name, what)
         })?;
         Ok(Some(Place { node: node.to_owned(), slot, generation: Token(meta.created.0) }))
     }
@@ -264,7 +270,7 @@ impl<B: Backend> Assignment<B> {
         }
         let (name, mut value) = (self.names.slot(slot), Vec::new());
         let (Some(meta), _) = self.store.read(&self.store.key(&name)?, &mut value)? else { return Ok(None) };
-        let damaged = |_| Error::Damaged { entry: name, what: "its value is no text".to_owned() };
+        let damaged = |_| Damaged::new(&name, "its value is no text");
         let node = String::from_utf8(value).map_err(damaged)?;
         Ok(Some(Place { node, slot, generation: Token(meta.created.0) }))
     }

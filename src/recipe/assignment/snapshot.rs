@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Place;
+use super::error::{Error, Result};
 use super::integrity::{Finding, examine};
 use super::names::Names;
 use crate::backend::{Backend, Meta};
 use crate::clock::{Revision, Token};
-use crate::recipe::{Error, Result};
+use crate::recipe::Damaged;
 
 /// What one `range` over the assignment's names has shown.
 pub(super) struct Snapshot {
@@ -31,11 +32,11 @@ impl Snapshot {
         let prefix = names.prefix();
         shot.at = store.range(&prefix, &mut |key, value, meta| {
             if let Err(what) = shot.add(&key.as_ref()[prefix.len()..], value, meta) {
-                damage.get_or_insert(Error::Damaged { entry: key.as_ref().to_owned(), what });
+                damage.get_or_insert(Damaged::new(&key, what));
             }
         })?;
         match damage {
-            Some(damage) => Err(damage),
+            Some(damage) => Err(damage.into()),
             None => Ok(shot),
         }
     }
@@ -72,7 +73,7 @@ impl Snapshot {
             }
             Some((name, _)) if name == node => {
                 let what = "it was not created together with its slot's entry".to_owned();
-                Err(Error::Damaged { entry: names.node(node), what })
+                Err(Damaged::new(&names.node(node), what).into())
             }
             _ => Err(Error::Inconsistent { findings: self.findings() }),
         }

@@ -37,10 +37,11 @@ use serde_json::ser::{CompactFormatter, Serializer};
 
 use super::TABLE_SLOTS;
 use super::digest::crc32;
+use super::error::{Error, Result};
 use super::hash::{node_hash, order};
 use super::integrity::{Finding, examine};
 use super::json::{AsGo, JsonEntry, JsonTable, Unique};
-use crate::recipe::{Error, Result};
+use super::table_error::TableError;
 
 /// What a table begins with.
 pub const MAGIC: [u8; 8] = *b"SBDNMAP1";
@@ -106,7 +107,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::EmptyNode`]; [`Error::Inconsistent`] with all that [`integrity`](Table::integrity) finds;
-    /// [`Error::SlotsFull`] if all 255 are taken. Nothing has changed after any of them.
+    /// [`Error::Full`] if all 255 are taken. Nothing has changed after any of them.
     pub fn assign(&mut self, node: &str) -> Result<u16> {
         if node.is_empty() {
             return Err(Error::EmptyNode);
@@ -117,7 +118,7 @@ impl Table {
         }
         let hash = node_hash(&self.cluster, node);
         let free = order(hash, TABLE_SLOTS).find(|slot| !self.usage.contains_key(slot));
-        let slot = free.ok_or(Error::SlotsFull { slots: TABLE_SLOTS })?;
+        let slot = free.ok_or(Error::Full { slots: TABLE_SLOTS })?;
         self.place(node, slot);
         self.touch();
         Ok(slot)
@@ -162,28 +163,28 @@ impl Table {
     /// [`integrity`](Table::integrity) to tell; who would change or import it is refused if it does not.
     ///
     /// # Errors
-    /// The first of these that applies: [`Error::TableTooShort`], [`Error::TableChecksum`], [`Error::TableMalformed`],
-    /// [`Error::TableMagic`], [`Error::TableVersion`], [`Error::TableCluster`]. Whatever is wrong, it is never taken
+    /// The first of these that applies: [`TableError::TooShort`], [`TableError::Checksum`], [`TableError::Malformed`],
+    /// [`TableError::Magic`], [`TableError::Version`], [`TableError::Cluster`]. Whatever is wrong, it is never taken
     /// for an empty table.
-    pub fn unmarshal(bytes: &[u8], cluster: &str) -> Result<Self> {
+    pub fn unmarshal(bytes: &[u8], cluster: &str) -> Result<Self, TableError> {
         let Some((sum, json)) = bytes.split_first_chunk::<4>() else {
-            return Err(Error::TableTooShort { length: bytes.len() });
+            return Err(TableError::TooShort { length: bytes.len() });
         };
         let padding = json.iter().rev().take_while(|&&byte| byte == 0).count();
         let json = &json[..json.len() - padding];
         let (expected, found) = (u32::from_le_bytes(*sum), crc32(json));
         if expected != found {
-            return Err(Error::TableChecksum { expected, found });
+            return Err(TableError::Checksum { expected, found });
         }
         let read: JsonTable = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
         if read.magic != MAGIC {
-            return Err(Error::TableMagic { found: String::from_utf8_lossy(&read.magic).into_owned() });
+            return Err(TableError::Magic { found: String::from_utf8_lossy(&read.magic).into_owned() });
         }
         if read.version == 0 {
-            return Err(Error::TableVersion);
+            return Err(TableError::Version);
         }
         if read.cluster_name != cluster {
-            return Err(Error::TableCluster { expected: cluster.to_owned(), found: read.cluster_name });
+            return Err(TableError::Cluster { expected: cluster.to_owned(), found: read.cluster_name });
         }
         Self::of_json(read)
     }
@@ -222,7 +223,7 @@ impl Table {
         }
     }
 
-    fn of_json(read: JsonTable) -> Result<Self> {
+    fn of_json(read: JsonTable) -> Result<Self, TableError> {
         let words = if read.slot_usage.is_some() { Words::Slots } else { Words::Nodes };
         let mut usage = BTreeMap::new();
         for (slot, node) in read.node_usage.or(read.slot_usage).map_or_else(BTreeMap::new, |usage| usage.0) {
@@ -257,7 +258,7 @@ impl TableEntry {
         }
     }
 
-    fn of_json(read: JsonEntry) -> Result<Self> {
+    fn of_json(read: JsonEntry) -> Result<Self, TableError> {
         let JsonEntry { node_name: node, node_id, slot_id, hash, timestamp, last_seen, cluster_name: cluster } = read;
         let slot = node_id.or(slot_id).ok_or_else(|| malformed(&format!("{node:?} has no slot")))?;
         check_time(&timestamp)?;
@@ -266,11 +267,11 @@ impl TableEntry {
     }
 }
 
-fn malformed(why: &impl ToString) -> Error {
-    Error::TableMalformed { why: why.to_string() }
+fn malformed(why: &impl ToString) -> TableError {
+    TableError::Malformed { why: why.to_string() }
 }
 
-fn check_time(text: &str) -> Result<()> {
+fn check_time(text: &str) -> Result<(), TableError> {
     jiff::Timestamp::from_str(text).map(drop).map_err(|_| malformed(&format!("{text:?} is no RFC 3339 time")))
 }
 

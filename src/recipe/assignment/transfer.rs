@@ -1,8 +1,10 @@
 //! Moving a table of source system 1 into a store, and back.
 
-use super::{Assignment, TABLE_SLOTS, Table};
+use super::error::{Error, Result};
+use super::table::Table;
+use super::table_error::TableError;
+use super::{Assignment, TABLE_SLOTS};
 use crate::backend::{Backend, Op};
-use crate::recipe::{Error, Result};
 
 impl<B: Backend> Assignment<B> {
     /// Gives every node of the table the slot it has there, and answers how many were new. Importing again changes
@@ -29,7 +31,7 @@ impl<B: Backend> Assignment<B> {
     /// ```
     ///
     /// # Errors
-    /// * [`Error::TableCluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table
+    /// * [`TableError::Cluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table
     ///   cannot be this assignment's. Nothing has changed.
     /// * [`Error::ImportConflict`] if a node or a slot of it is taken otherwise; [`Error::Inconsistent`] and
     ///   [`Error::Damaged`] if entries of the assignment make no sense. Nothing has changed, unless somebody else wrote
@@ -41,7 +43,7 @@ impl<B: Backend> Assignment<B> {
     /// What its commits have imported stays, and is no conflict: importing the same table again adds the rest.
     pub fn import(&self, table: &Table) -> Result<usize> {
         if table.cluster != self.cluster {
-            return Err(Error::TableCluster { expected: self.cluster.clone(), found: table.cluster.clone() });
+            return Err(TableError::Cluster { expected: self.cluster.clone(), found: table.cluster.clone() }.into());
         }
         table.check()?;
         for (node, entry) in &table.entries {

@@ -5,8 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{FileTable, node_hash, probe};
+use slotguard::recipe::assignment::{Error, FileTable, node_hash, probe};
 
 use super::traced::{Act, Stop, Traced};
 use harness::isolated::isolated;

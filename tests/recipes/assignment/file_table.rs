@@ -10,8 +10,7 @@ use std::thread;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use slotguard::ErrorKind;
 use slotguard::conformance::guarded;
-use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{FileTable, Table};
+use slotguard::recipe::assignment::{Error, FileTable, Table, TableError};
 use tempfile::TempDir;
 
 use crate::forked::fork;
@@ -86,7 +85,10 @@ fn refuse_each_broken_table() {
             file_table.lookup("node-1").map(drop),
         ] {
             let error = result.expect_err("a broken table");
-            assert!(matches!(error, Error::TableChecksum { .. } | Error::TableTooShort { .. }), "{error}");
+            assert!(
+                matches!(error, Error::Table(TableError::Checksum { .. } | TableError::TooShort { .. })),
+                "{error}"
+            );
         }
         assert!(FileTable::open(&path, CLUSTER).is_err());
         assert!(FileTable::open_or_create(&path, CLUSTER).is_err());
@@ -115,22 +117,22 @@ fn d6_a_table_that_contradicts_itself_is_refused() {
 fn s1_7_another_cluster_is_refused_and_so_is_a_table_that_is_gone() {
     let folder = folder();
     let path = folder.path().join("nodes");
-    assert!(matches!(FileTable::open(&path, CLUSTER), Err(Error::NoTable { .. })));
+    assert!(matches!(FileTable::open(&path, CLUSTER), Err(Error::Table(TableError::Missing { .. }))));
     let file_table = FileTable::create(&path, CLUSTER).unwrap();
     file_table.join("node-1").unwrap();
     let before = fs::read(&path).unwrap();
-    assert!(matches!(FileTable::create(&path, CLUSTER), Err(Error::TableExists { .. })));
-    assert!(matches!(FileTable::open(&path, "another"), Err(Error::TableCluster { .. })));
-    assert!(matches!(FileTable::open_or_create(&path, "another"), Err(Error::TableCluster { .. })));
+    assert!(matches!(FileTable::create(&path, CLUSTER), Err(Error::Table(TableError::Exists { .. }))));
+    assert!(matches!(FileTable::open(&path, "another"), Err(Error::Table(TableError::Cluster { .. }))));
+    assert!(matches!(FileTable::open_or_create(&path, "another"), Err(Error::Table(TableError::Cluster { .. }))));
     assert_eq!(fs::read(&path).unwrap(), before);
     fs::remove_file(&path).unwrap();
-    assert!(matches!(file_table.join("node-2"), Err(Error::NoTable { .. })));
+    assert!(matches!(file_table.join("node-2"), Err(Error::Table(TableError::Missing { .. }))));
     assert!(!path.exists(), "a table that was lost is not made up");
     // A link that leads nowhere is something at the path, too.
     symlink(folder.path().join("lost"), &path).unwrap();
-    assert!(matches!(FileTable::create(&path, CLUSTER), Err(Error::TableExists { .. })));
+    assert!(matches!(FileTable::create(&path, CLUSTER), Err(Error::Table(TableError::Exists { .. }))));
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
-    assert!(matches!(FileTable::open_or_create(&path, CLUSTER), Err(Error::NoTable { .. })));
+    assert!(matches!(FileTable::open_or_create(&path, CLUSTER), Err(Error::Table(TableError::Missing { .. }))));
     let nowhere = FileTable::create(folder.path().join("no/such/nodes"), CLUSTER).unwrap_err();
     assert!(matches!(&nowhere, Error::Store(error) if error.kind() == ErrorKind::Io), "{nowhere}");
 }

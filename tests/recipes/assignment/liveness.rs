@@ -6,8 +6,7 @@ use std::time::Duration;
 use slotguard::ErrorKind;
 use slotguard::backend::{Backend, Session};
 use slotguard::conformance::Subject;
-use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{Assignment, Place, STALE_AFTER};
+use slotguard::recipe::assignment::{Assignment, Error, Place, STALE_AFTER};
 
 use super::{TTL, assignment, everything, session};
 use crate::delivery::frail::Frail;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, SharedMemory};
-use slotguard::recipe::assignment::{Assigned, Assignment, FileTable};
-use slotguard::recipe::{Error, Owner, join};
+use slotguard::recipe::assignment::{Assigned, Assignment, Error, FileTable};
+use slotguard::recipe::{Owner, join};
 use slotguard::{MAX_PARTICIPANTS, Outcome, Segment};
 
 use harness::peer::{Peer, answer_questions, with_peers};

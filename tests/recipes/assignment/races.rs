@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use slotguard::conformance::Subject;
-use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{Assignment, DEFAULT_CLUSTER, DEFAULT_SLOTS, node_hash, probe};
+use slotguard::recipe::assignment::{Assignment, DEFAULT_CLUSTER, DEFAULT_SLOTS, Error, node_hash, probe};
 
 use super::{TTL, assignment, session};
 use crate::delivery::frail::Frail;

@@ -1,7 +1,7 @@
 //! The table's bytes: those of the source, and nothing else.
 
-use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{Finding, MAGIC, Table};
+use slotguard::recipe::assignment::{Error, Finding, MAGIC, Table, TableError};
+use slotguard::recipe::{self, Kind};
 
 /// What Go's encoding/json writes for a table of three nodes, one of them with a name that it escapes.
 const JSON: &str = r#"{"magic":[83,66,68,78,77,65,80,49],"version":7,"cluster_name":"test-cluster","entries":{"a\u003cb\u003e\u0026\"c\\\tü\u2028":{"node_name":"a\u003cb\u003e\u0026\"c\\\tü\u2028","node_id":9,"hash":5,"timestamp":"2025-06-22T10:21:00Z","last_seen":"2025-06-22T10:21:00Z"},"node-1":{"node_name":"node-1","node_id":28,"hash":1287154153,"timestamp":"2025-06-22T10:21:00Z","last_seen":"2025-06-22T10:20:30.123456789Z","cluster_name":"test-cluster"},"node-2":{"node_name":"node-2","node_id":177,"hash":160489732,"timestamp":"2025-06-22T10:20:30.123456789Z","last_seen":"2025-06-22T10:20:30.5+02:00","cluster_name":"test-cluster"}},"node_usage":{"177":"node-2","28":"node-1","9":"a\u003cb\u003e\u0026\"c\\\tü\u2028"},"last_update":"2025-06-22T10:20:30.5+02:00"}"#;
@@ -19,7 +19,7 @@ fn with_sum(json: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn refused(bytes: &[u8]) -> Error {
+fn refused(bytes: &[u8]) -> TableError {
     Table::unmarshal(bytes, CLUSTER).expect_err("it is no table of ours")
 }
 
@@ -66,11 +66,11 @@ fn d6_any_changed_byte_is_refused() {
         for bit in 0..8 {
             let mut bytes = padded.clone();
             bytes[at] ^= 1 << bit;
-            assert!(matches!(refused(&bytes), Error::TableChecksum { .. }), "byte {at}, bit {bit}");
+            assert!(matches!(refused(&bytes), TableError::Checksum { .. }), "byte {at}, bit {bit}");
         }
         let mut bytes = padded.clone();
         bytes[at] = !bytes[at];
-        assert!(matches!(refused(&bytes), Error::TableChecksum { .. }), "byte {at}");
+        assert!(matches!(refused(&bytes), TableError::Checksum { .. }), "byte {at}");
     }
 }
 
@@ -79,8 +79,8 @@ fn d6_a_table_cut_anywhere_is_refused() {
     let bytes = golden();
     for length in 0..bytes.len() {
         match refused(&bytes[..length]) {
-            Error::TableTooShort { length: told } => assert!(told == length && length < 4),
-            Error::TableChecksum { .. } => assert!(length >= 4),
+            TableError::TooShort { length: told } => assert!(told == length && length < 4),
+            TableError::Checksum { .. } => assert!(length >= 4),
             other => panic!("{length} bytes: {other}"),
         }
     }
@@ -88,17 +88,17 @@ fn d6_a_table_cut_anywhere_is_refused() {
 
 #[test]
 fn d6_each_thing_that_can_be_wrong_is_told_by_its_name() {
-    assert!(matches!(refused(b"{}"), Error::TableTooShort { length: 2 }));
-    assert!(matches!(refused(&[0; 100]), Error::TableMalformed { .. }), "zeros are their own checksum, and no table");
-    assert!(matches!(refused(b"\0\0\0\0invalid json"), Error::TableChecksum { .. }));
-    assert!(matches!(refused(&with_sum("invalid json")), Error::TableMalformed { .. }));
+    assert!(matches!(refused(b"{}"), TableError::TooShort { length: 2 }));
+    assert!(matches!(refused(&[0; 100]), TableError::Malformed { .. }), "zeros are their own checksum, and no table");
+    assert!(matches!(refused(b"\0\0\0\0invalid json"), TableError::Checksum { .. }));
+    assert!(matches!(refused(&with_sum("invalid json")), TableError::Malformed { .. }));
     let magic = format!("{MAGIC:?}").replace(' ', "");
     let other = JSON.replace(&magic, "[83,66,68,78,77,65,80,50]");
-    assert!(matches!(refused(&with_sum(&other)), Error::TableMagic { found } if found == "SBDNMAP2"));
-    assert!(matches!(refused(&with_sum(&JSON.replace(&magic, "[]"))), Error::TableMagic { .. }));
-    assert!(matches!(refused(&with_sum(&JSON.replace("\"version\":7", "\"version\":0"))), Error::TableVersion));
+    assert!(matches!(refused(&with_sum(&other)), TableError::Magic { found } if found == "SBDNMAP2"));
+    assert!(matches!(refused(&with_sum(&JSON.replace(&magic, "[]"))), TableError::Magic { .. }));
+    assert!(matches!(refused(&with_sum(&JSON.replace("\"version\":7", "\"version\":0"))), TableError::Version));
     let error = Table::unmarshal(&golden(), "another").unwrap_err();
-    assert!(matches!(&error, Error::TableCluster { expected, found } if expected == "another" && found == CLUSTER));
+    assert!(matches!(&error, TableError::Cluster { expected, found } if expected == "another" && found == CLUSTER));
     assert!(error.to_string().contains("\"test-cluster\""), "{error}");
     for (right, wrong) in [
         ("\"28\":", "\"x\":"),
@@ -113,11 +113,20 @@ fn d6_each_thing_that_can_be_wrong_is_told_by_its_name() {
     ] {
         assert!(JSON.contains(right));
         let error = refused(&with_sum(&JSON.replacen(right, wrong, 1)));
-        assert!(matches!(error, Error::TableMalformed { .. }), "{wrong}: {error}");
+        assert!(matches!(error, TableError::Malformed { .. }), "{wrong}: {error}");
     }
     // Of several faults the first is told: what cannot be read has no version, and no cluster.
     let several = JSON.replace(&magic, "[1]").replace("\"version\":7", "\"version\":0");
-    assert!(matches!(Table::unmarshal(&with_sum(&several), "another"), Err(Error::TableMagic { .. })));
+    assert!(matches!(Table::unmarshal(&with_sum(&several), "another"), Err(TableError::Magic { .. })));
+}
+
+#[test]
+fn a_refused_table_keeps_its_kind_and_its_words_whichever_error_it_becomes() {
+    let cluster = || Table::unmarshal(&golden(), "another").unwrap_err();
+    let (recipe, own) = (recipe::Error::from(cluster()), Error::from(cluster()));
+    assert_eq!([cluster().kind(), own.kind(), recipe.kind()], [Kind::Incompatible; 3]);
+    assert_eq!([own.to_string(), recipe.to_string()], [(); 2].map(|()| cluster().to_string()));
+    assert_eq!(refused(b"{}").kind(), Kind::Damaged);
 }
 
 #[test]
@@ -151,7 +160,7 @@ fn b3_a_table_has_room_for_all() {
         for n in 1..=255 {
             table.assign(&format!("node-{n}")).unwrap();
         }
-        assert!(matches!(table.assign("one-more"), Err(Error::SlotsFull { slots: 255 })));
+        assert!(matches!(table.assign("one-more"), Err(Error::Full { slots: 255 })));
         assert_eq!((table.usage.len(), table.integrity()), (255, vec![]));
         let slot = table.remove("node-7").unwrap();
         assert_eq!(table.assign("one-more").unwrap(), slot);
@@ -221,7 +230,7 @@ fn d6_a_name_that_is_there_twice_is_refused() {
     ] {
         assert!(JSON.contains(right));
         let error = refused(&with_sum(&JSON.replacen(right, wrong, 1)));
-        assert!(matches!(error, Error::TableMalformed { .. }), "{error}");
+        assert!(matches!(error, TableError::Malformed { .. }), "{error}");
         assert!(error.to_string().contains(&format!("{name} is there twice")), "{error}");
     }
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use slotguard::backend::Backend;
 use slotguard::conformance::Subject;
-use slotguard::recipe::Error;
-use slotguard::recipe::assignment::{Assignment, Table, node_hash, probe};
+use slotguard::recipe::assignment::{Assignment, Error, Table, TableError, node_hash, probe};
 
 use super::everything;
 use crate::delivery::frail::Frail;
@@ -48,7 +47,7 @@ fn an_import_that_contradicts_changes_nothing(subject: &impl Subject) {
     let mut table = Table::new("c");
     let there = table.assign("node").unwrap();
     table.assign("other").unwrap();
-    assert!(matches!(slots.import(&Table::new("d")), Err(Error::TableCluster { .. })));
+    assert!(matches!(slots.import(&Table::new("d")), Err(Error::Table(TableError::Cluster { .. }))));
 
     let mut broken = table.clone();
     broken.usage.remove(&there);

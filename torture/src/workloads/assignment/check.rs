@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use slotguard::backend::{Meta, SharedMemory};
-use slotguard::recipe::{Error, Result};
+use slotguard::recipe::Result;
+use slotguard::recipe::assignment::Error;
 
 use super::work::{self, everything};
 use super::{NAME, Settings};
@@ -68,7 +69,7 @@ fn every_slot_can_be_had(
         }
     }
     let all: BTreeSet<u16> = (1..=settings.slots).collect();
-    let full = matches!(&refused, Some((number, Error::SlotsFull { .. })) if *number == settings.slots);
+    let full = matches!(&refused, Some((number, Error::Full { .. })) if *number == settings.slots);
     room.expect(had == all && full, || {
         format!("{} of {} slots can be had at the end; refused was {refused:?}", had.len(), settings.slots)
     });

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use slotguard::Outcome as Answer;
 use slotguard::backend::{Backend, Op, Session, SharedMemory};
-use slotguard::recipe::assignment::{Assigned, Assignment, Place};
-use slotguard::recipe::{Error, Result};
+use slotguard::recipe::Result;
+use slotguard::recipe::assignment::{self, Assigned, Assignment, Error, Place};
 
 use super::{CLUSTER, JOINERS, NAME, OWN, Settings, called};
 use crate::anomaly::Anomaly;
@@ -24,7 +24,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
 
 type Slots = Assignment<SharedMemory>;
 
-pub fn open(store: &Arc<SharedMemory>, settings: Settings) -> Result<Slots> {
+pub fn open(store: &Arc<SharedMemory>, settings: Settings) -> assignment::Result<Slots> {
     Assignment::open_with(store, NAME, CLUSTER, settings.slots)
 }
 
@@ -122,7 +122,7 @@ fn write(store: &Arc<SharedMemory>, mine: &Assigned<SharedMemory>, client: &mut 
                         client.anomaly(slot, generation, Anomaly::Inconsistent);
                         Ok(false)
                     }
-                    Err(error) => Err(error),
+                    Err(error) => Err(error.into()),
                 };
             }
             Err(error) => {
