@@ -124,7 +124,7 @@ pub use self::{
     handle::vector::SharedVector,
     layout::sections::{MAX_CLASSES, MAX_OPS, MAX_PARTICIPANTS, MAX_PAYLOAD},
     liveness::audit::Audit,
+    liveness::helping::WAIT_SLICE,
     liveness::participants::{Life, Participant},
     liveness::recovery::Reaped,
-    wait::change::WAIT_SLICE,
 };

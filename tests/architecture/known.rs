@@ -2,8 +2,6 @@
 
 /// Arrows that close a circle: folder, and from which of its files or folders to which (`mod` is the folder's own file).
 pub const BACK: &[(&str, &str, &str)] = &[
-    ("crate::memory", "wait", "handle"),
-    ("crate::memory", "wait", "liveness"),
     ("crate::recipe", "error", "queue"),
     ("crate::recipe::assignment", "mod", "assigned"),
     ("crate::recipe::assignment", "snapshot", "mod"),

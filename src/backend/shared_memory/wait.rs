@@ -6,10 +6,10 @@ use super::lookup::Presence;
 use super::tree::Tree;
 use crate::clock::{Deadline, Lease, Revision};
 use crate::error::Result;
-use crate::memory::handle::record::Record;
 use crate::memory::layout::word::Head;
 use crate::memory::record::read::Observed;
-use crate::memory::wait::change::{Pace, WaitStep};
+use crate::memory::wait::record::WaitStep;
+use crate::memory::wait::sleeper::Pace;
 
 /// What a waiter knows of its entry.
 struct Known {
@@ -43,7 +43,7 @@ impl Tree {
             };
             // An owner's death wakes nobody: whoever waits for a leased entry looks often at first.
             let pace = if lease.is_some() { Pace::Leased } else { Pace::Steady };
-            let done = home.wait_until(Record::new(home, record), deadline, pace, || {
+            let done = home.wait_until(record, deadline, pace, || {
                 Ok(match self.look_for_wait(key, &mut known)? {
                     Waiting::Changed => WaitStep::Done(true),
                     Waiting::Sleep { record: now, lease: under, .. } if (now, under) != (record, lease) => {

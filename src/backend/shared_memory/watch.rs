@@ -24,7 +24,7 @@ use super::tree::{ROUNDS, Tree};
 use crate::backend::{Event, Watch};
 use crate::clock::{Deadline, Revision};
 use crate::error::{Error, Result};
-use crate::memory::wait::change::Groups;
+use crate::memory::record::watch_groups::Groups;
 
 /// A running watch of a prefix in a segment.
 pub struct SharedWatch<'s> {
@@ -69,8 +69,9 @@ impl<'s> SharedWatch<'s> {
         if from.0 > newest.0.saturating_add(1) {
             return Err(Error::FutureRevision { asked: from, newest });
         }
-        let mut groups = Groups::new(home);
-        let mut watch = Self { tree, snapshot: PrefixSnapshot::new(prefix), groups: Groups::new(home), resync: false };
+        let mut groups = Groups::new(home.me);
+        let mut watch =
+            Self { tree, snapshot: PrefixSnapshot::new(prefix), groups: Groups::new(home.me), resync: false };
         watch.look(&mut groups, Extent::All)?;
         watch.groups = groups;
         // Leaves keep no history: one that changed since `from` may have lost a name.
@@ -154,7 +155,7 @@ impl Watch for SharedWatch<'_> {
 
     fn next(&mut self, deadline: &Deadline, visit: &mut dyn FnMut(Event<'_, Key>)) -> Result<Option<Revision>> {
         let tree = self.tree;
-        let mut groups = std::mem::replace(&mut self.groups, Groups::new(&tree.segment().inner));
+        let mut groups = std::mem::replace(&mut self.groups, Groups::new(tree.segment().inner.me));
         let found = tree.segment().inner.wait_for_groups(&mut groups, deadline, |groups, slice_ended| {
             if slice_ended && tree.any_over()? {
                 // Nobody else may ever look: what the dead left goes, and so we learn of it. A thread without a lane leaves

@@ -18,7 +18,8 @@ use crate::error::{Error, LeaseEnd, Result};
 use crate::memory::block::meta::{ClaimWords, IntentWords, Next};
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::record::read::Observed;
-use crate::memory::wait::change::{Pace, WaitStep};
+use crate::memory::wait::record::WaitStep;
+use crate::memory::wait::sleeper::Pace;
 
 /// A record that is ours until the lease ends.
 ///
@@ -59,7 +60,7 @@ impl<'s> Claim<'s> {
         let lease = nanoseconds(lease)?;
         let home = record.home;
         let mut met: Option<(Instant, Observed)> = None;
-        let claimed = home.wait_until(record, wait, Pace::Probing, || {
+        let claimed = home.wait_until(record.index(), wait, Pace::Probing, || {
             home.with_lane(|lane, copies| {
                 let seen = record.observe_value(&mut copies.old)?;
                 if record.live_claim(&seen) {

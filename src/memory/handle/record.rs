@@ -222,7 +222,7 @@ impl<'s> Record<'s> {
     /// One killed between its change and the wake leaves waiters asleep for at most two
     /// [`WAIT_SLICE`](crate::WAIT_SLICE)s.
     pub fn wait_newer(&self, seen: Version, deadline: Deadline) -> Result<Option<Version>> {
-        self.note(self.home.wait_newer(*self, seen, &deadline))
+        self.note(self.home.wait_newer(self.index, seen, &deadline))
     }
 
     /// Who has a live claim on the record.

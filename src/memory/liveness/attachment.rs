@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64 as LocalU64;
 
+use super::helping::{Helping, Journals};
 use super::locks::Locks;
 use super::recovery::Reaped;
 use crate::error::{Error, Resource, Result, Usage};
@@ -18,7 +19,6 @@ use crate::memory::os::host::{self, HostClock};
 use crate::memory::sync::atomics::AtomicU32;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::memory::sync::error::ProtocolError;
-use crate::memory::wait::change::ShortRounds;
 
 /// How often an operation that found the segment full is tried again.
 const ATTEMPTS_WHEN_FULL: u32 = 8;
@@ -33,7 +33,7 @@ pub(crate) struct Attachment {
     pub(crate) host: HostClock,
     /// Turns to spin before sleeping; adapts to how soon changes come.
     pub(crate) spin: AtomicU32,
-    pub(crate) short_rounds: ShortRounds,
+    helping: Helping,
     /// Unlike any other attachment of this process, ever.
     pub(super) id: u64,
     /// The process generation the attachment was made in.
@@ -77,7 +77,7 @@ impl Attachment {
                 locks,
                 host,
                 spin: AtomicU32::new(128),
-                short_rounds: ShortRounds::default(),
+                helping: Helping::default(),
                 id: NEXT.fetch_add(1, Relaxed),
                 generation: fork::generation(),
                 recovering: Mutex::new(()),
@@ -122,6 +122,18 @@ impl Attachment {
             done = work();
         }
         done
+    }
+
+    /// Helps others at the end of a wait slice: completes each change that has not moved since `last`, recovers the dead.
+    pub(crate) fn help_stopped(&self, last: &mut Journals) {
+        self.arena.help_stopped(last);
+        self.reap();
+    }
+
+    /// Helps others if this process has not for a slice, since waits may all end before their first slice does; answers
+    /// whether it did.
+    pub(crate) fn help_when_due(&self) -> bool {
+        self.helping.due().map(|mut last| self.help_stopped(&mut last)).is_some()
     }
 
     /// Recovers every row whose owner is dead.

@@ -5,6 +5,7 @@
 //!  attachment     one process's attachment: its row
 //!  locks          the file locks that prove a process alive
 //!  recovery       completing what a dead lane left, freeing its row
+//!  helping        completing what a stopped lane left halfway
 //!  participants   who is attached, and which of them live
 //!  audit          counting where every block is
 //!  reader_gate    a reader asks writers to pause for a moment
@@ -14,6 +15,8 @@
 pub(crate) mod attachment;
 #[cfg(not(loom))]
 pub(crate) mod audit;
+#[cfg(not(loom))]
+pub(crate) mod helping;
 #[cfg(not(loom))]
 pub(crate) mod locks;
 #[cfg(not(loom))]

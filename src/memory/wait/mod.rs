@@ -1,7 +1,11 @@
 //! Waiting until records change.
 //!
 //! ```text
-//!  change    wait for a record, for a claim, or for one of several groups of records
+//!  record     wait until a record changes or its claim ends
+//!  groups     wait until a record of one of several groups changes
+//!  sleeper    spin, then sleep in slices
 //! ```
 
-pub(crate) mod change;
+pub(crate) mod groups;
+pub(crate) mod record;
+pub(crate) mod sleeper;
