@@ -17,7 +17,7 @@ use std::{io, thread};
 
 use harness::subprocess::{Subprocess, command, dispatch};
 use slotguard::backend::{Backend, Op, SharedMemory};
-use slotguard::recipe::{self, Election};
+use slotguard::recipe::{self, Election, election};
 use slotguard::{Deadline, Segment};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -58,7 +58,7 @@ fn work(path: &Path, name: &str) -> Result<()> {
         match lead.commit(&[Op::put(&last_run, run.as_bytes())]) {
             Ok(_) => println!("ran"),
             // Somebody else leads. A real worker campaigns again, with a new session if this one is over.
-            Err(recipe::Error::NotHolder { .. }) => println!("refused"),
+            Err(election::Error::Lost(_)) => println!("refused"),
             Err(error) => return Err(error.into()),
         }
     }

@@ -57,11 +57,69 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::queue::{HeldTickets, Queue, QueuedTicket};
+use super::queue::{self, HeldTickets, Queue, QueuedTicket};
+use super::refusal::{BadCount, Damaged, OtherCount};
 use super::waiting::{session_ended, wait_while_alive};
-use super::{Error, Result};
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Deadline, Revision};
+use crate::error::{Kind, next_moves};
+
+/// The result of a barrier's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong at a barrier. [`Barrier::wait`] says whether this process is counted then.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// An entry holds what this recipe never wrote. Nothing is repaired or wiped.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// A barrier for no parties.
+    #[error(transparent)]
+    BadCount(#[from] BadCount),
+    /// Others use the barrier for another number of parties.
+    #[error(transparent)]
+    OtherCount(#[from] OtherCount),
+    /// Not all came before the deadline.
+    #[error("{what} {name:?}: {there} of {parties} are there; wait longer, or look for those that are missing")]
+    NotAllThere {
+        /// `barrier` or `double barrier`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// How many are there, this process included.
+        there: u64,
+        /// How many are expected.
+        parties: u64,
+    },
+    /// The barrier at which we waited was removed.
+    #[error("{what} {name:?} was removed; come again to meet at the new one of this name, if there is to be one")]
+    Removed {
+        /// `barrier` or `double barrier`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::Damaged(_) => Kind::Damaged,
+            Self::BadCount(_) => Kind::Misuse,
+            Self::OtherCount(_) => Kind::Incompatible,
+            Self::NotAllThere { .. } => Kind::TimedOut,
+            Self::Removed { .. } => Kind::Lost,
+        }
+    }
+}
+
+next_moves!(Error);
 
 /// Operations of the deciding commit besides the checks of others' tickets: ticket, session, `arrivals`, `passed`.
 const OWN_OPS: usize = 4;
@@ -91,11 +149,11 @@ impl<B: Backend> Barrier<B> {
     /// Comes, and waits until all are there.
     ///
     /// # Errors
-    /// [`Error::NotAllThere`] once the deadline has passed; [`Error::BarrierRemoved`] if somebody did meanwhile;
+    /// [`Error::NotAllThere`] once the deadline has passed; [`Error::Removed`] if somebody did meanwhile;
     /// [`Error::OtherCount`] if the barrier is used for another number; [`Error::Damaged`]; the store's.
     ///
     /// We are not counted after any of them, with two exceptions: who is told
-    /// [`LeaseExpired`](crate::Error::LeaseExpired) or `BarrierRemoved` may have been before that happened; and a
+    /// [`LeaseExpired`](crate::Error::LeaseExpired) or `Removed` may have been before that happened; and a
     /// ticket that the store refuses to delete counts until the session's next renewal, which deletes it, at most until
     /// its lease ends.
     pub fn wait(&self, deadline: &Deadline) -> Result<Passed> {
@@ -106,12 +164,12 @@ impl<B: Backend> Barrier<B> {
     /// Removes it for all: its name is free for a new one, of any number, that begins with generation 1 when the next one
     /// comes.
     ///
-    /// Who waits is told [`Error::BarrierRemoved`] and is not counted by the new one. Who has not yet returned from a
+    /// Who waits is told [`Error::Removed`] and is not counted by the new one. Who has not yet returned from a
     /// generation that has just passed may be told so as well.
     ///
     /// # Errors
     /// Those of [`Backend::commit`].
-    pub fn remove(self) -> Result<()> {
+    pub fn remove(self) -> crate::Result<()> {
         self.0.remove()
     }
 }
@@ -162,7 +220,7 @@ impl<B: Backend> Gathering<B> {
         let queue = Queue::new(session, what, name, word)?;
         if parties == 0 {
             let why = "there would be nobody to wait for; give it at least 1";
-            return Err(Error::BadCount { what, name: name.to_owned(), asked: 0, why });
+            return Err(BadCount { what, name: name.to_owned(), asked: 0, why }.into());
         }
         let key = |rest: &str| session.store().key(&format!("{name}/{word}-{rest}"));
         Ok(Self { queue, what, parties, arrivals: key("arrivals")?, passed: key("passed")? })
@@ -189,13 +247,13 @@ impl<B: Backend> Gathering<B> {
         Err(Error::NotAllThere { what, name, there, parties: self.parties.into() })
     }
 
-    pub(super) fn remove(&self) -> Result<()> {
+    pub(super) fn remove(&self) -> crate::Result<()> {
         self.queue.session.store().commit(&[Op::delete(&self.arrivals), Op::delete(&self.passed)])?;
         Ok(())
     }
 
     /// The tickets of a round.
-    pub(super) fn there(&self, round: Round) -> Result<Vec<QueuedTicket<B::Key>>> {
+    pub(super) fn there(&self, round: Round) -> crate::Result<Vec<QueuedTicket<B::Key>>> {
         Ok(round.tickets(self.queue.look()?.0))
     }
 
@@ -207,7 +265,7 @@ impl<B: Backend> Gathering<B> {
             let (mut round, before) = match &arrivals {
                 Some(now) if now.parties != self.parties => {
                     let (what, name, asked) = (self.what, self.queue.name().to_owned(), self.parties.into());
-                    return Err(Error::OtherCount { what, name, asked, found: now.parties.into() });
+                    return Err(OtherCount { what, name, asked, found: now.parties.into() }.into());
                 }
                 Some(now) => (Round { generation: now.generation, from: now.since, to }, now.unchanged()),
                 // Its tickets begin with ours.
@@ -230,7 +288,7 @@ impl<B: Backend> Gathering<B> {
             } else if arrivals.is_none() {
                 besides.push(Op::put(&self.passed, b"0"));
             }
-            let Some(held) = HeldTickets::from(&[(&self.queue, &now)], &besides)? else { continue };
+            let Some(held) = HeldTickets::draw_if(&[(&self.queue, &now)], &besides)? else { continue };
             let at = Revision(held.token().0);
             round.from = round.from.min(at);
             round.to = if last { at } else { to };
@@ -247,8 +305,8 @@ impl<B: Backend> Gathering<B> {
     /// In place of one whose lease ended before, somebody else may have come.
     fn pass(&self, met: Met<B>, by: Revision) -> Result<Met<B>> {
         match met.held.check() {
-            Err(Error::NotHolder { .. }) => Err(session_ended(&self.queue.session).into()),
-            Err(error) => Err(error),
+            Err(queue::Error::Lost(_)) => Err(session_ended(&self.queue.session).into()),
+            Err(queue::Error::Store(error)) => Err(error.into()),
             Ok(()) => Ok(Met { round: Round { to: by, ..met.round }, ..met }),
         }
     }
@@ -278,14 +336,14 @@ impl<B: Backend> Gathering<B> {
             }
             match held.check() {
                 Ok(()) => {}
-                Err(Error::NotHolder { .. }) => return Ok(None),
-                Err(error) => return Err(error),
+                Err(queue::Error::Lost(_)) => return Ok(None),
+                Err(queue::Error::Store(error)) => return Err(error.into()),
             }
         }
     }
 
     fn removed(&self) -> Error {
-        Error::BarrierRemoved { what: self.what, name: self.queue.name().to_owned() }
+        Error::Removed { what: self.what, name: self.queue.name().to_owned() }
     }
 
     /// What `arrivals` says; `None` if nobody has come yet.
@@ -297,7 +355,7 @@ impl<B: Backend> Gathering<B> {
         let numbers = text.split_once(' ').and_then(|(now, parties)| Some((now.parse().ok()?, parties.parse().ok()?)));
         let Some((generation, parties)) = numbers else {
             let what = format!("it holds {text:?}, no generation and number");
-            return Err(Error::Damaged { entry: self.arrivals.as_ref().to_owned(), what });
+            return Err(Damaged::new(&self.arrivals, what).into());
         };
         Ok(Some(Arrivals { since: meta.created, changed: meta.modified, generation, parties }))
     }
@@ -312,10 +370,7 @@ impl<B: Backend> Gathering<B> {
                 return Err(self.removed());
             };
             let text = String::from_utf8_lossy(&value);
-            let damaged = |_| {
-                let what = format!("it holds {text:?}, no generation");
-                Error::Damaged { entry: self.passed.as_ref().to_owned(), what }
-            };
+            let damaged = |_| Damaged::new(&self.passed, format!("it holds {text:?}, no generation"));
             let passed: u64 = text.parse().map_err(damaged)?;
             if round.generation <= passed {
                 return Ok(Some(meta.modified));

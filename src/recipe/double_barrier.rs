@@ -9,7 +9,7 @@
 //!
 //! # fn main() -> slotguard::recipe::Result<()> {
 //! let store = Arc::new(Model::new());
-//! let worker = || -> slotguard::recipe::Result<()> {
+//! let worker = || -> slotguard::recipe::double_barrier::Result<()> {
 //!     let session = recipe::join(&store, Duration::from_secs(10))?;
 //!     let step = DoubleBarrier::new(&session, "step", 2)?;
 //!     let inside = step.enter(&Deadline::never())?; // Both have come.
@@ -38,10 +38,55 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::barrier::{Gathering, Met};
-use super::{Error, Result};
+use super::barrier::{self, Gathering, Met};
+use super::queue::{Lost, Ticket, from_queue};
 use crate::backend::{Backend, Session};
 use crate::clock::{Deadline, Token};
+use crate::error::{Kind, next_moves};
+
+/// The result of a double barrier's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong at a double barrier. [`DoubleBarrier::enter`] and [`Inside::leave`] say whether this process is counted
+/// then.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// Entering failed, as at a barrier.
+    #[error(transparent)]
+    Barrier(#[from] barrier::Error),
+    /// The others believe that this process left before: its session ended, or its ticket was taken away.
+    #[error(transparent)]
+    Lost(Lost),
+    /// Not all left before the deadline. This process has.
+    #[error("double barrier {name:?}: {inside} are inside, among them {of}; wait for them, or look what keeps them")]
+    NotAllGone {
+        /// Its name.
+        name: String,
+        /// How many are inside.
+        inside: u64,
+        /// The ticket of one of them.
+        of: Box<Ticket>,
+    },
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::Barrier(error) => error.kind(),
+            Self::Lost(_) => Kind::Lost,
+            Self::NotAllGone { .. } => Kind::TimedOut,
+        }
+    }
+}
+
+next_moves!(Error);
+from_queue!(Error);
 
 /// A double barrier of this name, for whoever shares the store.
 pub struct DoubleBarrier<B: Backend>(Gathering<B>);
@@ -58,7 +103,7 @@ impl<B: Backend> DoubleBarrier<B> {
     /// # Errors
     /// Those of [`Barrier::new`](super::Barrier::new).
     pub fn new(session: &Arc<Session<B>>, name: &str, parties: u32) -> Result<Self> {
-        Gathering::new(session, "double barrier", name, "d", parties).map(Self)
+        Ok(Self(Gathering::new(session, "double barrier", name, "d", parties)?))
     }
 
     /// Waits until all have come.
@@ -72,12 +117,12 @@ impl<B: Backend> DoubleBarrier<B> {
     /// Removes it for all: its name is free for a new one, of any number, that begins with generation 1 when the next one
     /// comes.
     ///
-    /// Who waits to enter is told [`Error::BarrierRemoved`]. Who is inside stays inside, and leaves with those it entered
+    /// Who waits to enter is told [`barrier::Error::Removed`]. Who is inside stays inside, and leaves with those it entered
     /// with.
     ///
     /// # Errors
     /// Those of [`Backend::commit`].
-    pub fn remove(self) -> Result<()> {
+    pub fn remove(self) -> crate::Result<()> {
         self.0.remove()
     }
 }
@@ -96,7 +141,7 @@ impl<B: Backend> Inside<'_, B> {
     /// Leaves, and waits until all have left.
     ///
     /// # Errors
-    /// [`Error::NotAllGone`] once the deadline has passed, naming one that is inside; [`Error::NotHolder`] if the others
+    /// [`Error::NotAllGone`] once the deadline has passed, naming one that is inside; [`Error::Lost`] if the others
     /// believe that we left before, because the session ended. We have left after any of them; should the store refuse to
     /// delete our ticket, with the session's next renewal, at most when its lease ends.
     pub fn leave(mut self, deadline: &Deadline) -> Result<()> {

@@ -1,4 +1,4 @@
-//! One leader at a time, in terms that only grow; who has lost the lead cannot write in its name.
+//! Elects one leader at a time, in terms that only grow; the writes of an ex-leader are refused.
 //!
 //! ```
 //! use slotguard::backend::{Backend, Model, Op};
@@ -14,7 +14,7 @@
 //!
 //! let lead = election.campaign(b"10.0.0.7:9000", &Deadline::after(Duration::from_secs(1)))?;
 //! assert_eq!(election.leader()?.unwrap().value, b"10.0.0.7:9000");
-//! // Refused once somebody else leads, whatever this process believes.
+//! // Refused once another leads, whatever this process believes.
 //! let last_run = store.key("cron/last")?;
 //! lead.commit(&[Op::put(&last_run, b"03:00")])?;
 //! lead.resign()?;
@@ -33,9 +33,9 @@
 //!
 //! # How
 //! Candidates wait in the queue, and the first one leads: its ticket's revision is the term. Tickets are ordered by the
-//! store, so of any number of candidates at once everybody finds the same one first, and a newcomer is always behind a
-//! leader. The leader then says who it is in `NAME/leader`, by a commit that checks its ticket: so terms there only
-//! grow, and what an ex-leader says is refused.
+//! store, so of any number of candidates at once all find one first, and a newcomer is always behind a leader. The leader
+//! then puts its name and value into `NAME/leader`, by a commit that checks its ticket: so terms there only grow, and an
+//! ex-leader's commit is refused.
 //!
 //! # Phases
 //! ```text
@@ -43,7 +43,7 @@
 //!      │            └──────► lost         it died, was stopped past its lease, or was deposed: the entry is gone
 //!      └► gave up (its deadline passed), or died: the next one moves up
 //! ```
-//! [`Observer`] tells them, [`Election::candidates`] lists who stands where.
+//! [`Observer`] reports them, [`Election::candidates`] lists the queue.
 //!
 //! # When a process dies
 //! A candidate leaves the queue. The leader's ticket and entry go, at once where the store can prove the death, else
@@ -53,24 +53,62 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::lock::{Guard, Lock};
-use super::queue::Ticket;
-use super::{Error, Owner, Result};
+use super::Owner;
+use super::queue::{self, HeldTickets, InUse, Lost, Mode, Queue, Ticket, from_queue};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
+use crate::error::{Kind, next_moves};
 
-/// An election of this name, for whoever shares the store. Clones are the same.
+/// The result of an election's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong in an election. Nothing is written then.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// Another leads, or stands before us, and the deadline has passed.
+    #[error(transparent)]
+    InUse(Box<InUse>),
+    /// The lead, or the candidacy, is not ours any more.
+    #[error(transparent)]
+    Lost(Lost),
+    /// No process leads in this term.
+    #[error("election {name:?}: nobody leads in term {term} any more; look who does now")]
+    NotLeader {
+        /// The election.
+        name: String,
+        /// The term.
+        term: Token,
+    },
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::InUse(_) => Kind::Busy,
+            Self::Lost(_) | Self::NotLeader { .. } => Kind::Lost,
+        }
+    }
+}
+
+next_moves!(Error);
+from_queue!(Error);
+
+/// An election of one name, shared by all processes that use the store. Clones are one handle.
 pub struct Election<B: Backend> {
-    lock: Lock<B>,
-    session: Arc<Session<B>>,
+    queue: Queue<B>,
     key: B::Key,
 }
 
-/// Leading, for as long as this is kept. Dropped, it gives up the lead without a word: others find it lost.
+/// The lead, held for as long as this is kept. Dropped, it is given up without a resignation: others find it lost.
 pub struct Lead<B: Backend> {
-    guard: Guard<B>,
-    session: Arc<Session<B>>,
+    held: HeldTickets<B>,
     key: B::Key,
 }
 
@@ -80,27 +118,27 @@ pub struct Lead<B: Backend> {
 pub struct Leader {
     /// Its term: larger than that of every leader before.
     pub term: Token,
-    /// Who it is, and since when it leads.
+    /// Its process, and since when it leads.
     pub owner: Owner,
-    /// What it proclaims.
+    /// The value it proclaims.
     pub value: Vec<u8>,
 }
 
-/// Where somebody stands who takes part.
+/// The phase of a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It waits for those ahead of it.
     Candidate,
-    /// It leads, or is about to say so.
+    /// It leads, or is about to proclaim its value.
     Elected,
 }
 
-/// What an observer is told.
+/// A change that an observer reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum LeaderChange {
     /// There is a leader of a new term.
     Elected(Leader),
-    /// The leader proclaims something else.
+    /// The leader proclaims another value.
     Proclaimed(Leader),
     /// The leader of this term has resigned.
     Resigned(Token),
@@ -108,13 +146,13 @@ pub enum Change {
     Lost(Token),
 }
 
-/// Sees every leader that stays for long enough to be seen, in the order of terms.
+/// Reports changes of the leader, in the order of terms. A leader that stays only for a moment may be missed.
 pub struct Observer<B: Backend> {
     election: Election<B>,
     seen: Seen,
 }
 
-/// What `NAME/leader` says.
+/// The content of `NAME/leader`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Nobody,
@@ -123,75 +161,75 @@ enum Seen {
 }
 
 impl<B: Backend> Election<B> {
-    /// The election of this name.
+    /// Opens the election of this name; the lead is held for no longer than the session lives.
     ///
     /// # Errors
-    /// As [`Lock::new`].
-    pub fn new(session: &Arc<Session<B>>, name: &str) -> Result<Self> {
-        let lock = Lock::of(session, "election", name)?;
-        let key = session.store().key(&format!("{name}/leader"))?;
-        Ok(Self { lock, session: Arc::clone(session), key })
+    /// As [`Lock::new`](super::Lock::new).
+    pub fn new(session: &Arc<Session<B>>, name: &str) -> crate::Result<Self> {
+        let queue = Queue::new(session, "election", name, "t")?;
+        Ok(Self { queue, key: session.store().key(&format!("{name}/leader"))? })
     }
 
     /// Stands as a candidate until elected, and then proclaims `value`.
     ///
-    /// A deadline that has passed means: only if nobody leads or stands before us.
+    /// A deadline that has passed: writes nothing if another leads or stands before us.
     ///
     /// # Errors
-    /// [`Error::InUse`], naming the leader and how many are ahead, once the deadline has passed, and the others of
-    /// [`Lock::acquire`]. Those of [`Lead::proclaim`]. We do not stand any more after any of them.
+    /// [`Error::InUse`], naming the leader and how many are ahead, once the deadline has passed; [`Error::Lost`] if our
+    /// candidacy was taken away by force; those of [`Lead::proclaim`]; of the store also
+    /// [`LeaseExpired`](crate::Error::LeaseExpired) if the session has ended. We do not stand any more after any of them.
     pub fn campaign(&self, value: &[u8], deadline: &Deadline) -> Result<Lead<B>> {
-        let guard = self.lock.acquire(deadline)?;
-        let lead = Lead { guard, session: Arc::clone(&self.session), key: self.key.clone() };
+        let held = self.queue.acquire(Mode::Exclusive, deadline)?.map_err(Error::InUse)?;
+        let lead = Lead { held, key: self.key.clone() };
         lead.proclaim(value)?;
         Ok(lead)
     }
 
-    /// Who leads now; `None` if nobody does, or whoever has been elected has not yet said so. Whose death the store can
-    /// prove does not lead.
+    /// Reads the present leader; `None` if there is none, or one that has not yet proclaimed its value. A process proven
+    /// dead does not lead.
     ///
     /// # Errors
     /// Those of [`Backend::read`], [`Backend::range`] and [`Backend::wait`].
-    pub fn leader(&self) -> Result<Option<Leader>> {
+    pub fn leader(&self) -> crate::Result<Option<Leader>> {
         let (seen, _) = self.look()?;
         let Seen::Leading(leader) = seen else { return Ok(None) };
-        Ok((self.lock.first()? == Some(leader.term)).then_some(leader))
+        Ok((self.queue.first()? == Some(leader.term)).then_some(leader))
     }
 
-    /// Everybody who takes part, in the order in which they will lead. Whose death the store can prove does not.
+    /// Lists the leader and the candidates, in the order in which they will lead, without processes proven dead.
     ///
     /// # Errors
     /// Those of [`Backend::range`] and [`Backend::wait`].
-    pub fn candidates(&self) -> Result<Vec<(Phase, Ticket)>> {
-        let status = self.lock.status()?;
-        let elected = status.holders.into_iter().map(|ticket| (Phase::Elected, ticket));
-        Ok(elected.chain(status.waiting.into_iter().map(|ticket| (Phase::Candidate, ticket))).collect())
+    pub fn candidates(&self) -> crate::Result<Vec<(Phase, Ticket)>> {
+        let (elected, waiting) = self.queue.holders_and_waiters()?;
+        let elected = elected.into_iter().map(|ticket| (Phase::Elected, ticket));
+        Ok(elected.chain(waiting.into_iter().map(|ticket| (Phase::Candidate, ticket))).collect())
     }
 
-    /// Takes the lead from whoever has it in this term: its writes are refused from then on, and the next is elected.
+    /// Takes the lead of this term away: its leader's writes are refused from then on, and the next is elected.
     ///
     /// # Errors
-    /// [`Error::NotLeader`] if nobody leads in this term. Those of [`Backend::commit`].
+    /// [`Error::NotLeader`] if no process leads in this term. Those of [`Backend::commit`].
     pub fn depose(&self, term: Token) -> Result<()> {
-        let not_leader = || Error::NotLeader { name: self.lock.name().to_owned(), term };
-        if self.lock.first()? != Some(term) {
+        let not_leader = || Error::NotLeader { name: self.queue.name().to_owned(), term };
+        if self.queue.first()? != Some(term) {
             return Err(not_leader());
         }
-        // As long as its ticket is there, nobody after it can have said anything.
-        match self.lock.take_from(term, &[Op::delete(&self.key)]) {
-            Err(Error::NotHolder { .. }) => Err(not_leader()),
-            other => other,
+        // As long as its ticket is there, no later leader can have proclaimed anything.
+        match self.queue.take_from(term, &[Op::delete(&self.key)]) {
+            Err(queue::Error::Lost(_)) => Err(not_leader()),
+            other => Ok(other?),
         }
     }
 
-    /// Observes from now on; the first thing told is the leader there is, if there is one.
+    /// Observes from now on; the first change reported is the present leader, if there is one.
     pub fn observe(&self) -> Observer<B> {
         Observer { election: self.clone(), seen: Seen::Nobody }
     }
 
-    fn look(&self) -> Result<(Seen, Revision)> {
+    fn look(&self) -> crate::Result<(Seen, Revision)> {
         let mut bytes = Vec::new();
-        let (meta, at) = self.session.store().read(&self.key, &mut bytes)?;
+        let (meta, at) = self.queue.session.store().read(&self.key, &mut bytes)?;
         Ok((meta.map_or(Seen::Nobody, |_| Seen::from_bytes(&bytes)), at))
     }
 }
@@ -200,83 +238,84 @@ impl<B: Backend> Lead<B> {
     /// The term: larger than that of every earlier leader. Hand it to whatever the leader commands and let that refuse
     /// smaller ones.
     pub fn term(&self) -> Token {
-        self.guard.token()
+        self.held.token()
     }
 
     /// Whether the lead may be counted on at this moment, as far as this process knows. Once `false`, always `false`.
     ///
     /// Against the time between the question and the act, and against force, only [`commit`](Lead::commit) helps.
     pub fn is_alive(&self) -> bool {
-        self.guard.is_alive()
+        self.held.is_alive()
     }
 
     /// Commits, provided that we still lead: that is part of the commit.
     ///
     /// # Errors
-    /// As [`Guard::commit`]: [`Error::NotHolder`] once we do not; nothing has been written then.
+    /// [`Error::Lost`] if we do not any more; nothing has been written then. Those of [`Backend::commit`].
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
-        self.guard.commit(ops)
+        Ok(self.held.commit(ops)?)
     }
 
     /// The operations, and with them that we still lead: for a commit made elsewhere.
     pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
-        self.guard.protect(ops)
+        self.held.protect(ops)
     }
 
-    /// Says something else to those who look who leads.
+    /// Replaces the value that others read of this leader.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if we do not lead any more. Those of [`Backend::commit`].
+    /// [`Error::Lost`] if we do not lead any more. Those of [`Backend::commit`].
     pub fn proclaim(&self, value: &[u8]) -> Result<()> {
         let term = self.term().0.to_string();
         let bytes = [term.as_bytes(), b" ", &Owner::me().to_bytes(), b"\0", value].concat();
-        let put = Op::put_leased(&self.key, &bytes, self.session.lease());
-        self.guard.commit(&[put]).map(drop)
+        let put = Op::put_leased(&self.key, &bytes, self.held.session().lease());
+        self.held.commit(&[put])?;
+        Ok(())
     }
 
-    /// Renews the session's lease now and looks whether we still lead.
+    /// Renews the session's lease now, and asks the store whether we still lead; answers until when the lead may be counted
+    /// on, on the store's clock.
     ///
     /// # Errors
-    /// As [`Guard::renew`].
+    /// [`Error::Lost`] if we do not. The store's.
     pub fn renew(&self) -> Result<Instant> {
-        self.guard.renew()
+        Ok(self.held.renew()?)
     }
 
     /// Waits until the lead is lost. `false` once the deadline has passed.
     ///
     /// # Errors
-    /// As [`Guard::wait_lost`].
-    pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
-        self.guard.wait_lost(deadline)
+    /// Those of [`Backend::read`] and [`Backend::wait`].
+    pub fn wait_lost(&self, deadline: &Deadline) -> crate::Result<bool> {
+        self.held.wait_lost(deadline)
     }
 
     /// Resigns; when this returns, the next in the queue leads.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if we did not lead any more. Those of [`Backend::commit`]: the lead is then given up without a
-    /// word, as by dropping it.
+    /// [`Error::Lost`] if we did not lead any more. Those of [`Backend::commit`]: the lead is then given up as by
+    /// dropping it.
     pub fn resign(mut self) -> Result<()> {
-        let said = format!("resigned {}", self.term().0);
-        // Should there be no room for the word, it goes without one.
-        self.guard.finish(&[Op::put(&self.key, said.as_bytes())])
+        let resigned = format!("resigned {}", self.term().0);
+        Ok(self.held.give_back(&[], &[Op::put(&self.key, resigned.as_bytes())])?)
     }
 }
 
 impl<B: Backend> Drop for Lead<B> {
     fn drop(&mut self) {
-        // Nothing after a resignation. Whatever hinders it: ticket and entry go with the lease, the ticket by a renewal.
-        let _ = self.guard.finish(&[Op::delete(&self.key)]);
+        // Nothing after a resignation. If this fails: a renewal deletes the ticket, or both go with the lease.
+        let _ = self.held.give_back(&[], &[Op::delete(&self.key)]);
     }
 }
 
 impl<B: Backend> Observer<B> {
     /// Waits for the next change; `None` once the deadline has passed.
     ///
-    /// Who leads only for a moment may be skipped; terms never go back.
+    /// A leader that stays only for a moment may be skipped; terms never go back.
     ///
     /// # Errors
     /// Those of [`Backend::read`] and [`Backend::wait`].
-    pub fn next(&mut self, deadline: &Deadline) -> Result<Option<Change>> {
+    pub fn next(&mut self, deadline: &Deadline) -> crate::Result<Option<LeaderChange>> {
         loop {
             let (seen, at) = self.election.look()?;
             if let Some(change) = self.seen.turn_into(&seen) {
@@ -284,7 +323,7 @@ impl<B: Backend> Observer<B> {
                 return Ok(Some(change));
             }
             self.seen = seen;
-            if !self.election.session.store().wait(&self.election.key, at, deadline)? {
+            if !self.election.queue.session.store().wait(&self.election.key, at, deadline)? {
                 return Ok(None);
             }
         }
@@ -292,17 +331,19 @@ impl<B: Backend> Observer<B> {
 }
 
 impl Seen {
-    /// What an observer is told when the one becomes the other.
-    fn turn_into(&self, now: &Self) -> Option<Change> {
+    /// The change that an observer reports when the one becomes the other.
+    fn turn_into(&self, now: &Self) -> Option<LeaderChange> {
         match (self, now) {
-            (Self::Leading(before), Self::Nobody) => Some(Change::Lost(before.term)),
-            (Self::Leading(before), Self::Resigned(term)) if before.term == *term => Some(Change::Resigned(*term)),
-            // Another led and resigned in between; the one we knew had gone before.
-            (Self::Leading(before), Self::Resigned(_)) => Some(Change::Lost(before.term)),
-            (Self::Leading(before), Self::Leading(leader)) if before.term == leader.term => {
-                (before.value != leader.value).then(|| Change::Proclaimed(leader.clone()))
+            (Self::Leading(before), Self::Nobody) => Some(LeaderChange::Lost(before.term)),
+            (Self::Leading(before), Self::Resigned(term)) if before.term == *term => {
+                Some(LeaderChange::Resigned(*term))
             }
-            (_, Self::Leading(leader)) => Some(Change::Elected(leader.clone())),
+            // Another led and resigned in between; the one we knew had gone before.
+            (Self::Leading(before), Self::Resigned(_)) => Some(LeaderChange::Lost(before.term)),
+            (Self::Leading(before), Self::Leading(leader)) if before.term == leader.term => {
+                (before.value != leader.value).then(|| LeaderChange::Proclaimed(leader.clone()))
+            }
+            (_, Self::Leading(leader)) => Some(LeaderChange::Elected(leader.clone())),
             _ => None,
         }
     }
@@ -325,13 +366,13 @@ impl Seen {
 
 impl<B: Backend> Clone for Election<B> {
     fn clone(&self) -> Self {
-        Self { lock: self.lock.clone(), session: Arc::clone(&self.session), key: self.key.clone() }
+        Self { queue: self.queue.clone(), key: self.key.clone() }
     }
 }
 
 impl<B: Backend> fmt::Debug for Election<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Election").field("name", &self.lock.name()).finish_non_exhaustive()
+        f.debug_struct("Election").field("name", &self.queue.name()).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::failure::{Failure, and_undone};
-use super::{assignment, counter, delivery, latch, rate_limiter};
+use super::{
+    assignment, barrier, counter, delivery, double_barrier, election, guard, latch, lock, rate_limiter, semaphore,
+};
 use crate::clock::Token;
 use crate::error::{Kind, next_moves};
 
@@ -21,6 +23,27 @@ pub enum Error {
     /// An assignment's.
     #[error(transparent)]
     Assignment(#[from] assignment::Error),
+    /// A lock's.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// Of several locks at once.
+    #[error(transparent)]
+    SeveralLocks(#[from] lock::several::Error),
+    /// A semaphore's.
+    #[error(transparent)]
+    Semaphore(#[from] semaphore::Error),
+    /// A barrier's.
+    #[error(transparent)]
+    Barrier(#[from] barrier::Error),
+    /// A double barrier's.
+    #[error(transparent)]
+    DoubleBarrier(#[from] double_barrier::Error),
+    /// An election's.
+    #[error(transparent)]
+    Election(#[from] election::Error),
+    /// Of something guarded.
+    #[error(transparent)]
+    Guard(#[from] guard::Error),
     /// A counter's.
     #[error(transparent)]
     Counter(#[from] counter::Error),
@@ -33,157 +56,6 @@ pub enum Error {
     /// A delivery's.
     #[error(transparent)]
     Delivery(#[from] delivery::Error),
-
-    // lock, semaphore, barrier, latch, counter, rate_limiter
-    /// Others are ahead of us in the queue for a lock or a permit.
-    #[error("{0}; {way}", way = .0.way_out())]
-    InUse(Box<crate::recipe::InUse>),
-    /// What was acquired is not ours any more: its lease ended, or somebody took it away.
-    #[error(
-        "{what} {name:?} is not held with token {token} any more: {}; acquire it anew and read again before writing",
-        first_in_line(holder)
-    )]
-    NotHolder {
-        /// `lock`, `election`, `semaphore` or `double barrier`.
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// The token with which we had it.
-        token: Token,
-        /// Who is first in the queue now.
-        holder: Option<Box<crate::recipe::Ticket>>,
-    },
-    /// The last holder of a lock ended without releasing it, and the delay after that is not over.
-    #[error(
-        "lock {name:?}: the holder with token {token} ended without releasing it; wait for {left:.1?} more, with this handle"
-    )]
-    Delayed {
-        /// The lock.
-        name: String,
-        /// The token of the holder that ended.
-        token: Token,
-        /// What is left of the delay.
-        left: Duration,
-    },
-    /// A thread that reads wants to write as well.
-    #[error("lock {name:?} is held by this thread for reading, token {token}; release that before acquiring it")]
-    Upgrade {
-        /// The lock.
-        name: String,
-        /// The token with which it reads.
-        token: Token,
-    },
-    /// No locks were named.
-    #[error("no locks to acquire; name at least one")]
-    NoLocks,
-    /// Locks of several sessions cannot be acquired at once.
-    #[error("lock {name:?} is of another session than the first; make all of them with one session")]
-    OtherSession {
-        /// The lock.
-        name: String,
-    },
-    /// A lock cannot be acquired twice at once.
-    #[error("lock {name:?} is named twice; name it once, exclusively if one of the two is to be")]
-    LockNamedTwice {
-        /// The lock.
-        name: String,
-    },
-    /// So many cannot be.
-    #[error("{what} {name:?} cannot be for {asked}: {why}")]
-    BadCount {
-        /// `semaphore`, `barrier`, …
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// What was asked for.
-        asked: u64,
-        /// What is possible.
-        why: &'static str,
-    },
-    /// Others use what has this name for another number.
-    #[error(
-        "{what} {name:?} is used for {found} and this is for {asked}; use the same number everywhere, or another name"
-    )]
-    OtherCount {
-        /// `semaphore`, `barrier`, …
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// What was asked for.
-        asked: u64,
-        /// What others use it for.
-        found: u64,
-    },
-    /// Not all came before the deadline.
-    #[error("{what} {name:?}: {there} of {parties} are there; wait longer, or look for those that are missing")]
-    NotAllThere {
-        /// `barrier` or `double barrier`.
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// How many are there, this process included.
-        there: u64,
-        /// How many are expected.
-        parties: u64,
-    },
-    /// Not all left before the deadline. This process has.
-    #[error("double barrier {name:?}: {inside} are inside, among them {}; wait for them, or look what keeps them", of)]
-    NotAllGone {
-        /// Its name.
-        name: String,
-        /// How many are inside.
-        inside: u64,
-        /// One of them.
-        of: Box<crate::recipe::Ticket>,
-    },
-    /// Somebody removed the barrier at which we were waiting.
-    #[error("{what} {name:?} was removed; come again to meet at the new one of this name, if there is to be one")]
-    BarrierRemoved {
-        /// `barrier` or `double barrier`.
-        what: &'static str,
-        /// Its name.
-        name: String,
-    },
-
-    // guard, election
-    /// The entry of a guarded thing holds something else.
-    #[error("{name:?} holds {length} bytes that no guard wrote; use a name that nobody else uses")]
-    NotARecord {
-        /// Its name.
-        name: String,
-        /// How many bytes it holds.
-        length: usize,
-    },
-    /// As many intents are neither committed nor withdrawn as can be kept. Nothing was announced.
-    #[error(
-        "{name:?} has {count} unsettled intents, of the turns {}; look which of them happened, have the thing refuse those turns' tokens, then commit what is there",
-        listed(tokens),
-        count = tokens.len()
-    )]
-    TooManyIntents {
-        /// Of what.
-        name: String,
-        /// The tokens of their turns, newest first.
-        tokens: Vec<Token>,
-    },
-    /// Nobody leads with this term.
-    #[error("election {name:?}: nobody leads in term {term} any more; look who does now")]
-    NotLeader {
-        /// The election.
-        name: String,
-        /// The term.
-        term: Token,
-    },
-
-    // guard, election, …
-    /// An entry of a recipe holds what the recipe never wrote. Nothing is repaired or wiped.
-    #[error("entry {entry:?} is damaged: {what}; find out who wrote it, then delete or restore it")]
-    Damaged {
-        /// The entry's name.
-        entry: String,
-        /// What is wrong with it.
-        what: String,
-    },
 
     // state_machine
     /// There is no rule that leads from the present state to the one asked for.
@@ -470,39 +342,34 @@ impl Error {
         match self {
             Self::Store(error) => error.kind().into(),
             Self::Assignment(error) => error.kind(),
+            Self::Lock(error) => error.kind(),
+            Self::SeveralLocks(error) => error.kind(),
+            Self::Semaphore(error) => error.kind(),
+            Self::Barrier(error) => error.kind(),
+            Self::DoubleBarrier(error) => error.kind(),
+            Self::Election(error) => error.kind(),
+            Self::Guard(error) => error.kind(),
             Self::Counter(error) => error.kind(),
             Self::Delivery(error) => error.kind(),
             Self::Latch(error) => error.kind(),
             Self::RateLimiter(error) => error.kind(),
             // The store's refusal decides.
             Self::EndRefused { source, .. } | Self::NotFreed { source, .. } => source.kind(),
-            Self::NotHolder { .. }
-            | Self::NotLeader { .. }
-            | Self::BarrierRemoved { .. }
-            | Self::TransitionLost { .. }
-            | Self::ClaimLost { .. }
-            | Self::ForkedExecutor { .. } => Kind::Lost,
-            Self::InUse { .. } | Self::Delayed { .. } => Kind::Busy,
-            Self::NotAllThere { .. } | Self::NotAllGone { .. } | Self::OperationTimedOut { .. } => Kind::TimedOut,
+            Self::TransitionLost { .. } | Self::ClaimLost { .. } | Self::ForkedExecutor { .. } => Kind::Lost,
+            Self::OperationTimedOut { .. } => Kind::TimedOut,
             Self::Cleared { .. } | Self::OperationCancelled { .. } => Kind::Cancelled,
             Self::NoTransition { .. } | Self::Overruled { .. } | Self::IdTwice { .. } => Kind::Conflict,
             Self::QueueFull { .. } => Kind::Full,
-            Self::OtherCount { .. } | Self::UnknownState { .. } => Kind::Incompatible,
-            Self::NotARecord { .. } | Self::Damaged { .. } => Kind::Damaged,
+            Self::UnknownState { .. } => Kind::Incompatible,
             Self::UnknownId { .. } | Self::UnknownDependency { .. } | Self::Missed { .. } | Self::ShutDown { .. } => {
                 Kind::Unavailable
             }
-            Self::TooManyIntents { .. } | Self::RollbackFailed { .. } => Kind::Indeterminate,
+            Self::RollbackFailed { .. } => Kind::Indeterminate,
             Self::ActionFailed { .. }
             | Self::DependencyFailed { .. }
             | Self::OperationFailed { .. }
             | Self::OperationPanicked { .. } => Kind::Failed,
-            Self::Upgrade { .. }
-            | Self::NoLocks { .. }
-            | Self::OtherSession { .. }
-            | Self::LockNamedTwice { .. }
-            | Self::BadCount { .. }
-            | Self::RuleTwice { .. }
+            Self::RuleTwice { .. }
             | Self::LongReason { .. }
             | Self::BadId { .. }
             | Self::DependencyCycle { .. }
@@ -515,6 +382,15 @@ impl Error {
     pub fn store(&self) -> Option<&crate::Error> {
         match self {
             Self::Store(error)
+            | Self::Lock(lock::Error::Store(error))
+            | Self::SeveralLocks(lock::several::Error::Lock(lock::Error::Store(error)))
+            | Self::Semaphore(semaphore::Error::Store(error))
+            | Self::Barrier(barrier::Error::Store(error))
+            | Self::DoubleBarrier(
+                double_barrier::Error::Store(error) | double_barrier::Error::Barrier(barrier::Error::Store(error)),
+            )
+            | Self::Election(election::Error::Store(error))
+            | Self::Guard(guard::Error::Store(error))
             | Self::Assignment(assignment::Error::Store(error))
             | Self::Counter(counter::Error::Store(error))
             | Self::Delivery(delivery::Error::Store(error))
@@ -540,12 +416,4 @@ fn ways(from: &str, possible: &[&str]) -> String {
     } else {
         format!("possible are {}", possible.join(", "))
     }
-}
-
-fn listed<T: ToString>(things: &[T]) -> String {
-    things.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-fn first_in_line(holder: &Option<Box<crate::recipe::Ticket>>) -> String {
-    holder.as_ref().map_or_else(|| "nobody has it".to_owned(), |ticket| format!("first is {ticket}"))
 }

@@ -80,11 +80,66 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::lock::{Guard, Lock};
-use super::{Error, Result};
+use super::lock::Lock;
+use super::queue::{HeldTickets, InUse, Lost, Mode, from_queue};
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Intent, Revision, Token, Version};
+use crate::error::{Kind, next_moves};
 use crate::fnv1a64;
+
+/// The result of a call at something guarded.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong with something guarded. Nothing is written to the store then.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// Others are ahead in the queue, and the deadline has passed.
+    #[error(transparent)]
+    InUse(Box<InUse>),
+    /// The turn, or the place in the queue, is not ours any more.
+    #[error(transparent)]
+    Lost(Lost),
+    /// The entry holds what no guard wrote.
+    #[error("{name:?} holds {length} bytes that no guard wrote; use a name that nobody else uses")]
+    NotARecord {
+        /// Its name.
+        name: String,
+        /// How many bytes it holds.
+        length: usize,
+    },
+    /// As many intents are neither committed nor withdrawn as can be kept. Nothing was announced.
+    #[error(
+        "{name:?} has {count} unsettled intents, of the turns {}; look which of them happened, have the thing refuse those turns' tokens, then commit what is there",
+        listed(tokens),
+        count = tokens.len()
+    )]
+    TooManyIntents {
+        /// Of what.
+        name: String,
+        /// The tokens of their turns, newest first.
+        tokens: Vec<Token>,
+    },
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::InUse(_) => Kind::Busy,
+            Self::Lost(_) => Kind::Lost,
+            Self::NotARecord { .. } => Kind::Damaged,
+            Self::TooManyIntents { .. } => Kind::Indeterminate,
+        }
+    }
+}
+
+next_moves!(Error);
+from_queue!(Error);
 
 /// Something outside the store that processes change in turns.
 pub struct Guarded<B: Backend> {
@@ -95,7 +150,7 @@ pub struct Guarded<B: Backend> {
 
 /// One process's turn. Dropped, the turn is over and an intent stays, because nobody knows how far its author came.
 pub struct Turn<B: Backend> {
-    guard: Guard<B>,
+    held: HeldTickets<B>,
     store: Arc<B>,
     key: B::Key,
     state: State,
@@ -128,7 +183,7 @@ impl<B: Backend> Guarded<B> {
     ///
     /// # Errors
     /// As [`Lock::new`].
-    pub fn new(session: &Arc<Session<B>>, name: &str) -> Result<Self> {
+    pub fn new(session: &Arc<Session<B>>, name: &str) -> crate::Result<Self> {
         let lock = Lock::new(session, name)?;
         let key = session.store().key(name)?;
         Ok(Self { lock, session: Arc::clone(session), key })
@@ -152,9 +207,9 @@ impl<B: Backend> Guarded<B> {
     /// # Errors
     /// Those of [`Lock::acquire`], which name who has the turn, and of [`read`](Guarded::read).
     pub fn enter(&self, deadline: &Deadline) -> Result<Turn<B>> {
-        let guard = self.lock.acquire(deadline)?;
+        let held = self.lock.queue().acquire(Mode::Exclusive, deadline)?.map_err(Error::InUse)?;
         let (store, state) = (Arc::clone(self.session.store()), self.read()?);
-        Ok(Turn { guard, store, key: self.key.clone(), state })
+        Ok(Turn { held, store, key: self.key.clone(), state })
     }
 }
 
@@ -162,20 +217,20 @@ impl<B: Backend> Turn<B> {
     /// The fencing token: larger than that of every earlier turn. Write it beside the effect, and refuse to overwrite a
     /// larger one.
     pub fn token(&self) -> Token {
-        self.guard.token()
+        self.held.token()
     }
 
     /// Whether the turn may be counted on at this moment, as far as this process knows.
     pub fn is_alive(&self) -> bool {
-        self.guard.is_alive()
+        self.held.is_alive()
     }
 
     /// Asks the store whether the turn is still ours.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it is not, naming whose it is.
+    /// [`Error::Lost`] if it is not, naming whose it is.
     pub fn check(&self) -> Result<()> {
-        self.guard.check()
+        Ok(self.held.check()?)
     }
 
     /// How often the thing had been committed when the turn began.
@@ -206,13 +261,13 @@ impl<B: Backend> Turn<B> {
     /// Announces that the thing is about to become `new`. Do it before you write.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if the turn is not ours any more: do not write. [`Error::TooManyIntents`] if as many as can be
+    /// [`Error::Lost`] if the turn is not ours any more: do not write. [`Error::TooManyIntents`] if as many as can be
     /// kept are unsettled. Those of [`Backend::commit`]; what is too large to be committed later is refused now.
     pub fn intend(&mut self, new: &[u8]) -> Result<Intent> {
         if new.len() > self.state.value.len() {
             // After the write it would be too late to learn it. No entry was ever created at 0: nothing is put.
             let whole = State { value: new.to_vec(), ..self.state.clone() }.to_bytes();
-            self.guard.commit(&[Op::put(&self.key, &whole).if_created_at(Revision(0))])?;
+            self.held.commit(&[Op::put(&self.key, &whole).if_created_at(Revision(0))])?;
         }
         let (before, after) = (fnv1a64(&self.state.value), fnv1a64(new));
         let intent = Intent { token: self.token(), before, after };
@@ -224,13 +279,13 @@ impl<B: Backend> Turn<B> {
             let tokens = self.unsettled().iter().map(|intent| intent.token).collect();
             return Err(Error::TooManyIntents { name: self.key.as_ref().to_owned(), tokens });
         }
-        let kept =
-            moved.map(|moved| Ok::<_, Error>((self.earlier_key(&moved)?, moved.after.to_le_bytes()))).transpose()?;
+        let kept = moved.map(|moved| self.earlier_key(&moved).map(|key| (key, moved.after.to_le_bytes())));
+        let kept = kept.transpose()?;
         let whole = state.to_bytes();
         let mut ops = vec![Op::put(&self.key, &whole)];
         ops.extend(kept.as_ref().map(|(key, after)| Op::put(key, after)));
         // The only condition is the turn itself.
-        self.guard.commit(&ops)?;
+        self.held.commit(&ops)?;
         self.state = state;
         Ok(intent)
     }
@@ -238,7 +293,7 @@ impl<B: Backend> Turn<B> {
     /// The thing has become `new`: counts the change and ends the turn, in one commit. Answers its number.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if the turn was not ours any more; nothing has been counted then, and whoever had the next one
+    /// [`Error::Lost`] if the turn was not ours any more; nothing has been counted then, and whoever had the next one
     /// found the intent. Those of [`Backend::commit`].
     pub fn commit(mut self, new: &[u8]) -> Result<Version> {
         // Wraps only where somebody else has written the entry.
@@ -257,7 +312,7 @@ impl<B: Backend> Turn<B> {
     /// As [`commit`](Turn::commit).
     pub fn withdraw(mut self) -> Result<()> {
         if self.state.intent.is_none_or(|intent| intent.token != self.token()) {
-            return self.guard.release();
+            return Ok(self.held.give_back(&[], &[])?);
         }
         let mut before = self.state.clone();
         before.intent = before.earlier.pop();
@@ -267,14 +322,14 @@ impl<B: Backend> Turn<B> {
     /// Leaves `state` and ends the turn; these have no entries of their own any more.
     fn end<'i>(&mut self, state: &State, gone: impl Iterator<Item = &'i Intent>) -> Result<()> {
         let whole = state.to_bytes();
-        let gone = gone.map(|intent| self.earlier_key(intent)).collect::<Result<Vec<_>>>()?;
+        let gone = gone.map(|intent| self.earlier_key(intent)).collect::<crate::Result<Vec<_>>>()?;
         let mut ops = vec![Op::put(&self.key, &whole)];
         ops.extend(gone.iter().map(Op::delete));
-        self.guard.finish(&ops)
+        Ok(self.held.give_back(&[], &ops)?)
     }
 
-    fn earlier_key(&self, intent: &Intent) -> Result<B::Key> {
-        Ok(self.store.key(&earlier(self.key.as_ref(), intent.token))?)
+    fn earlier_key(&self, intent: &Intent) -> crate::Result<B::Key> {
+        self.store.key(&earlier(self.key.as_ref(), intent.token))
     }
 }
 
@@ -336,4 +391,8 @@ impl<B: Backend> fmt::Debug for Turn<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Turn").field("key", &self.key).field("token", &self.token()).finish_non_exhaustive()
     }
+}
+
+fn listed(tokens: &[Token]) -> String {
+    tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -100,7 +100,7 @@ pub use guard::Guarded;
 pub use latch::Latch;
 pub use lock::Lock;
 pub use owner::{Owner, join};
-pub use queue::{InUse, Ticket};
+pub use queue::{InUse, Lost, Ticket};
 pub use rate_limiter::RateLimiter;
 pub use refusal::{BadCount, Damaged, OtherCount};
 pub use semaphore::{Permit, Semaphore};

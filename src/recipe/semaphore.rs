@@ -1,4 +1,4 @@
-//! A number of permits shared by many: whoever has one may do what only so many may do at once.
+//! Gives out a fixed number of permits: no more processes than that do something at once.
 //!
 //! ```
 //! use slotguard::backend::Model;
@@ -23,21 +23,20 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/s/…` | a ticket: the number of permits, who; at most 38 bytes and the digits | from the asking to the release, at most by the session's lease |
+//! | `NAME/s/…` | a ticket: the number of permits, its process; at most 38 bytes and the digits | from the asking to the release, at most by the session's lease |
 //!
 //! # How
-//! As in a [`lock`](super::lock) each draws a ticket in one commit, and the tickets with the smallest tokens have the
-//! permits, so many as there are. Who is among them stays among them, because those ahead can only go: served in the order
-//! of asking, and never more at once than there are permits.
+//! As in a [`lock`](super::lock) each process draws a ticket in one commit, and the tickets with the smallest tokens have
+//! the permits. A ticket among them stays among them, because those ahead can only go: permits are served in the order of
+//! asking, and never more at once than there are.
 //!
-//! Any of the holders may be the next to go, so who waits watches the whole queue, and a release has each of them look
-//! once. A lock wakes one instead, because there all depend on the one before them anyway. Here nobody does: to be
-//! woken by the one before would be to wait, with permits free, for whoever was stopped before it could pass the word
-//! on.
+//! Any of the holders may be the next to go, so a waiter watches the whole queue, and a release has each waiter read it
+//! once. A lock wakes one instead, because there each waiter depends on the one before it anyway. Here a waiter that
+//! relied on the one before it would wait, with permits free, while that one is stopped.
 //!
-//! The number of permits is in every ticket. Whoever finds the first in the queue to believe in another number is
-//! refused, and nobody has a permit behind one who does: of any two who have one, the later has seen the earlier's
-//! number. So two programs that disagree are told instead of sharing wrongly.
+//! The number of permits is in every ticket. A process that finds another number in the first ticket is refused, and no
+//! permit is given out behind a ticket with another number: of any two holders, the later has seen the earlier's number.
+//! So two programs that disagree are told, instead of sharing wrongly.
 //!
 //! # When a process dies
 //! Its permit, or its place in the queue, goes with the session's lease: permits expire.
@@ -46,14 +45,55 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::queue::{HeldTickets, Queue, QueuedTicket};
+use super::queue::{HeldTickets, InUse, Lost, Queue, QueuedTicket, from_queue};
+use super::refusal::{BadCount, OtherCount};
 use super::waiting::{session_ended, sooner};
-use super::{Error, Result};
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, Watch};
 use crate::clock::{Deadline, Revision, Token};
+use crate::error::{Kind, next_moves};
 
-/// A semaphore of this name, for whoever shares the store.
+/// The result of a semaphore's call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong with a semaphore. No permit is held then that was not held before.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// All permits are taken or waited for, and the deadline has passed.
+    #[error(transparent)]
+    InUse(Box<InUse>),
+    /// The permit, or the place in the queue, is not ours any more.
+    #[error(transparent)]
+    Lost(Lost),
+    /// A semaphore of no permits.
+    #[error(transparent)]
+    BadCount(#[from] BadCount),
+    /// Others use the semaphore with another number of permits.
+    #[error(transparent)]
+    OtherCount(#[from] OtherCount),
+}
+
+impl Error {
+    /// The caller's next move.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind().into(),
+            Self::InUse(_) => Kind::Busy,
+            Self::Lost(_) => Kind::Lost,
+            Self::BadCount(_) => Kind::Misuse,
+            Self::OtherCount(_) => Kind::Incompatible,
+        }
+    }
+}
+
+next_moves!(Error);
+from_queue!(Error);
+
+/// A semaphore of one name, shared by all processes that use the store.
 pub struct Semaphore<B: Backend> {
     queue: Queue<B>,
     permits: u32,
@@ -66,7 +106,7 @@ pub struct Permit<B: Backend> {
 }
 
 impl<B: Backend> Semaphore<B> {
-    /// The semaphore of this name with this many permits, held for as long as the session lives.
+    /// Opens the semaphore of this name, of this many permits; they are held for no longer than the session lives.
     ///
     /// # Errors
     /// [`Error::BadCount`] for no permits. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty,
@@ -74,7 +114,7 @@ impl<B: Backend> Semaphore<B> {
     pub fn new(session: &Arc<Session<B>>, name: &str, permits: u32) -> Result<Self> {
         if permits == 0 {
             let why = "nobody could ever have a permit; give it at least 1";
-            return Err(Error::BadCount { what: "semaphore", name: name.to_owned(), asked: 0, why });
+            return Err(BadCount { what: "semaphore", name: name.to_owned(), asked: 0, why }.into());
         }
         Ok(Self { queue: Queue::new(session, "semaphore", name, "s")?, permits })
     }
@@ -82,20 +122,19 @@ impl<B: Backend> Semaphore<B> {
     /// Waits in the queue for a permit. A deadline that has passed is [`try_acquire`](Semaphore::try_acquire).
     ///
     /// # Errors
-    /// [`Error::InUse`] once the deadline has passed, naming the holders; [`Error::OtherCount`] if others have it for
-    /// another number of permits; [`Error::NotHolder`] if our place was taken away; the store's. We are not in the
+    /// [`Error::InUse`] once the deadline has passed, naming the holders; [`Error::OtherCount`] if others use it
+    /// with another number of permits; [`Error::Lost`] if our place was taken away by force; the store's. We are not in the
     /// queue any more after any of them.
     pub fn acquire(&self, deadline: &Deadline) -> Result<Permit<B>> {
         if deadline.has_passed() {
             self.wait_turn(None, deadline)?;
         }
-        let held = HeldTickets::from(&[(&self.queue, &self.permits.to_string())], &[])?;
-        let held = held.ok_or_else(|| session_ended(&self.queue.session))?;
+        let held = HeldTickets::draw(&[(&self.queue, &self.permits.to_string())])?;
         self.wait_turn(Some(&held), deadline)?;
         Ok(Permit { held })
     }
 
-    /// Takes a permit if one is free and nobody waits for it; writes nothing if not.
+    /// Acquires a permit if one is free and not waited for; else writes nothing.
     ///
     /// # Errors
     /// As [`acquire`](Semaphore::acquire).
@@ -103,16 +142,16 @@ impl<B: Backend> Semaphore<B> {
         self.acquire(&Deadline::now())
     }
 
-    /// How many permits were free, at one moment. Whose death the store can prove has none.
+    /// Counts the permits that were free at one moment. A process proven dead has none.
     ///
     /// # Errors
     /// Those of [`Backend::range`] and [`Backend::wait`].
-    pub fn free(&self) -> Result<u32> {
+    pub fn free(&self) -> crate::Result<u32> {
         let queue = self.queue.look_alive(self.permits as usize)?;
         Ok(self.permits.saturating_sub(u32::try_from(queue.len()).unwrap_or(u32::MAX)))
     }
 
-    /// Waits until fewer are ahead of our ticket than there are permits; without one, of anybody who asks now.
+    /// Waits until fewer tickets are ahead of ours than there are permits; without one, of a ticket drawn now.
     fn wait_turn(&self, ticket: Option<&HeldTickets<B>>, deadline: &Deadline) -> Result<()> {
         let session = &self.queue.session;
         let permits = self.permits as usize;
@@ -125,7 +164,7 @@ impl<B: Backend> Semaphore<B> {
                 let place = queue.iter().position(|seen| seen.key == *held.key(0));
                 queue.truncate(place.ok_or_else(|| held.taken(0))?);
             }
-            // One who believes in another number and is not first has not looked yet, and goes, or will be the first.
+            // A ticket with another number that is not first: its process has not looked yet, and goes, or will be the first.
             let agreed = queue.iter().all(|seen| self.agrees(seen));
             if queue.len() < permits && agreed {
                 return Ok(());
@@ -134,7 +173,7 @@ impl<B: Backend> Semaphore<B> {
                 if self.queue.any_gone(&queue[..queue.len().min(permits)])? {
                     continue;
                 }
-                return Err(self.queue.in_use(&queue, permits, began.elapsed()));
+                return Err(Error::InUse(self.queue.in_use(&queue, permits, began.elapsed())));
             }
             if changes.is_none() {
                 changes = Some(session.store().watch(self.queue.prefix(), Revision(at.0 + 1))?);
@@ -142,7 +181,7 @@ impl<B: Backend> Semaphore<B> {
             if let Some(changes) = &mut changes {
                 let until = session.alive_until().ok_or_else(|| session_ended(session))?;
                 let left = until.saturating_duration_since(session.store().now());
-                // Whatever has changed, or nothing: the queue says what it means.
+                // Changed or not: the queue decides.
                 changes.next(&sooner(deadline, left), &mut |_| {})?;
             }
         }
@@ -154,19 +193,17 @@ impl<B: Backend> Semaphore<B> {
 
     fn check_number(&self, first: Option<&QueuedTicket<B::Key>>) -> Result<()> {
         match first.map(|first| first.ticket.kind.parse::<u32>()) {
-            Some(Ok(found)) if found != self.permits => Err(Error::OtherCount {
-                what: "semaphore",
-                name: self.queue.name().to_owned(),
-                asked: self.permits.into(),
-                found: found.into(),
-            }),
+            Some(Ok(found)) if found != self.permits => {
+                let (what, name) = ("semaphore", self.queue.name().to_owned());
+                Err(OtherCount { what, name, asked: self.permits.into(), found: found.into() }.into())
+            }
             _ => Ok(()),
         }
     }
 }
 
 impl<B: Backend> Permit<B> {
-    /// The fencing token: larger than that of everybody who had the permit before.
+    /// The fencing token: larger than that of every holder before.
     pub fn token(&self) -> Token {
         self.held.token()
     }
@@ -179,9 +216,9 @@ impl<B: Backend> Permit<B> {
     /// Commits, provided that the permit is still ours: that is part of the commit.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
+    /// [`Error::Lost`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
-        self.held.commit(ops)
+        Ok(self.held.commit(ops)?)
     }
 
     /// The operations, and with them that the permit is still ours: for a commit made elsewhere.
@@ -192,9 +229,9 @@ impl<B: Backend> Permit<B> {
     /// Asks the store whether the permit is still ours.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it is not. Those of [`Backend::read`].
+    /// [`Error::Lost`] if it is not. Those of [`Backend::read`].
     pub fn check(&self) -> Result<()> {
-        self.held.check()
+        Ok(self.held.check()?)
     }
 
     /// Waits until the permit is lost: its ticket was taken away, or the session may not be counted on any more. `false`
@@ -202,24 +239,24 @@ impl<B: Backend> Permit<B> {
     ///
     /// # Errors
     /// Those of [`Backend::read`] and [`Backend::wait`].
-    pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
+    pub fn wait_lost(&self, deadline: &Deadline) -> crate::Result<bool> {
         self.held.wait_lost(deadline)
     }
 
     /// Renews the session's lease now and looks whether the permit is still ours; answers until when it may be counted on.
     ///
     /// # Errors
-    /// [`Error::NotHolder`]. The store's.
+    /// [`Error::Lost`]. The store's.
     pub fn renew(&self) -> Result<Instant> {
-        self.held.renew()
+        Ok(self.held.renew()?)
     }
 
     /// Gives the permit back; when this returns, it is the next one's.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it was not ours any more.
+    /// [`Error::Lost`] if it was not ours any more.
     pub fn release(mut self) -> Result<()> {
-        self.held.give_back(&[], &[])
+        Ok(self.held.give_back(&[], &[])?)
     }
 }
 

@@ -2,7 +2,6 @@
 
 /// Arrows that close a circle: folder, and from which of its files or folders to which (`mod` is the folder's own file).
 pub const BACK: &[(&str, &str, &str)] = &[
-    ("crate::recipe", "error", "queue"),
     ("crate::recipe::assignment", "mod", "assigned"),
     ("crate::recipe::assignment", "snapshot", "mod"),
     ("crate::recipe::assignment", "mod", "cleaner"),
@@ -13,8 +12,6 @@ pub const BACK: &[(&str, &str, &str)] = &[
     ("crate::recipe::executor::jobs", "mod", "worker"),
     ("crate::recipe::executor::jobs", "claimed", "worker"),
     ("crate::recipe::executor::jobs", "mod", "record"),
-    ("crate::recipe::lock", "mod", "guard"),
-    ("crate::recipe::lock", "delay", "mod"),
     ("crate::recipe::state_machine", "record", "mod"),
     ("crate::recipe::state_machine", "mod", "act"),
 ];
@@ -22,13 +19,12 @@ pub const BACK: &[(&str, &str, &str)] = &[
 /// Names of types with more than one definition, and how many.
 pub const TWICE: &[(&str, usize)] = &[
     ("Batch", 2),
-    ("Change", 4),
+    ("Change", 3),
     ("Claim", 2),
     ("Listening", 2),
     ("Look", 2),
     ("Names", 2),
     ("News", 2),
-    ("Passed", 2),
     ("Place", 3),
     ("Record", 2),
     ("Snapshot", 2),

@@ -6,7 +6,8 @@ use std::thread;
 
 use slotguard::backend::{Act, Backend};
 use slotguard::conformance::{Mortal, Subject};
-use slotguard::recipe::{Barrier, DoubleBarrier, Error};
+use slotguard::recipe::barrier::Error;
+use slotguard::recipe::{BadCount, Barrier, DoubleBarrier, OtherCount, double_barrier};
 use slotguard::{Cancel, Deadline, ErrorKind};
 
 use crate::member::{LONG, SHORT, member, member_for, names, put_as_another, soon, until_there};
@@ -188,7 +189,7 @@ fn who_waits_for_a_barrier_that_is_removed_is_told(subject: &impl Subject) {
         barrier(subject, 3).remove().unwrap();
         for waiter in waiters {
             let error = waiter.join().unwrap().expect_err("it was removed");
-            assert!(matches!(error, Error::BarrierRemoved { what: "barrier", .. }), "{error}");
+            assert!(matches!(error, Error::Removed { what: "barrier", .. }), "{error}");
         }
     });
     assert_eq!(names(&subject.client(), "phase"), [""; 0]);
@@ -213,7 +214,7 @@ fn what_came_to_a_removed_barrier_is_not_counted_by_the_next(subject: &impl Subj
 fn another_number_of_parties_is_refused(subject: &impl Subject) {
     assert!(barrier(subject, 2).wait(&Deadline::now()).is_err());
     let error = barrier(subject, 3).wait(&Deadline::never()).expect_err("they are two");
-    assert!(matches!(error, Error::OtherCount { asked: 3, found: 2, .. }), "{error}");
+    assert!(matches!(error, Error::OtherCount(OtherCount { asked: 3, found: 2, .. })), "{error}");
     // A double barrier of the same name is another thing.
     assert!(DoubleBarrier::new(&member(subject.client()), "phase", 1).unwrap().enter(&Deadline::now()).is_ok());
 }
@@ -221,9 +222,10 @@ fn another_number_of_parties_is_refused(subject: &impl Subject) {
 fn what_is_no_barrier_is_refused<S: Subject>(subject: &S) {
     let session = member(subject.client());
     let none = Barrier::new(&session, "phase", 0).expect_err("nobody");
-    assert!(matches!(none, Error::BadCount { what: "barrier", asked: 0, .. }), "{none}");
+    assert!(matches!(none, Error::BadCount(BadCount { what: "barrier", asked: 0, .. })), "{none}");
     let none = DoubleBarrier::new(&session, "phase", 0).expect_err("nobody");
-    assert!(matches!(none, Error::BadCount { what: "double barrier", asked: 0, .. }), "{none}");
+    let double_barrier::Error::Barrier(none) = none else { panic!("{none}") };
+    assert!(matches!(none, Error::BadCount(BadCount { what: "double barrier", asked: 0, .. })), "{none}");
     for name in ["", "a\0b", &"x".repeat(S::Store::LIMITS.name - 35)] {
         let error = Barrier::new(&session, name, 1).expect_err("no name");
         assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::BadName), "{error}");

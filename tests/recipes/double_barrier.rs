@@ -6,8 +6,8 @@ use std::thread;
 
 use slotguard::Deadline;
 use slotguard::conformance::{Mortal, Subject};
-use slotguard::recipe::double_barrier::Inside;
-use slotguard::recipe::{DoubleBarrier, Error};
+use slotguard::recipe::double_barrier::{Error, Inside};
+use slotguard::recipe::{DoubleBarrier, barrier};
 
 use crate::member::{member, names, put_as_another, soon, until_there};
 use crate::on_every_backend;
@@ -123,6 +123,6 @@ fn whoever_is_inside_of_what_is_removed_leaves_with_its_own(subject: &impl Subje
         until_there(subject, "step/d/", 2);
         double(subject, 3).remove().unwrap();
         let error = waiter.join().unwrap().expect_err("it was removed");
-        assert!(matches!(error, Error::BarrierRemoved { what: "double barrier", .. }), "{error}");
+        assert!(matches!(error, Error::Barrier(barrier::Error::Removed { what: "double barrier", .. })), "{error}");
     });
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use slotguard::backend::{Backend, Op, Session};
 use slotguard::conformance::{Mortal, Subject};
-use slotguard::recipe::election::{Change, Phase};
-use slotguard::recipe::{self, Election, Error};
+use slotguard::recipe::election::{Error, LeaderChange, Phase};
+use slotguard::recipe::{self, Election};
 use slotguard::{Deadline, Outcome, Token};
 
 use crate::member::put_as_another;
@@ -76,11 +76,11 @@ fn b14_an_ex_leaders_write_is_refused(subject: &impl Subject) {
     new.commit(&[Op::put(&key, b"new")]).unwrap();
     assert!(new.term() > old.term());
     assert!(!old.is_alive());
-    assert!(matches!(old.commit(&[Op::put(&key, b"late")]), Err(Error::NotHolder { .. })));
-    assert!(matches!(old.proclaim(b"I am"), Err(Error::NotHolder { .. } | Error::Store(_))));
-    assert!(matches!(old.renew(), Err(Error::NotHolder { .. })));
+    assert!(matches!(old.commit(&[Op::put(&key, b"late")]), Err(Error::Lost(_))));
+    assert!(matches!(old.proclaim(b"I am"), Err(Error::Lost(_) | Error::Store(_))));
+    assert!(matches!(old.renew(), Err(Error::Lost(_))));
     assert!(old.wait_lost(&Deadline::never()).unwrap());
-    assert!(matches!(old.resign(), Err(Error::NotHolder { .. })));
+    assert!(matches!(old.resign(), Err(Error::Lost(_))));
     let mut value = Vec::new();
     store.read(&key, &mut value).unwrap();
     assert_eq!(value, b"new");
@@ -95,24 +95,24 @@ fn the_phases_are_told_in_order(subject: &impl Subject) {
     let never = Deadline::never();
     let lead = election.campaign(b"a", &Deadline::now()).unwrap();
     let first = lead.term();
-    let Some(Change::Elected(leader)) = observer.next(&never).unwrap() else { panic!("somebody was elected") };
+    let Some(LeaderChange::Elected(leader)) = observer.next(&never).unwrap() else { panic!("somebody was elected") };
     assert_eq!((leader.term, leader.value.as_slice(), leader.owner.pid), (first, &b"a"[..], std::process::id()));
     lead.proclaim(b"b").unwrap();
-    assert!(matches!(observer.next(&never).unwrap(), Some(Change::Proclaimed(leader)) if leader.value == b"b"));
+    assert!(matches!(observer.next(&never).unwrap(), Some(LeaderChange::Proclaimed(leader)) if leader.value == b"b"));
     lead.resign().unwrap();
-    assert_eq!(observer.next(&never).unwrap(), Some(Change::Resigned(first)));
+    assert_eq!(observer.next(&never).unwrap(), Some(LeaderChange::Resigned(first)));
     assert_eq!(observer.next(&Deadline::now()).unwrap(), None);
     let lead = election.campaign(b"c", &Deadline::now()).unwrap();
     let second = lead.term();
-    assert!(matches!(observer.next(&never).unwrap(), Some(Change::Elected(leader)) if leader.term == second));
+    assert!(matches!(observer.next(&never).unwrap(), Some(LeaderChange::Elected(leader)) if leader.term == second));
     // Without a word: that is no resignation.
     drop(lead);
-    assert_eq!(observer.next(&never).unwrap(), Some(Change::Lost(second)));
+    assert_eq!(observer.next(&never).unwrap(), Some(LeaderChange::Lost(second)));
     let lead = election.campaign(b"d", &Deadline::now()).unwrap();
-    assert!(matches!(observer.next(&never).unwrap(), Some(Change::Elected(_))));
+    assert!(matches!(observer.next(&never).unwrap(), Some(LeaderChange::Elected(_))));
     // As when its process dies, where that can be proved.
     one.store().revoke(one.lease()).unwrap();
-    assert_eq!(observer.next(&never).unwrap(), Some(Change::Lost(lead.term())));
+    assert_eq!(observer.next(&never).unwrap(), Some(LeaderChange::Lost(lead.term())));
 }
 
 fn who_stands_where_can_be_seen(subject: &impl Subject) {
@@ -147,7 +147,7 @@ fn a_deposed_leader_writes_nothing_more_and_the_next_leads(subject: &impl Subjec
     others.depose(lead.term()).unwrap();
     assert_eq!(election.leader().unwrap(), None);
     let key = one.store().key("jobs/last").unwrap();
-    assert!(matches!(lead.commit(&[Op::put(&key, b"late")]), Err(Error::NotHolder { .. })));
+    assert!(matches!(lead.commit(&[Op::put(&key, b"late")]), Err(Error::Lost(_))));
     assert!(!lead.is_alive());
     let next = others.campaign(b"two", &Deadline::now()).unwrap();
     assert!(matches!(others.depose(lead.term()), Err(Error::NotLeader { .. })), "that term is over");

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use slotguard::backend::{Backend, Model, Op, Session, SharedMemory};
 use slotguard::conformance::{Mortal, Subject};
-use slotguard::recipe::lock::{self, Guard, Mode};
-use slotguard::recipe::{Error, InUse, Lock, Owner, join};
+use slotguard::recipe::lock::{self, Error, Guard, Mode};
+use slotguard::recipe::{InUse, Lock, Lost, Owner, join};
 use slotguard::{Cancel, Deadline, ErrorKind, Outcome, Segment, Token};
 
 use crate::member::{LONG, SHORT, held_shortly, member, member_for, names, put_as_another, read, soon, until_waiting};
@@ -63,9 +63,9 @@ fn committed_by<B: Backend>(guard: &Guard<B>, key: &B::Key, value: &[u8]) {
 }
 
 #[track_caller]
-fn in_use<T: std::fmt::Debug>(result: Result<T, Error>) -> InUse {
-    match result.expect_err("somebody is ahead") {
-        Error::InUse(ahead) => *ahead,
+fn in_use<T: std::fmt::Debug>(result: Result<T, impl Into<lock::several::Error> + std::fmt::Debug>) -> InUse {
+    match result.expect_err("somebody is ahead").into() {
+        lock::several::Error::Lock(Error::InUse(ahead)) => *ahead,
         other => panic!("not in use: {other}"),
     }
 }
@@ -74,7 +74,7 @@ fn in_use<T: std::fmt::Debug>(result: Result<T, Error>) -> InUse {
 #[track_caller]
 fn now_of<T: std::fmt::Debug>(result: Result<T, Error>) -> Option<Token> {
     match result.expect_err("it is lost") {
-        Error::NotHolder { holder, .. } => holder.map(|ticket| ticket.token),
+        Error::Lost(Lost { holder, .. }) => holder.map(|ticket| ticket.token),
         other => panic!("not lost: {other}"),
     }
 }
@@ -135,7 +135,7 @@ fn b10_renewing_what_is_over_says_who_has_it_now(subject: &impl Subject) {
     let (late, _session, time) = held_shortly(subject, |session| {
         let guard = lock_of(session, "billing").try_acquire()?;
         guard.renew()?;
-        Ok(guard)
+        Ok::<_, Error>(guard)
     });
     subject.pass(time);
     let guard = next.acquire(&Deadline::never()).unwrap();
@@ -477,10 +477,7 @@ fn locks_of_longer_names_are_other_locks(subject: &impl Subject) {
 
 fn what_is_no_name_or_lease_is_refused<S: Subject>(subject: &S) {
     let session = member(subject.client());
-    let kind = |name: &str| match Lock::new(&session, name).expect_err("no name") {
-        Error::Store(error) => error.kind(),
-        other => panic!("{other}"),
-    };
+    let kind = |name: &str| Lock::new(&session, name).expect_err("no name").kind();
     let longest = S::Store::LIMITS.name - 36;
     assert_eq!(kind(""), ErrorKind::BadName);
     assert_eq!(kind("a\0b"), ErrorKind::BadName);

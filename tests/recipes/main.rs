@@ -26,5 +26,6 @@ mod latch;
 mod lock;
 mod member;
 mod rate_limiter;
+mod refusals;
 mod semaphore;
 mod state_machine;

@@ -31,9 +31,9 @@ pub fn member_for<B: Backend>(store: &Arc<B>, time: Duration) -> Arc<Session<B>>
 /// What a member with a short lease could get hold of before its lease was over, and how long that lease is.
 ///
 /// On a machine that stood still meanwhile it is tried again with a longer one.
-pub fn held_shortly<S: Subject, T>(
+pub fn held_shortly<S: Subject, T, E>(
     subject: &S,
-    mut get: impl FnMut(&Arc<Session<S::Store>>) -> Result<T>,
+    mut get: impl FnMut(&Arc<Session<S::Store>>) -> Result<T, E>,
 ) -> (T, Arc<Session<S::Store>>, Duration) {
     let mut time = SHORT;
     loop {

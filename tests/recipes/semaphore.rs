@@ -6,7 +6,8 @@ use std::thread;
 
 use slotguard::backend::{Backend, Op};
 use slotguard::conformance::{Mortal, Subject};
-use slotguard::recipe::{Error, Semaphore};
+use slotguard::recipe::semaphore::Error;
+use slotguard::recipe::{BadCount, Lost, OtherCount, Semaphore};
 use slotguard::{Deadline, ErrorKind, Outcome};
 
 use crate::member::{LONG, held_shortly, member, member_for, names, put_as_another, read, soon};
@@ -93,7 +94,7 @@ fn a_permit_expires_with_its_session(subject: &impl Subject) {
     let (late, _session, time) = held_shortly(subject, |session| {
         let permit = Semaphore::new(session, "gpus", 1)?.try_acquire()?;
         permit.renew()?;
-        Ok(permit)
+        Ok::<_, Error>(permit)
     });
     subject.pass(time);
     assert!(!late.is_alive());
@@ -102,7 +103,7 @@ fn a_permit_expires_with_its_session(subject: &impl Subject) {
     assert!(matches!(permit.commit(&[Op::put(&key, b"new")]), Ok(Outcome::Committed(_))));
     for refused in [late.commit(&[Op::put(&key, b"late")]).map(drop), late.renew().map(drop), late.release()] {
         match refused.expect_err("it is somebody else's") {
-            Error::NotHolder { what: "semaphore", holder: Some(ticket), .. } => {
+            Error::Lost(Lost { what: "semaphore", holder: Some(ticket), .. }) => {
                 assert_eq!(ticket.token, permit.token())
             }
             other => panic!("{other}"),
@@ -161,7 +162,7 @@ fn another_number_of_permits_is_refused(subject: &impl Subject) {
     let permit = semaphore(subject, 2).try_acquire().unwrap();
     for deadline in [Deadline::now(), Deadline::never()] {
         let error = semaphore(subject, 3).acquire(&deadline).expect_err("there are two");
-        assert!(matches!(error, Error::OtherCount { asked: 3, found: 2, .. }), "{error}");
+        assert!(matches!(error, Error::OtherCount(OtherCount { asked: 3, found: 2, .. })), "{error}");
     }
     assert_eq!(names(&subject.client(), "gpus/").len(), 1);
     drop(permit);
@@ -189,7 +190,7 @@ fn nobody_has_a_permit_behind_one_who_believes_in_another_number(subject: &impl 
     let (_, _) = put_as_another(&store, "gpus/s/z", b"2 1 0 slow");
     store.revoke(first).unwrap();
     let error = semaphore(subject, 10).try_acquire().expect_err("the other is the first now");
-    assert!(matches!(error, Error::OtherCount { asked: 10, found: 2, .. }), "{error}");
+    assert!(matches!(error, Error::OtherCount(OtherCount { asked: 10, found: 2, .. })), "{error}");
 }
 
 fn a_permit_proves_that_it_is_held_and_tells_when_it_is_lost(subject: &impl Subject) {
@@ -207,7 +208,7 @@ fn a_permit_proves_that_it_is_held_and_tells_when_it_is_lost(subject: &impl Subj
         assert!(told.join().unwrap().unwrap());
     });
     assert!(!permit.is_alive());
-    assert!(matches!(permit.check(), Err(Error::NotHolder { what: "semaphore", .. })));
+    assert!(matches!(permit.check(), Err(Error::Lost(Lost { what: "semaphore", .. }))));
     assert_eq!(commit(), Outcome::Conflict);
 }
 
@@ -238,7 +239,7 @@ fn who_waits_when_its_session_ends_is_told_that(subject: &impl Subject) {
 fn what_is_no_semaphore_is_refused<S: Subject>(subject: &S) {
     let session = member(subject.client());
     let error = Semaphore::new(&session, "gpus", 0).expect_err("nobody could have it");
-    assert!(matches!(error, Error::BadCount { what: "semaphore", asked: 0, .. }), "{error}");
+    assert!(matches!(error, Error::BadCount(BadCount { what: "semaphore", asked: 0, .. })), "{error}");
     for name in ["", "a\0b", &"x".repeat(S::Store::LIMITS.name - 35)] {
         let error = Semaphore::new(&session, name, 1).expect_err("no name");
         assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::BadName), "{error}");

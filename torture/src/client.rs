@@ -190,14 +190,14 @@ impl<'a> Client<'a> {
 
     /// The same of a recipe's answer.
     pub fn refused_by(&self, open: Open<'_>, error: impl Into<recipe::Error>) -> Outcome {
-        use recipe::Error::{Assignment, Delivery, InUse};
+        use recipe::Error::{Assignment, Delivery, Election, Guard, Lock, Semaphore, SeveralLocks};
         let error = error.into();
         if let Some(error) = error.store() {
             return self.refused(open, error);
         }
         let outcome = match &error {
             lost if lost.is_lost() => Outcome::LeaseLost,
-            InUse(_) => Outcome::TimedOut,
+            Lock(_) | SeveralLocks(_) | Semaphore(_) | Election(_) | Guard(_) if error.is_busy() => Outcome::TimedOut,
             Delivery(delivery::Error::MemberTaken { .. }) => Outcome::Held,
             Assignment(assignment::Error::Full { .. } | assignment::Error::UnknownNode { .. })
             | Delivery(delivery::Error::Unacknowledged { .. }) => Outcome::Declined,

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Session, SharedMemory};
-use slotguard::recipe::{self, Error, Guarded};
+use slotguard::recipe::{self, Guarded, guard};
 use slotguard::{Deadline, Intent, Segment};
 
 use crate::Result;
@@ -59,7 +59,7 @@ impl CapGuard {
     /// Changes one customer's row, whoever else is changing it and wherever one of them is killed.
     ///
     /// # Errors
-    /// The database's, and [`recipe::Error::InUse`] naming whose turn it is. An error of the write itself leaves the
+    /// The database's, and [`guard::Error::InUse`] naming whose turn it is. An error of the write itself leaves the
     /// outcome open; the next call for this customer finds the intent and settles it.
     pub fn update_customer_cap_and_access(
         &self,
@@ -122,10 +122,10 @@ impl CapGuard {
 }
 
 /// The value, or nothing when the turn has gone to somebody else in the meantime.
-fn in_time<T>(outcome: recipe::Result<T>) -> Result<Option<T>> {
+fn in_time<T>(outcome: guard::Result<T>) -> Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
-        Err(Error::NotHolder { .. } | Error::Store(slotguard::Error::LeaseExpired { .. })) => Ok(None),
+        Err(error) if error.is_lost() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

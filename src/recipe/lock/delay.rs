@@ -1,32 +1,30 @@
-//! A pause after a holder that ended without a word: what it had under way elsewhere may still arrive.
+//! A pause after a holder that ended without releasing: its writes elsewhere may still be under way.
 //!
-//! The entry `NAME/held` is put by the holder in a commit that checks its ticket, and deleted by the commit that releases.
-//! Whoever is first in the queue and finds it knows that a holder has gone otherwise, waits, and replaces it.
+//! The entry `NAME/held`, the mark, is put by the holder in a commit that checks its ticket, and deleted by the commit that
+//! releases. The first in the queue that finds a mark knows that a holder has ended otherwise, waits, and replaces it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Mode;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::{Deadline, Revision, Token};
-use crate::recipe::Result;
-use crate::recipe::queue::HeldTickets;
+use crate::recipe::queue::{HeldTickets, Mode, Result};
 use crate::recipe::waiting::{sooner, wait_while_alive};
 
 pub(super) struct Delay<B: Backend> {
     key: B::Key,
     time: Duration,
-    /// The last entry that was found, and when this handle first saw it.
+    /// The last mark that was found, and when this handle first saw it.
     noticed: Arc<Mutex<Option<(Revision, Instant)>>>,
 }
 
-/// What came of asking to pass.
-pub(super) enum Passed {
-    /// The lock may be had.
-    Yes,
-    /// The deadline was first; the dead holder's token, and what is left of the delay.
-    Later(Token, Duration),
+/// How waiting for the delay ended.
+pub(super) enum DelayOutcome {
+    /// There is none, or it is over.
+    Over,
+    /// The deadline was first: the token of the holder that ended, and the time left.
+    Left(Token, Duration),
 }
 
 impl<B: Backend> Delay<B> {
@@ -38,15 +36,15 @@ impl<B: Backend> Delay<B> {
         &self.key
     }
 
-    /// Lets who is first in the queue pass once the delay is over; an error if its ticket is not there any more. Without a
-    /// ticket, only looks.
+    /// Waits until the delay is over and replaces the mark by our own, provided that our ticket, the first in the queue, is
+    /// still there. Without a ticket, only waits.
     pub(super) fn pass(
         &self,
         session: &Session<B>,
         ticket: Option<(&HeldTickets<B>, usize)>,
         mode: Mode,
         deadline: &Deadline,
-    ) -> Result<Passed> {
+    ) -> Result<DelayOutcome> {
         let store = session.store();
         let mut value = Vec::new();
         loop {
@@ -57,19 +55,19 @@ impl<B: Backend> Delay<B> {
                     if wait_while_alive(session, &self.key, meta.modified, &sooner(deadline, left))? {
                         continue;
                     }
-                    // Who waits for a clock that only a test moves may be early.
+                    // On a clock that only a test moves, the wait may end early.
                     let left = self.left(meta.modified, store.now());
                     if !left.is_zero() && deadline.has_passed() {
                         let token = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
-                        return Ok(Passed::Later(Token(token.unwrap_or(0)), left));
+                        return Ok(DelayOutcome::Left(Token(token.unwrap_or(0)), left));
                     }
                     continue;
                 }
             }
-            let Some((held, at)) = ticket else { return Ok(Passed::Yes) };
+            let Some((held, at)) = ticket else { return Ok(DelayOutcome::Over) };
             let before = meta.map(|meta| meta.modified);
             if before.is_none() && mode == Mode::Shared {
-                return Ok(Passed::Yes);
+                return Ok(DelayOutcome::Over);
             }
             let token = held.token().to_string();
             let change = match mode {
@@ -79,7 +77,7 @@ impl<B: Backend> Delay<B> {
             let change = before.map_or(change.if_absent(), |before| change.if_modified_at(before));
             let ours = Op::check(held.key(at), held.condition());
             if let Outcome::Committed(_) = store.commit(&[ours, change])? {
-                return Ok(Passed::Yes);
+                return Ok(DelayOutcome::Over);
             }
             let (ticket, _) = store.read(held.key(at), &mut Vec::new())?;
             if !held.condition().holds(ticket.as_ref()) {
@@ -88,7 +86,7 @@ impl<B: Backend> Delay<B> {
         }
     }
 
-    /// How long those who come after the holder that put the entry then still have to wait.
+    /// The time left of the delay after the holder that put the mark at this revision.
     fn left(&self, put: Revision, now: Instant) -> Duration {
         let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match *noticed {

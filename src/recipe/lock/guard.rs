@@ -1,14 +1,13 @@
-//! What a holder has in its hands: the token, the writes that only a holder can make, and the way out.
+//! A lock that is held: its token, commits that check it, and the release.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Lock, Mode};
+use super::error::Result;
 use crate::backend::{Backend, Op};
 use crate::clock::{Deadline, Token};
 use crate::recipe::queue::HeldTickets;
-use crate::recipe::{Error, Result};
 use crate::{Error as StoreError, Outcome};
 
 /// A lock that is held, or several of one [`all`](super::all). Dropped, they are released; should that fail, the session's
@@ -22,7 +21,8 @@ pub struct Guard<B: Backend> {
 /// What the guards of one acquisition share: one, or more where a thread entered again.
 pub(super) struct Grant<B: Backend> {
     pub(super) held: HeldTickets<B>,
-    pub(super) locks: Vec<(Lock<B>, Mode)>,
+    /// The delay's mark of each lock, deleted with its ticket.
+    pub(super) marks: Vec<Option<B::Key>>,
 }
 
 impl<B: Backend> Guard<B> {
@@ -46,9 +46,9 @@ impl<B: Backend> Guard<B> {
     /// lock.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
+    /// [`Error::Lost`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
-        self.grant.held.commit(ops)
+        Ok(self.grant.held.commit(ops)?)
     }
 
     /// The operations, and with them that the lock is still ours: for a commit made elsewhere.
@@ -60,18 +60,18 @@ impl<B: Backend> Guard<B> {
     /// on the store's clock. Only sessions made by [`Session::manual`](crate::backend::Session::manual) need it.
     ///
     /// # Errors
-    /// [`Error::NotHolder`], naming who has it now. After any other error of the store: try again, while
+    /// [`Error::Lost`], naming who has it now. After any other error of the store: try again, while
     /// [`is_alive`](Guard::is_alive).
     pub fn renew(&self) -> Result<Instant> {
-        self.grant.held.renew()
+        Ok(self.grant.held.renew()?)
     }
 
     /// Asks the store whether the lock is still ours.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it is not. Those of [`Backend::read`].
+    /// [`Error::Lost`] if it is not. Those of [`Backend::read`].
     pub fn check(&self) -> Result<()> {
-        self.grant.held.check()
+        Ok(self.grant.held.check()?)
     }
 
     /// Waits until the lock is lost: its ticket was taken away, or the session may not be counted on any more. `false`
@@ -82,33 +82,22 @@ impl<B: Backend> Guard<B> {
     /// # Errors
     /// Those of [`Backend::read`] and [`Backend::wait`]. Of several locks, [`Io`](crate::Error::Io) if there can be no
     /// thread.
-    pub fn wait_lost(&self, deadline: &Deadline) -> Result<bool> {
+    pub fn wait_lost(&self, deadline: &Deadline) -> crate::Result<bool> {
         self.grant.held.wait_lost(deadline)
-    }
-
-    /// Releases the lock and, in the same commit, does what `ops` says; they name no condition. Once it is released,
-    /// nothing.
-    ///
-    /// # Errors
-    /// [`Error::NotHolder`] if it was not ours any more; nothing has been done then. After any other error it is held
-    /// still.
-    pub(in crate::recipe) fn finish(&mut self, ops: &[Op<'_, B::Key>]) -> Result<()> {
-        // The handles that use this are not re-entrant: there is one guard.
-        Arc::get_mut(&mut self.grant).map_or(Ok(()), |last| last.give_back(ops))
     }
 
     /// Releases the lock; when this returns, it is the next one's. Where a thread has entered again, the last guard does.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if it was not ours any more: whatever was done under it may have been done beside others.
+    /// [`Error::Lost`] if it was not ours any more: whatever was done under it may have been done beside others.
     pub fn release(self) -> Result<()> {
-        Arc::into_inner(self.grant).map_or(Ok(()), |mut last| last.give_back(&[]))
+        Arc::into_inner(self.grant).map_or(Ok(()), |mut last| last.give_back())
     }
 
     /// Who asks for the lock, as `command[pid]`; the last one, if several do. Give it up when it suits you, or do not.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] if the lock is not ours any more. Those of [`Backend::read`].
+    /// [`Error::Lost`] if the lock is not ours any more. Those of [`Backend::read`].
     pub fn asked_by(&self) -> Result<Option<String>> {
         Ok(self.grant.held.look()?.0)
     }
@@ -118,7 +107,7 @@ impl<B: Backend> Guard<B> {
     /// Of several locks, for any; each but one takes a thread of this process while the call waits.
     ///
     /// # Errors
-    /// [`Error::NotHolder`] as soon as the lock is not ours any more. The store's. Of several locks,
+    /// [`Error::Lost`] as soon as the lock is not ours any more. The store's. Of several locks,
     /// [`Io`](crate::Error::Io) if there can be no thread.
     pub fn wait_asked(&self, deadline: &Deadline) -> Result<Option<String>> {
         let held = &self.grant.held;
@@ -130,34 +119,33 @@ impl<B: Backend> Guard<B> {
             match held.wait_changed(&put, deadline) {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
-                Err(Error::Store(StoreError::LeaseExpired { .. })) => return Err(held.lost()),
-                Err(error) => return Err(error),
+                Err(StoreError::LeaseExpired { .. }) => return Err(held.lost().into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
 impl<B: Backend> Grant<B> {
-    /// Deletes the tickets, and with them what the delays go by, and does whatever else is to be done.
-    fn give_back(&mut self, besides: &[Op<'_, B::Key>]) -> Result<()> {
-        let marks = self.locks.iter().map(|(lock, mode)| {
-            let delay = lock.delay.as_ref().filter(|_| *mode == Mode::Exclusive)?;
-            Some(Op::delete(delay.key()))
-        });
-        self.held.give_back(&marks.collect::<Vec<_>>(), besides)
+    /// Deletes the tickets, and the delays' marks with them.
+    fn give_back(&mut self) -> Result<()> {
+        let marks: Vec<_> = self.marks.iter().map(|mark| mark.as_ref().map(Op::delete)).collect();
+        Ok(self.held.give_back(&marks, &[])?)
     }
 }
 
 impl<B: Backend> Drop for Grant<B> {
     fn drop(&mut self) {
-        // Whatever hinders it: the next renewal deletes the tickets, or they go with the lease.
-        let _ = self.give_back(&[]);
+        // If this fails: the next renewal deletes the tickets, or they go with the lease.
+        let _ = self.give_back();
     }
 }
 
 impl<B: Backend> fmt::Debug for Guard<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.grant.locks.iter().map(|(lock, _)| lock.name()).collect();
-        f.debug_struct("Guard").field("locks", &names).field("token", &self.token()).finish_non_exhaustive()
+        f.debug_struct("Guard")
+            .field("locks", &self.grant.held.names().collect::<Vec<_>>())
+            .field("token", &self.token())
+            .finish_non_exhaustive()
     }
 }

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ticket::{InUse, Ticket, read_value};
+use super::error::{InUse, Lost};
+use super::ticket::{Ticket, read_value};
 use crate::backend::{Backend, Session};
 use crate::clock::{Deadline, Revision, Token};
 use crate::error::Result;
-use crate::recipe::Error;
 use crate::recipe::name::check_recipe_name;
 use crate::recipe::waiting::wait_while_alive;
 
 /// `/SESSION-NUMBER`, both in hexadecimal.
 const LONGEST_TICKET: usize = 1 + 16 + 1 + 16;
 
-/// A ticket, and what only the queue needs to know of it.
+/// A ticket, with the key and the revision that the queue waits by.
 pub(in crate::recipe) struct QueuedTicket<K> {
     pub(in crate::recipe) key: K,
     pub(in crate::recipe) modified: Revision,
     pub(in crate::recipe) ticket: Ticket,
 }
 
-/// Where one waits in the queue: `NAME/WORD/`, and the session one stands there with.
+/// The queue `NAME/WORD/`, and the session whose lease our tickets are bound to.
 pub(in crate::recipe) struct Queue<B: Backend> {
     pub(in crate::recipe) session: Arc<Session<B>>,
     what: &'static str,
@@ -30,7 +30,7 @@ pub(in crate::recipe) struct Queue<B: Backend> {
 }
 
 impl<B: Backend> Queue<B> {
-    /// The queue `name/word/` for a `what` of this name.
+    /// Opens the queue `name/word/` of a `what` of this name.
     pub(in crate::recipe) fn new(
         session: &Arc<Session<B>>,
         what: &'static str,
@@ -50,19 +50,24 @@ impl<B: Backend> Queue<B> {
         &self.prefix
     }
 
-    /// That so many are ahead, of whom the first hold it.
-    pub(in crate::recipe) fn in_use(&self, ahead: &[QueuedTicket<B::Key>], holders: usize, waited: Duration) -> Error {
+    /// Describes the tickets ahead, of which the first `holders` are holders'.
+    pub(in crate::recipe) fn in_use(
+        &self,
+        ahead: &[QueuedTicket<B::Key>],
+        holders: usize,
+        waited: Duration,
+    ) -> Box<InUse> {
         let holders = ahead.iter().take(holders).map(|seen| self.with_expiry(&seen.ticket)).collect();
         let (what, name) = (self.what, self.name.to_string());
-        Error::InUse(Box::new(InUse { what, name, holders, ahead: ahead.len(), waited }))
+        Box::new(InUse { what, name, holders, ahead: ahead.len(), waited })
     }
 
-    /// That a ticket is not there any more, and who is first.
-    pub(in crate::recipe) fn not_holder(&self, token: Token) -> Error {
-        // Who it is now is for people: an error in asking does not hide the answer.
+    /// Describes the loss of the ticket of this token: the first in the queue now.
+    pub(in crate::recipe) fn lost(&self, token: Token) -> Lost {
+        // The holder is told for people: an error in asking does not hide the loss.
         let queue = self.look().map(|(queue, _)| queue).unwrap_or_default();
         let holder = queue.first().map(|seen| Box::new(self.with_expiry(&seen.ticket)));
-        Error::NotHolder { what: self.what, name: self.name.to_string(), token, holder }
+        Lost { what: self.what, name: self.name.to_string(), token, holder }
     }
 
     fn with_expiry(&self, ticket: &Ticket) -> Ticket {
@@ -73,7 +78,7 @@ impl<B: Backend> Queue<B> {
         Ticket { expires_in, ..ticket.clone() }
     }
 
-    /// Everybody in the queue, in their order, and when that was so.
+    /// Reads all tickets, in their order, and the revision at which that was so.
     pub(in crate::recipe) fn look(&self) -> Result<(Vec<QueuedTicket<B::Key>>, Revision)> {
         let mut queue = Vec::new();
         let at = self.session.store().range(&self.prefix, &mut |key, value, meta| {
@@ -88,8 +93,8 @@ impl<B: Backend> Queue<B> {
         Ok((queue, at))
     }
 
-    /// Everybody in the queue but, of the first so many, those whose death the store can prove: which it does for who
-    /// waits.
+    /// Reads all tickets in their order. Of the first `most`, those of processes proven dead are deleted before: the store
+    /// looks for the dead when a wait begins.
     pub(in crate::recipe) fn look_alive(&self, most: usize) -> Result<Vec<QueuedTicket<B::Key>>> {
         let (queue, _) = self.look()?;
         let mut gone = false;
@@ -99,7 +104,7 @@ impl<B: Backend> Queue<B> {
         if gone { Ok(self.look()?.0) } else { Ok(queue) }
     }
 
-    /// Whether one of them has gone or changed, or is dead and has gone by this.
+    /// Whether one of these tickets has gone or changed. Those of processes proven dead are deleted by this.
     pub(in crate::recipe) fn any_gone(&self, seen: &[QueuedTicket<B::Key>]) -> Result<bool> {
         let mut gone = false;
         for one in seen {
@@ -108,7 +113,7 @@ impl<B: Backend> Queue<B> {
         Ok(gone)
     }
 
-    /// Waits until somebody in the queue has gone or changed, at most until the deadline.
+    /// Waits until a ticket has gone or changed; `false` once the deadline has passed.
     pub(in crate::recipe) fn wait_for(&self, seen: &QueuedTicket<B::Key>, deadline: &Deadline) -> Result<bool> {
         wait_while_alive(&self.session, &seen.key, seen.modified, deadline)
     }

@@ -1,4 +1,4 @@
-//! A ticket as it is read and written, and the refusal that lists those ahead.
+//! A ticket in a queue, and its encoding.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,47 +6,32 @@ use std::time::Duration;
 use crate::clock::{Lease, Token};
 use crate::recipe::Owner;
 
-/// A ticket as somebody saw it: who is, or stands, where.
+/// A place in a queue: who holds or waits, with which token and by which lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ticket {
-    /// The fencing token, and the place in the queue: smaller ones were drawn earlier.
+    /// The fencing token, and the place in the queue: smaller tokens are ahead.
     pub token: Token,
-    /// What it was drawn for: `w` (alone) or `r` (with other readers) of a lock, the number of permits of a semaphore.
+    /// What it was drawn for: `w` (exclusive) or `r` (shared) of a lock, the number of permits of a semaphore, the generation
+    /// of a barrier.
     pub kind: String,
-    /// Who drew it, and when.
+    /// The process that drew it, and when.
     pub owner: Owner,
     /// The lease it lives by.
     pub lease: Option<Lease>,
-    /// In how long that lease ends by itself unless it is renewed. Only errors tell it, and of holders: it is the store
-    /// that has to be asked.
+    /// The time until that lease ends unless it is renewed. Present only in errors, and there for holders: each costs a
+    /// question to the store.
     pub expires_in: Option<Duration>,
-    /// Who asks for it back, as `command[pid]`.
+    /// The process that asks for it back, as `command[pid]`.
     pub asked_by: Option<String>,
 }
 
-/// Who is in the way of a lock, a lead or a permit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InUse {
-    /// `lock`, `election` or `semaphore`.
-    pub what: &'static str,
-    /// Its name.
-    pub name: String,
-    /// Who holds it.
-    pub holders: Vec<Ticket>,
-    /// How many are ahead, the holders included.
-    pub ahead: usize,
-    /// How long the call waited.
-    pub waited: Duration,
-}
-
-/// The value of a new ticket.
+/// Encodes a new ticket.
 pub(super) fn new_value(kind: &str, owner: &Owner) -> Vec<u8> {
     [kind.as_bytes(), b" ", &owner.to_bytes()].concat()
 }
 
-/// `KIND PID SINCE COMMAND`, and behind a NUL who asks for it back.
+/// Decodes a ticket into its kind, its owner, and the process that asks for it back.
 pub(super) fn read_value(value: &[u8]) -> (String, Owner, Option<String>) {
     let mut parts = value.splitn(2, |byte| *byte == 0);
     let own = parts.next().unwrap_or_default();
@@ -79,26 +64,5 @@ impl fmt::Display for Ticket {
             Some(asker) => write!(f, " ({asker} has asked for it back)"),
             None => Ok(()),
         }
-    }
-}
-
-impl InUse {
-    /// What can be done about it.
-    pub(in crate::recipe) fn way_out(&self) -> &'static str {
-        match self.what {
-            "election" => "wait longer, or depose the leader by its term",
-            "semaphore" => "wait longer, or have one of them give it back",
-            _ => "wait longer, ask them to give it up, or take it from them by their token",
-        }
-    }
-}
-
-impl fmt::Display for InUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}: held by ", self.what, self.name)?;
-        for (at, holder) in self.holders.iter().enumerate() {
-            write!(f, "{}{holder}", if at == 0 { "" } else { " and " })?;
-        }
-        write!(f, "; {} ahead of you after {:.1?}", self.ahead, self.waited)
     }
 }

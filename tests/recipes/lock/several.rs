@@ -75,7 +75,7 @@ fn several_locks_are_lost_and_released_one_by_one(subject: &impl Subject) {
     lock_in(subject, "two").break_holder(guard.token()).unwrap();
     let key = session.store().key("count").unwrap();
     let error = guard.commit(&[Op::put(&key, b"1")]).expect_err("one of them is lost");
-    assert!(matches!(&error, Error::NotHolder { name, .. } if name == "two"), "{error}");
+    assert!(matches!(&error, Error::Lost(Lost { name, .. }) if name == "two"), "{error}");
     assert!(read(&subject.client(), "count").is_none());
     now_of(guard.release());
     lock_in(subject, "one").try_acquire().expect("the other was released all the same");
@@ -111,7 +111,7 @@ fn of_several_locks_each_is_followed(subject: &impl Subject) {
             assert!(told.join().unwrap().unwrap());
         });
         let error = guard.wait_asked(&Deadline::never()).expect_err("it is lost");
-        assert!(matches!(&error, Error::NotHolder { name: lost, .. } if lost == name), "{error}");
+        assert!(matches!(&error, Error::Lost(Lost { name: lost, .. }) if lost == name), "{error}");
     }
     // By whatever else ends the wait.
     let guard = lock::all(&all, &Deadline::now()).unwrap();
@@ -131,18 +131,18 @@ fn what_cannot_be_acquired_at_once_is_refused<S: Subject>(subject: &S) {
     let lock = lock_of(&session, "a");
     let other = lock_in(subject, "b");
     let refused = |wanted: &[(&Lock<S::Store>, Mode)]| lock::all(wanted, &Deadline::never()).expect_err("refused");
-    assert!(matches!(refused(&[]), Error::NoLocks));
+    assert!(matches!(refused(&[]), lock::several::Error::NoLocks));
     let error = refused(&[(&lock, Mode::Exclusive), (&other, Mode::Exclusive)]);
-    assert!(matches!(&error, Error::OtherSession { name } if name == "b"), "{error}");
+    assert!(matches!(&error, lock::several::Error::OtherSession { name } if name == "b"), "{error}");
     let kind = |error| match error {
-        Error::Store(error) => error.kind(),
+        lock::several::Error::Lock(Error::Store(error)) => error.kind(),
         other => panic!("{other}"),
     };
     let twice =
         [(&lock, Mode::Exclusive), (&lock_of(&session, "c"), Mode::Shared), (&lock_of(&session, "a"), Mode::Shared)];
     for deadline in [Deadline::now(), Deadline::never()] {
         let error = lock::all(&twice, &deadline).expect_err("refused");
-        assert!(matches!(&error, Error::LockNamedTwice { name } if name == "a"), "{error}");
+        assert!(matches!(&error, lock::several::Error::NamedTwice { name } if name == "a"), "{error}");
     }
     let most = S::Store::LIMITS.ops;
     let many: Vec<_> = (0..most).map(|number| lock_of(&session, &format!("many/{number}"))).collect();

@@ -1,7 +1,7 @@
 //! Elections: candidates, leaders and observers.
 
 use slotguard::backend::SharedMemory;
-use slotguard::recipe::election::{Change, Lead, Observer};
+use slotguard::recipe::election::{Lead, LeaderChange, Observer};
 use slotguard::recipe::{Election, Result};
 use slotguard::{Deadline, Token};
 
@@ -116,15 +116,15 @@ fn told(
     let change = observer.next(&deadline)?;
     participant.client.log.count_read();
     let (term, leads) = match &change {
-        Some(Change::Elected(leader) | Change::Proclaimed(leader)) => (leader.term, true),
-        Some(Change::Resigned(term) | Change::Lost(term)) => (*term, false),
+        Some(LeaderChange::Elected(leader) | LeaderChange::Proclaimed(leader)) => (leader.term, true),
+        Some(LeaderChange::Resigned(term) | LeaderChange::Lost(term)) => (*term, false),
         None => {
             open.finish(Outcome::TimedOut, 0, 0);
             return Ok(());
         }
     };
     open.finish(Outcome::Done, term.0, u64::from(leads));
-    let is_new = matches!(change, Some(Change::Elected(_)));
+    let is_new = matches!(change, Some(LeaderChange::Elected(_)));
     if term < *newest || is_new && term == *newest {
         participant.client.anomaly(name, term.0, Anomaly::TermBack);
     }

@@ -47,7 +47,7 @@ pub fn acquire_often(settings: Settings, client: &mut Client<'_>) -> Result<()> 
 
 fn things(participant: &Participant<'_, '_>) -> Result<Things> {
     let guarded = (0..participant.settings.names)
-        .map(|name| Guarded::new(&participant.session, &participant.settings.called(name)));
+        .map(|name| Ok(Guarded::new(&participant.session, &participant.settings.called(name))?));
     let path = participant.store.segment().path().map(rows_of).unwrap_or_default();
     Ok(Things { guarded: guarded.collect::<Result<_>>()?, rows: Rows::open(&path)? })
 }

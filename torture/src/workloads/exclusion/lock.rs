@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use slotguard::backend::{Backend, Meta, SharedMemory};
+use slotguard::recipe::Result;
 use slotguard::recipe::lock::{self, Guard, Lock, Mode};
-use slotguard::recipe::{Error, Result};
 
 use super::check::FinalState;
 use super::participant::{PAUSE, Participant, WRITES, data, take_part};
@@ -62,8 +62,8 @@ fn acquire_once(participant: &mut Participant<'_, '_>, Locks(locks): &Locks) -> 
     let (deadline, lease) = (participant.patience(), participant.session.lease());
     let open = participant.client.log.begin(Kind::Acquire, drawn[0].0).with_extra(lease.0).with_count(wanted.packed());
     let taken = match drawn.as_slice() {
-        [(name, Mode::Exclusive)] => locks[*name as usize].0.acquire(&deadline),
-        [(name, Mode::Shared)] => locks[*name as usize].0.read(&deadline),
+        [(name, Mode::Exclusive)] => locks[*name as usize].0.acquire(&deadline).map_err(Into::into),
+        [(name, Mode::Shared)] => locks[*name as usize].0.read(&deadline).map_err(Into::into),
         several => {
             let several: Vec<_> = several.iter().map(|(name, mode)| (&locks[*name as usize].0, *mode)).collect();
             lock::all(&several, &deadline)
@@ -117,8 +117,8 @@ fn hold(
         // It was ours in between if it is now.
         match guard.check() {
             Ok(()) if now != before => participant.client.anomaly(*name, token.0, Anomaly::Unlocked),
-            Ok(()) | Err(Error::NotHolder { .. }) => {}
-            Err(error) => return Err(error),
+            Ok(()) | Err(lock::Error::Lost(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     match participant.client.random.below(8) {

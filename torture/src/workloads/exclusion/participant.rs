@@ -97,7 +97,7 @@ impl Participant<'_, '_> {
 
     /// Records that the name was not acquired, and checks that no queue holds a ticket of this session any more. Answers
     /// whether the session may go on.
-    pub fn not_acquired(&mut self, open: Open<'_>, name: u32, error: Error) -> Result<bool> {
+    pub fn not_acquired(&mut self, open: Open<'_>, name: u32, error: impl Into<Error>) -> Result<bool> {
         if self.client.refused_by(open, error) == Outcome::LeaseLost {
             return Ok(false);
         }
@@ -115,12 +115,12 @@ impl Participant<'_, '_> {
     }
 
     /// Writes the name's data with `commit`, which the recipe makes fail for a late token; answers whether it was written.
-    pub fn write(
+    pub fn write<E: Into<Error>>(
         &mut self,
         name: u32,
         token: Token,
         data: &Key,
-        commit: impl FnOnce(&[Op<'_, Key>]) -> Result<Answer>,
+        commit: impl FnOnce(&[Op<'_, Key>]) -> Result<Answer, E>,
     ) -> Result<bool> {
         let mut bytes = Vec::new();
         let (meta, _) = self.store.read(data, &mut bytes)?;
@@ -165,7 +165,7 @@ impl Participant<'_, '_> {
     }
 
     /// Releases what the token stands for with `part`; answers whether it was still held.
-    pub fn part(&mut self, name: u32, token: Token, part: impl FnOnce() -> Result<()>) -> bool {
+    pub fn part<E: Into<Error>>(&mut self, name: u32, token: Token, part: impl FnOnce() -> Result<(), E>) -> bool {
         let open = self.client.log.begin(Kind::ReleaseName, name).with_extra(token.0);
         match part() {
             Ok(()) => open.finish(Outcome::Done, 0, 0),
