@@ -129,11 +129,7 @@ impl Tree {
     /// Accounts for what a public call answers: an error goes into the segment's table of distinct errors.
     #[inline]
     pub(super) fn noted<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| {
-            let error = self.segment.inner.account(error);
-            self.segment.inner.note_error(&error, 0);
-            error
-        })
+        self.segment.inner.note(0, result)
     }
 
     /// Whether a record read from the segment may be a key's.

@@ -109,7 +109,7 @@ impl<'s> Claim<'s> {
     /// [`Error::LeaseLost`]; else as [`Record::read`].
     pub fn read(&self, into: &mut Vec<u8>) -> Result<Stamp> {
         self.record.home.check()?;
-        let seen = self.record.observe_value(into)?;
+        let seen = self.record.home.counted(self.record.observe_value(into))?;
         self.still_ours(&seen)?;
         Ok(stamp(&seen))
     }

@@ -13,7 +13,6 @@ use crate::memory::liveness::attachment::{Attachment, usage};
 use crate::memory::liveness::thread_lane::Copies;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::{Observed, modified_at};
-use crate::memory::sync::error::ProtocolError;
 
 /// What a value is known by: its place among the record's changes and among all changes, and a hash of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +78,7 @@ impl<'s> Record<'s> {
             (version, modified, fingerprint) = block.stamp();
             (record, length)
         });
-        let (head, revision) = found.map_err(|error| self.explain(error))?;
+        let (head, revision) = home.counted(found.map_err(Error::from))?;
         if head.is_absent() {
             into.clear();
             (version, modified, fingerprint) = (0, 0, EMPTY_FINGERPRINT);
@@ -98,11 +97,11 @@ impl<'s> Record<'s> {
     pub fn verify(&self) -> Result<Stamp> {
         self.home.check()?;
         let mut value = Vec::new();
-        let seen = self.observe(Some(&mut value))?;
+        let seen = self.home.counted(self.observe_value(&mut value))?;
         let found = fnv1a64(&value);
         if found != seen.meta.fingerprint {
             let what = "a value whose bytes do not have its fingerprint";
-            return Err(self.explain(ProtocolError::Corrupt { what, place: self.index.into(), found }));
+            return self.home.counted(Err(Error::Corrupt { what, place: self.index.into(), found }));
         }
         Ok(stamp(&seen))
     }
@@ -231,7 +230,7 @@ impl<'s> Record<'s> {
     /// As [`Record::read`].
     pub fn holder(&self) -> Result<Option<Holder>> {
         self.home.check()?;
-        let seen = self.observe_meta()?;
+        let seen = self.home.counted(self.observe_meta())?;
         Ok(self.live_claim(&seen).then(|| self.describe_holder(&seen)))
     }
 
@@ -264,7 +263,7 @@ impl<'s> Record<'s> {
         }
         // The caller's closure may have forked, and this may be the child.
         home.check()?;
-        match lane.publish(&home.arena, seen, next, value).map_err(|error| self.explain(error))? {
+        match lane.publish(&home.arena, seen, next, value)? {
             Published::Won(revision) => Ok(Some(revision)),
             Published::Lost => {
                 lane.back_off(&home.arena);
@@ -273,23 +272,18 @@ impl<'s> Record<'s> {
         }
     }
 
-    #[inline]
-    fn observe(&self, value: Option<&mut Vec<u8>>) -> Result<Observed> {
-        self.home.arena.read(self.index, value).map_err(|error| self.explain(error))
-    }
-
     #[inline(always)]
     fn observe_into(&self, value: &mut Vec<u8>, seen: &mut Observed) -> Result<()> {
-        self.home.arena.read_into(self.index, Some(value), seen).map_err(|error| self.explain(error))
+        Ok(self.home.arena.read_into(self.index, Some(value), seen)?)
     }
 
     /// The record's header without its payload.
     pub(crate) fn observe_meta(&self) -> Result<Observed> {
-        self.observe(None)
+        Ok(self.home.arena.read(self.index, None)?)
     }
 
     pub(crate) fn observe_value(&self, value: &mut Vec<u8>) -> Result<Observed> {
-        self.observe(Some(value))
+        Ok(self.home.arena.read(self.index, Some(value))?)
     }
 
     #[inline(always)]
@@ -327,14 +321,10 @@ impl<'s> Record<'s> {
         }
     }
 
-    pub(crate) fn explain(&self, error: ProtocolError) -> Error {
-        self.home.explain(error)
-    }
-
-    /// Enters an error into the segment's table of distinct errors.
+    /// Accounts for the answer of a public call.
     #[inline(always)]
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|error| self.home.note_error(error, self.index))
+        self.home.note(self.index, result)
     }
 }
 

@@ -96,7 +96,7 @@ impl Segment {
                 },
             ),
         };
-        done.inspect_err(|error| home.note_error(error, ops[0].record))
+        home.note(ops[0].record, done)
     }
 
     fn commit_with(&self, lane: &mut LaneHandle, seen: &mut Observed, ops: &[RecordOp<'_>]) -> Result<Outcome> {
@@ -111,7 +111,7 @@ impl Segment {
             lane.begin_commit();
             for (op, fingerprint) in ops.iter().zip(fingerprints) {
                 let record = Record::new(home, op.record);
-                home.arena.read_into(op.record, None, seen).map_err(|error| record.explain(error))?;
+                home.arena.read_into(op.record, None, seen)?;
                 if op.version.is_some_and(|version| version.0 != seen.meta.version) {
                     return Ok(Outcome::Conflict);
                 }
@@ -121,9 +121,9 @@ impl Segment {
                 };
                 record.refuse_if_held(seen)?;
                 let next = Next { fingerprint, ..next_value(op.record, seen, &[], seen.meta.kind) };
-                lane.stage_put(&home.arena, seen, &next, value, false).map_err(|error| record.explain(error))?;
+                lane.stage_put(&home.arena, seen, &next, value, false)?;
             }
-            match lane.commit(&home.arena).map_err(|error| home.explain(error))? {
+            match lane.commit(&home.arena)? {
                 Published::Won(revision) => return Ok(Outcome::Committed(Revision(revision))),
                 Published::Lost => lane.back_off(&home.arena),
             }

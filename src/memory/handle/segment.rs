@@ -67,7 +67,7 @@ impl Segment {
         for (index, _) in seen {
             self.record(*index)?;
         }
-        self.inner.wait_any(seen, &deadline)
+        self.inner.counted(self.inner.wait_any(seen, &deadline))
     }
 
     /// The clock: every change acknowledged before this call has this revision or a smaller one.

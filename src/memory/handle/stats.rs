@@ -1,13 +1,12 @@
 //! What a segment counts about itself, readable while its users hang or are dead.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::segment::Segment;
-use crate::error::{Error, ErrorKind};
+use crate::error::ErrorKind;
 use crate::memory::layout::sections::{ErrorRow, HISTOGRAM};
-use crate::memory::liveness::attachment::Attachment;
 use crate::memory::os::host;
-use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 
 /// What has happened in a segment since it was created, in all processes, the dead included.
 ///
@@ -87,43 +86,4 @@ fn read_row(row: &ErrorRow) -> Option<ErrorStat> {
         first: host::moment(row.first.load(Relaxed)),
         last: host::moment(row.last.load(Relaxed)),
     })
-}
-
-impl Attachment {
-    /// Counts a write refused for want of its claim.
-    pub(crate) fn count_fenced(&self) {
-        self.arena.counters().fenced.fetch_add(1, Relaxed);
-    }
-
-    /// Counts a wait that slept.
-    pub(crate) fn count_wait(&self, took: Duration) {
-        let counters = self.arena.counters();
-        counters.waits.fetch_add(1, Relaxed);
-        let bucket = (u64::BITS - (took.as_micros() as u64).leading_zeros()) as usize;
-        counters.histogram[bucket.min(HISTOGRAM - 1)].fetch_add(1, Relaxed);
-    }
-
-    /// Enters an error about `record` into the table of distinct errors.
-    #[cold]
-    pub(crate) fn note_error(&self, error: &Error, record: u32) {
-        // In a child or a removed segment nothing is ours to write, and a cancelled wait is no error of anybody's.
-        if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Forked | ErrorKind::Retired) {
-            return;
-        }
-        let key = u64::from(record) << 8 | (error.kind() as u64 + 1);
-        let now = host::real_time();
-        for row in self.arena.error_rows() {
-            let found = match row.key.load(Acquire) {
-                0 => row.key.compare_exchange(0, key, AcqRel, Acquire).map_or_else(|found| found, |_| key),
-                found => found,
-            };
-            if found == key {
-                row.count.fetch_add(1, Relaxed);
-                let _ = row.first.compare_exchange(0, now, Relaxed, Relaxed);
-                row.last.fetch_max(now, Relaxed);
-                return;
-            }
-        }
-        self.arena.counters().errors_dropped.fetch_add(1, Relaxed);
-    }
 }

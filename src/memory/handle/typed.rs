@@ -66,7 +66,7 @@ impl<'s, T: Pod> Typed<'s, T> {
         let name = format!("{} of {} bytes", type_name::<T>(), size_of::<T>());
         let typed = Self { record, kind: fnv1a64(name.as_bytes()), of: PhantomData };
         record.home.check()?;
-        let seen = record.observe_meta()?;
+        let seen = record.home.counted(record.observe_meta())?;
         typed.check(seen.meta.kind, seen.meta.length as usize, seen.meta.version)?;
         Ok(typed)
     }
@@ -83,7 +83,7 @@ impl<'s, T: Pod> Typed<'s, T> {
     pub fn read(&self) -> Result<(T, Stamp)> {
         self.record.home.check()?;
         let mut bytes = Vec::with_capacity(size_of::<T>().next_multiple_of(8));
-        let seen = self.record.observe_value(&mut bytes)?;
+        let seen = self.record.home.counted(self.record.observe_value(&mut bytes))?;
         self.check(seen.meta.kind, bytes.len(), seen.meta.version)?;
         Ok((value_of(&bytes), super::record::stamp(&seen)))
     }
@@ -107,7 +107,7 @@ impl<'s, T: Pod> Typed<'s, T> {
     /// # Errors
     /// As [`Record::compare_and_swap`]; [`Error::Incompatible`] if somebody wrote bytes or another type.
     pub fn compare_and_swap(&self, expected: Version, value: &T) -> Result<Outcome> {
-        let seen = self.record.observe_meta()?;
+        let seen = self.record.home.counted(self.record.observe_meta())?;
         self.check(seen.meta.kind, seen.meta.length as usize, seen.meta.version)?;
         self.record.compare_and_swap_kind(expected, bytes_of(value), Some(self.kind))
     }

@@ -18,7 +18,6 @@ use crate::memory::os::fork;
 use crate::memory::os::host::{self, HostClock};
 use crate::memory::sync::atomics::AtomicU32;
 use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
-use crate::memory::sync::error::ProtocolError;
 
 /// How often an operation that found the segment full is tried again.
 const ATTEMPTS_WHEN_FULL: u32 = 8;
@@ -161,25 +160,6 @@ impl Attachment {
         })
     }
 
-    /// The public error of a step of the protocol, accounted for.
-    #[cold]
-    pub(crate) fn explain(&self, error: ProtocolError) -> Error {
-        self.account(error.into())
-    }
-
-    /// Counts damage, and names who holds most of the blocks if there are none left.
-    #[cold]
-    pub(crate) fn account(&self, mut error: Error) -> Error {
-        match &mut error {
-            Error::Corrupt { .. } => {
-                self.arena.counters().corrupt.fetch_add(1, Relaxed);
-            }
-            Error::Full { what: Resource::Blocks { .. }, holders, .. } => *holders = self.lane_users(),
-            _ => {}
-        }
-        error
-    }
-
     /// Payload bytes of the largest class.
     #[inline]
     pub(crate) fn max_payload(&self) -> usize {
@@ -199,21 +179,6 @@ impl Attachment {
         let mut users: Vec<Usage> = taken.map(|(count, row)| usage(&self.arena, row, *count)).collect();
         users.sort_by_key(|user| std::cmp::Reverse(user.count));
         users
-    }
-}
-
-impl From<ProtocolError> for Error {
-    #[cold]
-    fn from(error: ProtocolError) -> Self {
-        let full = |what, limit| Self::Full { what, limit, holders: Vec::new() };
-        match error {
-            ProtocolError::Corrupt { what, place, found } => Self::Corrupt { what, place, found },
-            ProtocolError::TooLarge { length, limit } => Self::TooLarge { length, limit },
-            ProtocolError::NoBlock { length, limit } => full(Resource::Blocks { length }, limit),
-            ProtocolError::ClockEnded { limit } => full(Resource::Revisions, limit),
-            ProtocolError::NoNode { limit } => full(Resource::Directory, limit),
-            ProtocolError::Outrun { record, rounds } => Self::Outrun { what: format!("record {record}"), rounds },
-        }
     }
 }
 

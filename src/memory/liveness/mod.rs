@@ -7,10 +7,13 @@
 //!  recovery       completing what a dead lane left, freeing its row
 //!  helping        completing what a stopped lane left halfway
 //!  participants   who is attached, and which of them live
+//!  accounting     counters, and the errors that public calls answer
 //!  audit          counting where every block is
 //!  reader_gate    a reader asks writers to pause for a moment
 //! ```
 
+#[cfg(not(loom))]
+pub(crate) mod accounting;
 #[cfg(not(loom))]
 pub(crate) mod attachment;
 #[cfg(not(loom))]

@@ -167,7 +167,7 @@ impl Attachment {
                     Err(error) => {
                         owner.store(OwnerWord::NOBODY.0, Release);
                         if !matches!(error, ProtocolError::Corrupt { .. }) {
-                            return Err(self.explain(error));
+                            return Err(error.into());
                         }
                         // One damaged lane is left alone as long as there are others.
                         damage = Some(error);
@@ -179,7 +179,7 @@ impl Attachment {
             }
         }
         match damage {
-            Some(error) => Err(self.explain(error)),
+            Some(error) => Err(error.into()),
             None => Err(Error::Full { what: Resource::Lanes, limit: lanes.into(), holders: self.lane_users() }),
         }
     }

@@ -23,7 +23,7 @@ impl Attachment {
             groups.arm(&self.arena, all.iter().copied());
             groups.looked();
             for (index, version) in seen {
-                let now = self.arena.read(*index, None).map_err(|error| self.explain(error))?;
+                let now = self.arena.read(*index, None)?;
                 if now.meta.version != version.0 {
                     return Ok(Some(*index));
                 }

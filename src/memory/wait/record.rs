@@ -74,7 +74,7 @@ impl Attachment {
         deadline: &Deadline,
     ) -> Result<Option<Version>> {
         self.wait_until(record, deadline, Pace::Steady, || {
-            let now = self.arena.read(record, None).map_err(|error| self.explain(error))?;
+            let now = self.arena.read(record, None)?;
             Ok(match Version(now.meta.version) {
                 version if version == seen => WaitStep::Wait { head: now.head, until: None },
                 version => WaitStep::Done(version),
