@@ -2,9 +2,6 @@
 
 /// Arrows that close a circle: folder, and from which of its files or folders to which (`mod` is the folder's own file).
 pub const BACK: &[(&str, &str, &str)] = &[
-    ("crate::recipe::assignment", "mod", "assigned"),
-    ("crate::recipe::assignment", "snapshot", "mod"),
-    ("crate::recipe::assignment", "mod", "cleaner"),
     ("crate::recipe::delivery", "look", "foreign"),
     ("crate::recipe::delivery", "member", "inbox"),
     ("crate::recipe::executor", "pool", "mod"),
@@ -23,11 +20,9 @@ pub const TWICE: &[(&str, usize)] = &[
     ("Claim", 2),
     ("Listening", 2),
     ("Look", 2),
-    ("Names", 2),
     ("News", 2),
-    ("Place", 3),
+    ("Place", 2),
     ("Record", 2),
-    ("Snapshot", 2),
     ("Table", 2),
     ("Taken", 2),
     ("Task", 2),

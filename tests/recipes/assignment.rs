@@ -143,13 +143,13 @@ fn a2_any_name_is_good_but_the_empty_one(subject: &impl Subject) {
         "settings",
         "slot/00001",
     ];
-    let places = names.map(|node| slots.assign(node).unwrap().place().clone());
+    let places = names.map(|node| slots.assign(node).unwrap().placement().clone());
     assert_eq!(places.iter().map(|place| place.slot).collect::<BTreeSet<_>>().len(), names.len());
     let other = assignment(subject, "a");
     for (node, place) in names.into_iter().zip(&places) {
         assert_eq!(other.lookup(node).unwrap().as_ref(), Some(place));
         assert_eq!(other.node_of(place.slot).unwrap().as_ref(), Some(place));
-        assert_eq!(other.assign(node).unwrap().place(), place);
+        assert_eq!(other.assign(node).unwrap().placement(), place);
     }
     // What stands for a long name is no other name's.
     let mut short = None;
@@ -293,7 +293,7 @@ fn every_join_told_of_is_there_for_who_comes_later(subject: &impl Subject) {
 fn what_was_released_is_free_at_once_for_all(subject: &impl Subject) {
     let (one, two) = (assignment(subject, "a"), assignment(subject, "a"));
     let session = session(subject);
-    let place = one.join(&session, "node").unwrap().place().clone();
+    let place = one.join(&session, "node").unwrap().placement().clone();
     two.assign("other").unwrap();
     one.release("node").unwrap();
     assert_eq!(two.lookup("node").unwrap(), None);

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Place;
 use super::error::{Error, Result};
+use super::placement::Placement;
 use crate::Outcome;
 use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Revision, Token};
@@ -16,7 +16,7 @@ use crate::recipe::{Damaged, Owner};
 /// [`check`](Assigned::check) say of it, since anybody may release the slot meanwhile.
 pub struct Assigned<B: Backend> {
     pub(super) store: Arc<B>,
-    pub(super) place: Place,
+    pub(super) placement: Placement,
     pub(super) node_key: B::Key,
     pub(super) slot_key: B::Key,
     pub(super) alive_key: B::Key,
@@ -25,23 +25,23 @@ pub struct Assigned<B: Backend> {
 impl<B: Backend> Assigned<B> {
     /// The node's name.
     pub fn node(&self) -> &str {
-        &self.place.node
+        &self.placement.node
     }
 
     /// The slot.
     pub fn slot(&self) -> u16 {
-        self.place.slot
+        self.placement.slot
     }
 
     /// The fencing token: larger than that of everybody who had this slot before. Hand it to whatever the slot stands
     /// for, and let that refuse smaller ones.
     pub fn generation(&self) -> Token {
-        self.place.generation
+        self.placement.generation
     }
 
     /// Node, slot and generation.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 
     /// The operation that lets a commit take place only while the slot is the node's in this generation.
@@ -61,7 +61,7 @@ impl<B: Backend> Assigned<B> {
             return Ok(());
         }
         let now = meta.map(|meta| (String::from_utf8_lossy(&value).into_owned(), Token(meta.created.0)));
-        let Place { node, slot, generation } = self.place.clone();
+        let Placement { node, slot, generation } = self.placement.clone();
         Err(Error::Evicted { node, slot, generation, now })
     }
 
@@ -71,7 +71,7 @@ impl<B: Backend> Assigned<B> {
     /// # Errors
     /// [`Error::Evicted`]; the store's, among them [`LeaseExpired`](crate::Error::LeaseExpired) if the session is over.
     pub fn announce(&self, session: &Session<B>) -> Result<()> {
-        let (slot, owner) = (self.place.slot.to_string(), Owner::me().to_bytes());
+        let (slot, owner) = (self.placement.slot.to_string(), Owner::me().to_bytes());
         self.act(&[
             self.condition(),
             // The same value: what counts is that it is put. See `Cleaner`.
@@ -84,13 +84,13 @@ impl<B: Backend> Assigned<B> {
     ///
     /// # Errors
     /// [`Error::Evicted`] if it was lost already.
-    pub fn release(self) -> Result<Place> {
+    pub fn release(self) -> Result<Placement> {
         self.act(&[
             Op::delete(&self.slot_key).when(self.condition().when),
             Op::delete(&self.node_key).when(self.same_generation()),
             Op::delete(&self.alive_key),
         ])?;
-        Ok(self.place)
+        Ok(self.placement)
     }
 
     /// Commits what holds as long as the slot is ours.
@@ -104,12 +104,12 @@ impl<B: Backend> Assigned<B> {
     }
 
     fn same_generation(&self) -> When {
-        When::CreatedAt(Revision(self.place.generation.0))
+        When::CreatedAt(Revision(self.placement.generation.0))
     }
 }
 
 impl<B: Backend> fmt::Debug for Assigned<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Assigned").field(&self.place).finish()
+        f.debug_tuple("Assigned").field(&self.placement).finish()
     }
 }

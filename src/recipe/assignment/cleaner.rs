@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::error::Result;
-use super::{Assignment, Place};
+use super::placement::Placement;
+use super::slots::Assignment;
 use crate::Outcome;
 use crate::backend::{Backend, Op, When};
 use crate::clock::{Revision, Token};
@@ -51,31 +52,34 @@ struct Stale {
     since: Instant,
 }
 
-impl<'a, B: Backend> Cleaner<'a, B> {
-    pub(super) fn new(assignment: &'a Assignment<B>) -> Self {
-        Self { assignment, stale: BTreeMap::new() }
+impl<B: Backend> Assignment<B> {
+    /// One who frees the slots of those who have been stale for long.
+    pub fn cleaner(&self) -> Cleaner<'_, B> {
+        Cleaner { assignment: self, stale: BTreeMap::new() }
     }
+}
 
+impl<B: Backend> Cleaner<'_, B> {
     /// Looks who is stale, and begins to count for those who were not before. In the order of slots, each with how long it
     /// is known to have been so.
     ///
     /// # Errors
     /// As [`Assignment::active`].
-    pub fn look(&mut self) -> Result<Vec<(Place, Duration)>> {
-        let shot = self.assignment.snapshot()?;
+    pub fn look(&mut self) -> Result<Vec<(Placement, Duration)>> {
+        let occupancy = self.assignment.occupancy()?;
         // After the look: what is counted is never longer than it was.
         let now = self.assignment.store.now();
         let mut before = std::mem::take(&mut self.stale);
         let mut seen = Vec::new();
-        for (place, announced, alive) in shot.places() {
+        for (placement, announced, alive) in occupancy.placements() {
             if alive {
                 continue;
             }
-            let same = |stale: &Stale| stale.generation == place.generation && stale.announced == announced;
-            let known = before.remove(&place.slot).filter(same);
-            let stale = known.unwrap_or(Stale { generation: place.generation, announced, since: now });
-            seen.push((place.clone(), now.saturating_duration_since(stale.since)));
-            self.stale.insert(place.slot, stale);
+            let same = |stale: &Stale| stale.generation == placement.generation && stale.announced == announced;
+            let known = before.remove(&placement.slot).filter(same);
+            let stale = known.unwrap_or(Stale { generation: placement.generation, announced, since: now });
+            seen.push((placement.clone(), now.saturating_duration_since(stale.since)));
+            self.stale.insert(placement.slot, stale);
         }
         Ok(seen)
     }
@@ -85,15 +89,15 @@ impl<'a, B: Backend> Cleaner<'a, B> {
     ///
     /// # Errors
     /// As [`look`](Cleaner::look), and those of [`Backend::commit`]. Those who were freed before it stay so.
-    pub fn release_stale(&mut self, stale_for: Duration) -> Result<Vec<Place>> {
+    pub fn release_stale(&mut self, stale_for: Duration) -> Result<Vec<Placement>> {
         let mut released = Vec::new();
-        for (place, known_for) in self.look()? {
+        for (placement, known_for) in self.look()? {
             if known_for < stale_for {
                 continue;
             }
-            let Some(stale) = self.stale.get(&place.slot) else { continue };
+            let Some(stale) = self.stale.get(&placement.slot) else { continue };
             let announced = When::ModifiedAt(stale.announced);
-            let owned = self.assignment.assigned(place)?;
+            let owned = self.assignment.assigned(placement)?;
             let outcome = self.assignment.store.commit(&[
                 Op::delete(&owned.slot_key).when(owned.condition().when),
                 Op::delete(&owned.node_key).when(announced),
@@ -102,7 +106,7 @@ impl<'a, B: Backend> Cleaner<'a, B> {
             // A conflict: it was announced or released in between, so it is not stale any more.
             self.stale.remove(&owned.slot());
             if let Outcome::Committed(_) = outcome {
-                released.push(owned.place().clone());
+                released.push(owned.placement().clone());
             }
         }
         Ok(released)

@@ -9,9 +9,9 @@ const LONGEST: usize = 64;
 
 /// The names of an assignment's entries.
 #[derive(Clone, Debug)]
-pub(super) struct Names(String);
+pub(super) struct EntryNames(String);
 
-impl Names {
+impl EntryNames {
     pub fn new(assignment: &str) -> Self {
         Self(assignment.to_owned())
     }

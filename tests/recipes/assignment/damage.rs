@@ -22,7 +22,7 @@ on_every_backend! {
 /// Source 1 took a table that it could not read for an empty one and wrote over it: S1-7.
 fn d6_an_entry_that_makes_no_sense_is_never_taken_for_free(subject: &impl Subject) {
     let (slots, store) = (assignment(subject, "a"), subject.client());
-    let place = slots.assign("node").unwrap().place().clone();
+    let place = slots.assign("node").unwrap().placement().clone();
     let (node, slot) = ("a/node/node", format!("a/slot/{:05}", place.slot));
     for (entry, value) in
         [(node, &b""[..]), (node, b"0"), (node, b"256"), (node, b"x"), (node, b"\xff"), (&slot, b"\xff")]
@@ -41,7 +41,7 @@ fn d6_an_entry_that_makes_no_sense_is_never_taken_for_free(subject: &impl Subjec
         }
         put(&store, node, place.slot.to_string().as_bytes());
         put(&store, &slot, b"node");
-        assert_eq!(slots.assign("node").unwrap().place(), &place);
+        assert_eq!(slots.assign("node").unwrap().placement(), &place);
     }
     // An entry alone says nothing true: no slot is made up for it.
     delete(&store, &slot);

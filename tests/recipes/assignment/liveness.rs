@@ -6,7 +6,7 @@ use std::time::Duration;
 use slotguard::ErrorKind;
 use slotguard::backend::{Backend, Session};
 use slotguard::conformance::Subject;
-use slotguard::recipe::assignment::{Assignment, Error, Place, STALE_AFTER};
+use slotguard::recipe::assignment::{Assignment, Error, Placement, STALE_AFTER};
 
 use super::{TTL, assignment, everything, session};
 use crate::delivery::frail::Frail;
@@ -35,11 +35,11 @@ fn being_alive_changes_nothing_that_others_write(subject: &impl Subject) {
     assert_eq!(everything(&*store, "a/"), before);
     mine.check().unwrap();
     // What is alive is a matter of the session and not of when somebody was seen.
-    assert_eq!(slots.active().unwrap(), [mine.place().clone()]);
+    assert_eq!(slots.active().unwrap(), [mine.placement().clone()]);
     session.close().unwrap();
     let gone: Vec<_> = before.into_iter().filter(|(name, ..)| !name.starts_with("a/alive/")).collect();
     assert_eq!(everything(&*store, "a/"), gone);
-    assert_eq!(slots.stale().unwrap(), [mine.place().clone()]);
+    assert_eq!(slots.stale().unwrap(), [mine.placement().clone()]);
 }
 
 fn who_joins_again_goes_on_as_the_same(subject: &impl Subject) {
@@ -49,8 +49,8 @@ fn who_joins_again_goes_on_as_the_same(subject: &impl Subject) {
     assert_eq!(slots.active().unwrap(), []);
     let again = session(subject);
     let after = slots.join(&again, "node").unwrap();
-    assert_eq!(after.place(), before.place());
-    assert_eq!(slots.active().unwrap(), [after.place().clone()]);
+    assert_eq!(after.placement(), before.placement());
+    assert_eq!(slots.active().unwrap(), [after.placement().clone()]);
     // Under a session that is over nobody is alive, and nothing is taken.
     let store = Arc::new(subject.client());
     let over = Session::manual(&store, "over", b"", TTL).unwrap().mine().unwrap();
@@ -60,7 +60,7 @@ fn who_joins_again_goes_on_as_the_same(subject: &impl Subject) {
         assert!(matches!(&error, Error::Store(error) if error.kind() == ErrorKind::LeaseExpired), "{error}");
     }
     assert_eq!(slots.lookup("another").unwrap(), None);
-    assert_eq!(slots.active().unwrap(), [after.place().clone()]);
+    assert_eq!(slots.active().unwrap(), [after.placement().clone()]);
 }
 
 fn a_node_is_stale_when_its_session_is_gone(subject: &impl Subject) {
@@ -71,7 +71,7 @@ fn a_node_is_stale_when_its_session_is_gone(subject: &impl Subject) {
         session
     });
     slots.assign("d").unwrap();
-    let names = |places: Vec<Place>| places.into_iter().map(|place| place.node).collect::<Vec<_>>();
+    let names = |places: Vec<Placement>| places.into_iter().map(|place| place.node).collect::<Vec<_>>();
     assert_eq!(names(slots.active().unwrap()), ["a", "b", "c"]);
     assert_eq!(names(slots.stale().unwrap()), ["d"]);
     let [c, a, b] = sessions;
@@ -95,13 +95,13 @@ fn only_who_was_stale_for_long_enough_is_cleaned_up(subject: &impl Subject) {
     subject.pass(long);
     let late = slots.assign("late").unwrap();
     let released = cleaner.release_stale(long).unwrap();
-    assert_eq!(released, [gone.place().clone()], "not who is alive, not who was not seen stale before");
+    assert_eq!(released, [gone.placement().clone()], "not who is alive, not who was not seen stale before");
     assert!(matches!(gone.check(), Err(Error::Evicted { .. })));
     late.check().unwrap();
     // A second cleaner has seen nothing yet; the first has.
     assert!(slots.cleaner().release_stale(long).unwrap().is_empty());
     subject.pass(long);
-    assert_eq!(cleaner.release_stale(long).unwrap(), [late.place().clone()]);
+    assert_eq!(cleaner.release_stale(long).unwrap(), [late.placement().clone()]);
     assert!(cleaner.release_stale(Duration::ZERO).unwrap().is_empty());
     assert_eq!(slots.stats().unwrap().taken, 1);
 }
@@ -120,7 +120,7 @@ fn who_came_back_in_between_is_not_cleaned_up(subject: &impl Subject) {
     slots.assign("reborn").unwrap();
     assert_eq!(slots.stale().unwrap().len(), 3);
     let released = cleaner.release_stale(long).unwrap();
-    assert_eq!(released, [assigned[2].place().clone()]);
+    assert_eq!(released, [assigned[2].placement().clone()]);
     subject.pass(long);
     assert_eq!(cleaner.release_stale(long).unwrap().len(), 2);
 }
@@ -147,7 +147,7 @@ fn who_comes_back_at_the_last_moment_is_not_cleaned_up(subject: &impl Subject) {
     for (name, stays) in [("blinks", false), ("stays", true)] {
         let frail = Frail::new(subject.client());
         let (slots, others) = (Assignment::open(&frail, name).unwrap(), assignment(subject, name));
-        let (place, back) = (slots.assign("node").unwrap().place().clone(), session(subject));
+        let (place, back) = (slots.assign("node").unwrap().placement().clone(), session(subject));
         let mut cleaner = slots.cleaner();
         cleaner.look().unwrap();
         subject.pass(long);

@@ -60,7 +60,7 @@ fn many_who_join_under_one_name_get_one_slot(subject: &impl Subject) {
                 .map(|_| {
                     let (slots, session, node) = (assignment(subject, "a"), session(subject), node.as_str());
                     scope.spawn(move || {
-                        let again = (0..5).map(|_| slots.join(&session, node).unwrap().place().clone());
+                        let again = (0..5).map(|_| slots.join(&session, node).unwrap().placement().clone());
                         again.collect::<Vec<_>>()
                     })
                 })
@@ -120,7 +120,7 @@ fn s1_3_a_slot_taken_since_it_was_looked_for_is_not_given_again(subject: &impl S
     let (first, second, again) = (takes(choices[0]), takes(choices[1]), Arc::clone(&frail));
     frail.before_next_commit(move |_| first());
     frail.before_look(0, move |_| again.before_next_commit(move |_| second()));
-    let place = slots.assign("node").unwrap().place().clone();
+    let place = slots.assign("node").unwrap().placement().clone();
     assert_eq!(place.slot, choices[2]);
     for slot in &choices[..2] {
         assert_eq!(rivals.node_of(*slot).unwrap().unwrap().node, whose_first_choice_is(*slot));
@@ -141,7 +141,7 @@ fn who_is_released_while_it_joins_again_gets_a_slot_anew(subject: &impl Subject)
     assert!(now.generation() > before.generation());
     assert!(matches!(before.check(), Err(Error::Evicted { .. })));
     now.check().unwrap();
-    assert_eq!(slots.active().unwrap(), [now.place().clone()]);
+    assert_eq!(slots.active().unwrap(), [now.placement().clone()]);
 }
 
 fn who_is_released_by_two_is_released_once(subject: &impl Subject) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use slotguard::Outcome as Answer;
 use slotguard::backend::{Backend, Op, Session, SharedMemory};
 use slotguard::recipe::Result;
-use slotguard::recipe::assignment::{self, Assigned, Assignment, Error, Place};
+use slotguard::recipe::assignment::{self, Assigned, Assignment, Error, Placement};
 
 use super::{CLUSTER, JOINERS, NAME, OWN, Settings, called};
 use crate::anomaly::Anomaly;
@@ -146,7 +146,7 @@ fn release_any(slots: &Slots, client: &mut Client<'_>) {
     }
 }
 
-fn freed(open: crate::history::Open<'_>, place: &Place) {
+fn freed(open: crate::history::Open<'_>, place: &Placement) {
     open.finish(Outcome::Done, u64::from(place.slot), place.generation.0);
 }
 

@@ -36,7 +36,7 @@
 //! * Every change writes and syncs the whole table, into a new file: it has the permissions of the one before and the
 //!   owner of whoever wrote it. Who changes the table must be able to make files in its folder.
 //!
-//! [`Assignment`](super::Assignment) has none of these limits but the one file.
+//! [`Assignment`](crate::recipe::Assignment) has none of these limits but the one file.
 //!
 //! # When a process dies
 //! Before the rename nothing has changed, and the next writer removes `path.tmp`. After it the change has taken place. A
@@ -51,9 +51,9 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::error::{Error, Result};
-use super::table::Table;
-use super::table_error::TableError;
+use super::format::Table;
+use crate::recipe::assignment::error::{Error, Result};
+use crate::recipe::assignment::table_error::TableError;
 
 /// A file with a [`Table`], shared by those who open the same path.
 #[derive(Clone, Debug)]

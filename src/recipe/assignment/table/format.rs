@@ -35,20 +35,20 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Serializer};
 
-use super::TABLE_SLOTS;
-use super::digest::crc32;
-use super::error::{Error, Result};
-use super::hash::{node_hash, order};
-use super::integrity::{Finding, examine};
 use super::json::{AsGo, JsonEntry, JsonTable, Unique};
-use super::table_error::TableError;
+use crate::recipe::assignment::digest::crc32;
+use crate::recipe::assignment::error::{Error, Result};
+use crate::recipe::assignment::integrity::{Finding, examine};
+use crate::recipe::assignment::probe::{node_hash, order};
+use crate::recipe::assignment::slots::TABLE_SLOTS;
+use crate::recipe::assignment::table_error::TableError;
 
 /// What a table begins with.
 pub const MAGIC: [u8; 8] = *b"SBDNMAP1";
 
 /// Which node has which slot, as the source keeps it.
 ///
-/// It is a value: whoever changes a copy has changed nothing else. [`Assignment`](super::Assignment) takes it in and gives
+/// It is a value: whoever changes a copy has changed nothing else. [`Assignment`](crate::recipe::Assignment) takes it in and gives
 /// it out; [`FileTable`](super::FileTable) keeps it in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -119,7 +119,7 @@ impl Table {
         let hash = node_hash(&self.cluster, node);
         let free = order(hash, TABLE_SLOTS).find(|slot| !self.usage.contains_key(slot));
         let slot = free.ok_or(Error::Full { slots: TABLE_SLOTS })?;
-        self.place(node, slot);
+        self.put(node, slot);
         self.touch();
         Ok(slot)
     }
@@ -190,7 +190,7 @@ impl Table {
     }
 
     /// Writes down that the node has the slot, whatever was said of either.
-    pub(super) fn place(&mut self, node: &str, slot: u16) {
+    pub(super) fn put(&mut self, node: &str, slot: u16) {
         let (hash, now) = (node_hash(&self.cluster, node), now());
         let (node, cluster) = (node.to_owned(), self.cluster.clone());
         self.usage.insert(slot, node.clone());

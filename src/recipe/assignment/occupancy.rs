@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::Place;
 use super::error::{Error, Result};
 use super::integrity::{Finding, examine};
-use super::names::Names;
+use super::names::EntryNames;
+use super::placement::Placement;
 use crate::backend::{Backend, Meta};
 use crate::clock::{Revision, Token};
 use crate::recipe::Damaged;
 
 /// What one `range` over the assignment's names has shown.
-pub(super) struct Snapshot {
+pub(super) struct Occupancy {
     /// By the last part of the entry's name: which slot the node has.
     nodes: BTreeMap<String, (u16, Meta)>,
     /// Who has each slot that is taken.
@@ -24,20 +24,20 @@ pub(super) struct Snapshot {
     count: u16,
 }
 
-impl Snapshot {
-    pub fn take<B: Backend>(store: &B, names: &Names, count: u16) -> Result<Self> {
+impl Occupancy {
+    pub fn read<B: Backend>(store: &B, names: &EntryNames, count: u16) -> Result<Self> {
         let (nodes, slots, alive) = Default::default();
-        let mut shot = Self { nodes, slots, alive, at: Revision(0), count };
+        let mut occupancy = Self { nodes, slots, alive, at: Revision(0), count };
         let mut damage = None;
         let prefix = names.prefix();
-        shot.at = store.range(&prefix, &mut |key, value, meta| {
-            if let Err(what) = shot.add(&key.as_ref()[prefix.len()..], value, meta) {
+        occupancy.at = store.range(&prefix, &mut |key, value, meta| {
+            if let Err(what) = occupancy.add(&key.as_ref()[prefix.len()..], value, meta) {
                 damage.get_or_insert(Damaged::new(&key, what));
             }
         })?;
         match damage {
             Some(damage) => Err(damage.into()),
-            None => Ok(shot),
+            None => Ok(occupancy),
         }
     }
 
@@ -64,12 +64,12 @@ impl Snapshot {
     }
 
     /// Where the node is, if it is anywhere.
-    pub fn place_of(&self, node: &str, names: &Names) -> Result<Option<Place>> {
-        let Some(&(slot, meta)) = self.nodes.get(&Names::short(node)) else { return Ok(None) };
+    pub fn placement_of(&self, node: &str, names: &EntryNames) -> Result<Option<Placement>> {
+        let Some(&(slot, meta)) = self.nodes.get(&EntryNames::short(node)) else { return Ok(None) };
         let is_slot = (1..=self.count).contains(&slot);
         match self.slots.get(&slot).filter(|_| is_slot) {
             Some((name, other)) if name == node && other.created == meta.created => {
-                Ok(Some(Place { node: node.to_owned(), slot, generation: Token(meta.created.0) }))
+                Ok(Some(Placement { node: node.to_owned(), slot, generation: Token(meta.created.0) }))
             }
             Some((name, _)) if name == node => {
                 let what = "it was not created together with its slot's entry".to_owned();
@@ -80,17 +80,17 @@ impl Snapshot {
     }
 
     /// Every node with a slot, when it was last announced, and whether it is alive; in the order of slots.
-    pub fn places(&self) -> impl Iterator<Item = (Place, Revision, bool)> + '_ {
+    pub fn placements(&self) -> impl Iterator<Item = (Placement, Revision, bool)> + '_ {
         self.slots.iter().map(|(&slot, (node, meta))| {
-            let place = Place { node: node.clone(), slot, generation: Token(meta.created.0) };
-            let announced = self.nodes.get(&Names::short(node)).map_or(meta.modified, |(_, meta)| meta.modified);
-            (place, announced, self.alive.contains_key(&slot))
+            let placement = Placement { node: node.clone(), slot, generation: Token(meta.created.0) };
+            let announced = self.nodes.get(&EntryNames::short(node)).map_or(meta.modified, |(_, meta)| meta.modified);
+            (placement, announced, self.alive.contains_key(&slot))
         })
     }
 
     /// What does not agree. Long names of nodes appear by their digest where no slot tells the whole.
     pub fn findings(&self) -> Vec<Finding> {
-        let whole: BTreeMap<_, _> = self.slots.values().map(|(node, _)| (Names::short(node), node)).collect();
+        let whole: BTreeMap<_, _> = self.slots.values().map(|(node, _)| (EntryNames::short(node), node)).collect();
         let name = |short: &String| whole.get(short).map_or_else(|| short.clone(), |node| (*node).clone());
         let entries = self.nodes.iter().map(|(short, (slot, _))| (name(short), *slot)).collect();
         let usage = self.slots.iter().map(|(&slot, (node, _))| (slot, node.clone())).collect();

@@ -1,10 +1,10 @@
 //! Moving a table of source system 1 into a store, and back.
 
-use super::error::{Error, Result};
-use super::table::Table;
-use super::table_error::TableError;
-use super::{Assignment, TABLE_SLOTS};
+use super::format::Table;
 use crate::backend::{Backend, Op};
+use crate::recipe::assignment::error::{Error, Result};
+use crate::recipe::assignment::slots::{Assignment, TABLE_SLOTS};
+use crate::recipe::assignment::table_error::TableError;
 
 impl<B: Backend> Assignment<B> {
     /// Gives every node of the table the slot it has there, and answers how many were new. Importing again changes
@@ -71,15 +71,15 @@ impl<B: Backend> Assignment<B> {
 
     /// What the table has and the store has not, unless they contradict each other.
     fn missing<'t>(&self, table: &'t Table) -> Result<Vec<(&'t str, u16)>> {
-        let shot = self.snapshot()?;
+        let occupancy = self.occupancy()?;
         let taken: std::collections::BTreeMap<_, _> =
-            shot.places().map(|(place, ..)| (place.slot, place.node)).collect();
+            occupancy.placements().map(|(placement, ..)| (placement.slot, placement.node)).collect();
         let mut missing = Vec::new();
         for (node, entry) in &table.entries {
             let conflict = |why| Error::ImportConflict { node: node.clone(), slot: entry.slot, why };
-            match (shot.place_of(node, &self.names)?, taken.get(&entry.slot)) {
-                (Some(place), _) if place.slot == entry.slot => {}
-                (Some(place), _) => return Err(conflict(format!("it has slot {} here", place.slot))),
+            match (occupancy.placement_of(node, &self.names)?, taken.get(&entry.slot)) {
+                (Some(placement), _) if placement.slot == entry.slot => {}
+                (Some(placement), _) => return Err(conflict(format!("it has slot {} here", placement.slot))),
                 (None, Some(other)) => return Err(conflict(format!("that is the slot of {other:?} here"))),
                 (None, None) => missing.push((node.as_str(), entry.slot)),
             }
@@ -110,18 +110,18 @@ impl<B: Backend> Assignment<B> {
     /// [`Error::SlotBeyondTable`] if a node has a slot that no table has: the source knows none above [`TABLE_SLOTS`];
     /// [`Error::Inconsistent`]; [`Error::Damaged`]; the store's.
     pub fn export(&self) -> Result<Table> {
-        let shot = self.snapshot()?;
-        let findings = shot.findings();
+        let occupancy = self.occupancy()?;
+        let findings = occupancy.findings();
         if !findings.is_empty() {
             return Err(Error::Inconsistent { findings });
         }
         let mut table = Table::new(&self.cluster);
-        table.version = shot.at.0.max(1);
-        for (place, ..) in shot.places() {
-            if place.slot > TABLE_SLOTS {
-                return Err(Error::SlotBeyondTable { node: place.node, slot: place.slot, most: TABLE_SLOTS });
+        table.version = occupancy.at.0.max(1);
+        for (placement, ..) in occupancy.placements() {
+            if placement.slot > TABLE_SLOTS {
+                return Err(Error::SlotBeyondTable { node: placement.node, slot: placement.slot, most: TABLE_SLOTS });
             }
-            table.place(&place.node, place.slot);
+            table.put(&placement.node, placement.slot);
         }
         Ok(table)
     }
