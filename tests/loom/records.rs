@@ -100,7 +100,7 @@ fn two_who_finish_a_change_left_behind_agree_on_its_number() {
                     let stage = stage.clone();
                     thread::spawn(move || {
                         let (head, state) = stage.head_and_state(0);
-                        stage.arena.finish_for(0, head, state).expect("a change that can be finished");
+                        stage.arena.number_for(0, head, state).expect("a change that can be finished");
                         let (_, state) = stage.head_and_state(0);
                         stage.assert_drawn(state.revision().expect("what is finished has a number"));
                     })

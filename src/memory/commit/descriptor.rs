@@ -210,7 +210,7 @@ impl Arena {
             };
             // Whoever released it: that one may have died before its wake.
             if entry.plan.is_change() {
-                self.wake_waiters(entry.plan.record(), 0);
+                self.wake_waiters(entry.plan.record(), 0, true);
             }
         }
         self.wake_watchers(bits);

@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::memory::block::arena::Arena;
-use crate::memory::layout::word::{BlockState, CommitPhase, Control, Head, JournalWord, Spare};
+use crate::memory::layout::word::{CommitPhase, Control, Head, JournalWord};
 use crate::memory::os::futex;
-use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 
 /// The longest a waiter sleeps without looking for itself.
 pub const WAIT_SLICE: Duration = Duration::from_millis(250);
@@ -44,6 +44,7 @@ impl Helping {
 
 impl Arena {
     /// Completes and announces every change that is still where it was in `last`, which then holds those under way now.
+    /// Damage met here is the business of whoever looks at the records.
     pub(crate) fn help_stopped(&self, last: &mut Journals) {
         let mut now = Vec::new();
         for index in 0..self.lanes() {
@@ -52,7 +53,6 @@ impl Arena {
             if control.phase() != CommitPhase::Free {
                 let journal = (index, JournalWord::NONE.0, control.0);
                 if last.contains(&journal) {
-                    // Damage met here is the business of whoever looks at the records.
                     let _ = self.drive_to_end(None, Head::reference(index, control.sequence()));
                 }
                 now.push(journal);
@@ -63,30 +63,10 @@ impl Arena {
             }
             let journal = (index, op.0, lane.expected.load(Relaxed));
             if last.contains(&journal) {
-                self.finish_for_stopped(index, op, Head(journal.2));
+                let _ = self.complete_update(index, op);
             }
             now.push(journal);
         }
         *last = now;
-    }
-
-    /// Numbers and announces the change of a lane that has not moved for a slice. Damage met here is the business of
-    /// whoever looks at the record.
-    fn finish_for_stopped(&self, index: u32, op: JournalWord, expected: Head) {
-        let (record, spare) = (op.record(), op.spare());
-        let lane = self.lane(index).expect("a lane of the table");
-        let Some(spare) = lane.spares.get(spare) else {
-            return;
-        };
-        if record >= self.records() {
-            return;
-        }
-        let block = Spare(spare.load(Relaxed)).block();
-        if Head(self.record(record).head.load(SeqCst)) == expected.next(block)
-            && let Some(words) = self.block(block)
-        {
-            let _ = self.finish_for(record, expected.next(block), BlockState(words.head.state.load(Acquire)));
-        }
-        self.notify(record);
     }
 }

@@ -4,10 +4,10 @@ use crate::memory::block::arena::Arena;
 use crate::memory::block::spares::LaneHandle;
 use crate::memory::block::staged::Staged;
 use crate::memory::layout::sections::{Lane, SPARES, UPDATE_SPARES};
-use crate::memory::layout::word::{BlockState, BlockStateKind, Head, JournalWord, Spare};
+use crate::memory::layout::word::{BlockState, BlockStateKind, JournalWord, Spare};
 #[cfg(not(loom))]
 use crate::memory::layout::word::{OwnerWord, RowWord};
-use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed, Release};
 use crate::memory::sync::backoff::Backoff;
 use crate::memory::sync::error::ProtocolError;
 
@@ -94,7 +94,10 @@ impl Arena {
         let journal = JournalWord(lane.journal.load(Acquire));
         let mut finished = self.settle_commit(index)?.unwrap_or(false);
         if journal.is_set() {
-            finished = self.settle_update(index, lane, journal)?;
+            if let Some(displaced) = self.complete_update(index, journal)? {
+                lane.spares[journal.spare()].store(Spare::keeping(displaced).0, Relaxed);
+                finished = true;
+            }
             lane.journal.store(JournalWord::NONE.0, Release);
         }
         for spare in 0..SPARES {
@@ -108,39 +111,6 @@ impl Arena {
             }
         }
         Ok(finished)
-    }
-
-    /// Finds out whether the journalled swap took place and completes it if so; answers whether it did.
-    fn settle_update(&self, index: u32, lane: &Lane, journal: JournalWord) -> Result<bool, ProtocolError> {
-        let (record, spare) = (journal.record(), journal.spare());
-        let expected = Head(lane.expected.load(Relaxed));
-        let damaged = |found| ProtocolError::Corrupt { what: "a lane's journal", place: index.into(), found };
-        if record >= self.records() || spare >= UPDATE_SPARES || expected.is_reference() {
-            return Err(damaged(journal.0));
-        }
-        let new = Spare(lane.spares[spare].load(Relaxed)).block();
-        if new == expected.block() {
-            // The displaced block is in the spare already: all but the journal and perhaps the wake was done.
-            self.wake_waiters(record, 0);
-            return Ok(true);
-        }
-        let block = self.block(new).ok_or(damaged(new.into()))?;
-        // The head before the state: if the swap was won and the block displaced since, it was numbered before that.
-        let head = Head(self.record(record).head.load(SeqCst));
-        let state = BlockState(block.head.state.load(Acquire));
-        let won = if head == expected.next(new) {
-            if state.is_owned_by(index) {
-                self.finish_for(record, head, state)?;
-            }
-            true
-        } else {
-            !state.is_owned_by(index)
-        };
-        if won {
-            lane.spares[spare].store(Spare::keeping(expected.block()).0, Relaxed);
-            self.notify(record);
-        }
-        Ok(won)
     }
 
     /// An unsettled spare holds its block exactly if the block's state says so.

@@ -4,9 +4,11 @@
 //!  watch_groups   which groups of records have changed since a watcher's last look
 //!  publish        replace a record's value
 //!  notify         mark the record's group and wake its waiters
-//!  read           copy a record's value; number the change of an author that has stopped halfway
+//!  read           copy a record's value
+//!  journal        complete the update of an author that is stopped or dead
 //! ```
 
+pub(crate) mod journal;
 pub(crate) mod notify;
 pub(crate) mod publish;
 pub(crate) mod read;

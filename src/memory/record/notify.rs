@@ -36,20 +36,18 @@ impl Arena {
     /// Marks the record's group and wakes everybody who waits for the record or watches it.
     pub(crate) fn notify(&self, record: u32) {
         let bits = self.mark(record);
-        self.wake_waiters(record, bits);
+        self.wake_waiters(record, bits, true);
     }
 
-    /// Wakes everybody who waits for the record, and the watchers of `bits`, which [`Arena::mark`] answered.
-    pub(crate) fn wake_waiters(&self, record: u32, bits: u16) {
-        self.wake(record);
-        self.wake_next(record);
-        self.wake_watchers(bits);
-    }
-
-    /// Wakes everybody who waits for a change of the record; one load when nobody does.
+    /// Wakes everybody who waits for a change of the record, one who waits for its claim if it is `unclaimed` now, and the
+    /// watchers of `bits`, which [`Arena::mark`] answered. One load each when nobody does.
     #[inline]
-    pub(crate) fn wake(&self, record: u32) {
+    pub(crate) fn wake_waiters(&self, record: u32, bits: u16, unclaimed: bool) {
         self.wake_word(&self.record(record).wait, "wake.look");
+        if unclaimed {
+            self.wake_next(record);
+        }
+        self.wake_watchers(bits);
     }
 
     /// Wakes the watchers whose bits [`Arena::mark`] cleared.
@@ -76,7 +74,7 @@ impl Arena {
     /// Whoever is woken and takes the record says that somebody waits before it ends its own claim, and whoever is woken
     /// and gives up wakes another ([`Arena::pass_claim_wait`]); one that dies in between costs the others their slice.
     #[inline]
-    pub(crate) fn wake_next(&self, record: u32) {
+    fn wake_next(&self, record: u32) {
         let word = &self.record(record).claim_wait;
         let found = WaitWord(word.load(edge("wake.look", SeqCst)));
         if found.somebody_waits() {

@@ -136,11 +136,7 @@ impl LaneHandle {
             }
         };
         self.newest = revision;
-        arena.wake(next.record);
-        if next.claim.is_none() {
-            arena.wake_next(next.record);
-        }
-        arena.wake_watchers(bits);
+        arena.wake_waiters(next.record, bits, next.claim.is_none());
         Ok(revision)
     }
 }

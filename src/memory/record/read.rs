@@ -1,13 +1,13 @@
-//! Reading a record without a lock, and completing an update that its author has left unfinished.
+//! Reads a record without a lock: a whole value that was current at some moment of the read.
 //!
-//! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
-//! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins.
+//! A reader that meets a published change without a number waits a moment for the author, then numbers it
+//! ([`journal`](super::journal)); it finishes a commit in flight likewise.
 
 use crate::edge::edge;
 use crate::memory::block::arena::Arena;
 use crate::memory::block::meta::{Block, BlockMeta};
 use crate::memory::layout::word::{BlockState, BlockStateKind, Head};
-use crate::memory::sync::atomics::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use crate::memory::sync::atomics::Ordering::{Acquire, Relaxed};
 use crate::memory::sync::atomics::{fence, pause};
 use crate::memory::sync::error::{ProtocolError, RetryBudget};
 
@@ -158,7 +158,7 @@ impl Arena {
             pause();
             return Ok(());
         }
-        self.finish_for(record, head, state)?;
+        self.number_for(record, head, state)?;
         trouble.budget.again("a change that cannot be numbered", record, head.0, state.0)
     }
 
@@ -175,45 +175,5 @@ impl Arena {
         }
         self.help(record, head)?;
         trouble.budget.again("a reference to a commit that is not there", record, head.0, head.0)
-    }
-
-    /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.
-    #[cold]
-    pub(crate) fn finish_for(&self, record: u32, head: Head, owned: BlockState) -> Result<(), ProtocolError> {
-        let BlockStateKind::Owned { lane } = owned.kind() else {
-            return Ok(());
-        };
-        let Some(block) = self.block(head.block()) else {
-            return Ok(());
-        };
-        // Whoever acquired an owned word of the block's *next* life also sees that the block has left this head.
-        if self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
-            return Ok(());
-        }
-        let lane = self.lane(lane).ok_or(ProtocolError::Corrupt {
-            what: "a change by a lane that is not there",
-            place: record.into(),
-            found: owned.0,
-        })?;
-        let claim_only = block.head.modified.load(Relaxed) != 0;
-        let bits = if claim_only { 0 } else { self.mark(record) };
-        let drawn = self.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
-        // The author that finds its block numbered by somebody else learns the number here, since by then the block
-        // may already live again elsewhere.
-        let number = match lane.number.compare_exchange(owned.0, drawn, AcqRel, edge("number.word", Acquire)) {
-            Ok(_) => drawn,
-            Err(found) => match BlockState(found).revision() {
-                Some(number) => number,
-                // The author has gone on to another change: this one has its number, in the state.
-                None => return Ok(()),
-            },
-        };
-        let stamped =
-            block.head.state.compare_exchange(owned.0, number, edge("number.release", AcqRel), Relaxed).is_ok();
-        if stamped {
-            self.counters().helped.fetch_add(1, Relaxed);
-        }
-        self.wake_waiters(record, bits);
-        Ok(())
     }
 }
