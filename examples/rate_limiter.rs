@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use harness::subprocess::{Subprocess, command, dispatch};
 use slotguard::backend::{Backend, Model, SharedMemory};
 use slotguard::recipe::RateLimiter;
-use slotguard::recipe::rate_limiter::Taken;
+use slotguard::recipe::rate_limiter::Decision;
 use slotguard::{Deadline, Segment};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const WORKERS: u64 = 8;
-/// So many requests a second, at most so many of them at once.
+/// Requests a second, and the most of them at once.
 const RATE: u32 = 500;
 const BURST: u32 = 50;
 /// How long each worker has requests to answer.
@@ -50,7 +50,7 @@ fn work(store: Arc<impl Backend + 'static>) -> Result<()> {
     // Everybody begins at once, when there is nothing more to read.
     io::stdin().read_to_end(&mut Vec::new())?;
     let end = Deadline::after(BUSY);
-    while let Taken::Yes { .. } = limit.take(1, &end)? {
+    while let Decision::Allowed { .. } = limit.take(1, &end)? {
         through += 1;
     }
     println!("{through}");

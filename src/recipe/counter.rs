@@ -1,4 +1,4 @@
-//! A number that many add to, and of which nothing is lost.
+//! Adds to an `i64` that processes share: each acknowledged addition counts exactly once.
 //!
 //! ```
 //! use slotguard::backend::Model;
@@ -18,12 +18,12 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/counter` | the number in decimal, at most 20 bytes; absent: 0 | for ever |
+//! | `NAME/counter` | the number in decimal, at most 20 bytes; absent: 0 | without end |
 //!
 //! # How
-//! To add is to replace the entry provided that it is still the one that was read; if it is not, somebody else has added,
-//! and it is done again on what is there now. Acknowledged additions are in the number exactly once, and each answer is a
-//! value that the counter had.
+//! [`add`](Counter::add) is a compare-and-swap loop: it replaces the entry if its version is still the one that was
+//! read, and begins again with the new value if another process added first. Every answer is a value that the counter
+//! had.
 //!
 //! # When a process dies
 //! Its addition has taken place or has not.
@@ -39,23 +39,21 @@ use crate::error::{Kind, next_moves};
 
 const REST: &str = "/counter";
 
-/// The result of a counter's call.
+/// The result of a call of [`Counter`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What goes wrong with a counter. Nothing has been added then.
+/// Why an addition or a read of a counter failed. Nothing was added.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store's own.
     #[error(transparent)]
     Store(#[from] crate::Error),
-    /// The entry holds no number.
+    /// The entry does not hold a number. Nothing is repaired or wiped.
     #[error(transparent)]
     Damaged(#[from] Damaged),
-    /// The sum would be no `i64`.
-    #[error(
-        "counter {name:?} is {value}, and {by} more is past the numbers of an i64; count in larger units, or under another name"
-    )]
+    /// The sum does not fit into an `i64`.
+    #[error("counter {name:?} is {value}, adding {by} overflows an i64; count in larger units, or under another name")]
     Overflow {
         /// The counter.
         name: String,
@@ -79,7 +77,7 @@ impl Error {
 
 next_moves!(Error);
 
-/// A counter of this name, for whoever shares the store.
+/// A named `i64`, shared by all processes with the store. Safe to use from any number of them at once.
 pub struct Counter<B: Backend> {
     store: Arc<B>,
     name: String,
@@ -87,22 +85,22 @@ pub struct Counter<B: Backend> {
 }
 
 impl<B: Backend> Counter<B> {
-    /// The counter of this name; 0 before anybody adds.
+    /// Opens the counter `name`. It is 0 until the first addition; nothing is written before.
     ///
     /// # Errors
-    /// [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL, or is longer than the
-    /// store's names less 8 bytes.
+    /// [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL, or is longer than
+    /// the store's names less 8 bytes.
     pub fn new(store: &Arc<B>, name: &str) -> Result<Self> {
         check_recipe_name::<B>(name, REST.len())?;
         let key = store.key(&format!("{name}{REST}"))?;
         Ok(Self { store: Arc::clone(store), name: name.to_owned(), key })
     }
 
-    /// Adds; answers what it is then.
+    /// Adds `by` and returns the sum.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if the sum is no `i64`; [`Error::Damaged`] if the entry holds no number. Nothing has
-    /// changed then. The store's.
+    /// [`Error::Overflow`] if the sum does not fit into an `i64`; [`Error::Damaged`] if the entry does not hold a
+    /// number; [`Error::Store`].
     pub fn add(&self, by: i64) -> Result<i64> {
         loop {
             let (value, before) = self.read()?;
@@ -115,21 +113,21 @@ impl<B: Backend> Counter<B> {
         }
     }
 
-    /// What it is.
+    /// Reads the value.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the entry holds no number. The store's.
+    /// [`Error::Damaged`] if the entry does not hold a number; [`Error::Store`].
     pub fn get(&self) -> Result<i64> {
         Ok(self.read()?.0)
     }
 
-    /// The number, and what holds as long as it does.
+    /// Reads the number, and the condition under which it is still current.
     fn read(&self) -> Result<(i64, When)> {
         let mut value = Vec::new();
         let (meta, _) = self.store.read(&self.key, &mut value)?;
         let Some(meta) = meta else { return Ok((0, When::Absent)) };
         let text = String::from_utf8_lossy(&value);
-        let damaged = |_| Damaged::new(&self.key, format!("{text:?} is no number"));
+        let damaged = |_| Damaged::new(&self.key, format!("{text:?} is not a number"));
         Ok((text.parse().map_err(damaged)?, When::ModifiedAt(meta.modified)))
     }
 }

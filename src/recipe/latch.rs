@@ -1,4 +1,4 @@
-//! A gate that opens once a number of things have been done, and stays open.
+//! Waits until `count` pieces of work are done: a latch opens when it is counted down to 0, and stays open.
 //!
 //! ```
 //! use slotguard::backend::Model;
@@ -23,13 +23,13 @@
 //! | `NAME/latch` | `LEFT COUNT`, at most 21 bytes | until [`remove`](Latch::remove) |
 //!
 //! # How
-//! To count down is to replace the entry provided that it is still the one that was read. Who waits looks again at
-//! every count. A handle is of the entry that it found or made: once that was removed it neither counts nor waits for the
-//! next one of the name.
+//! [`count_down`](Latch::count_down) is a compare-and-swap loop. Waiters sleep until the entry changes and read it
+//! again. A handle belongs to the entry that it found or created, by its `created` revision: once that entry is
+//! removed, the handle neither counts down nor waits for a later one of this name.
 //!
 //! # When a process dies
-//! Its count has taken place or has not. Nobody counts for the dead: where their share must be done, have them count as
-//! part of the commit that does it, or guard it by a [`lock`](super::lock).
+//! Its count has been committed or has not. Nothing counts down for a process that died: if another process must take
+//! over its share, guard the share by a [`lock`](super::lock).
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,35 +43,35 @@ use crate::error::{Kind, next_moves};
 
 const REST: &str = "/latch";
 
-/// The result of a latch's call.
+/// The result of a call of [`Latch`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What goes wrong with a latch. Nothing has been counted then.
+/// Why a call of a latch failed. Nothing was counted down.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store's own.
     #[error(transparent)]
     Store(#[from] crate::Error),
-    /// The entry holds no count.
+    /// The entry does not hold a count. Nothing is repaired or wiped.
     #[error(transparent)]
     Damaged(#[from] Damaged),
-    /// A latch of 0 would be open from the beginning.
+    /// The count is 0: the latch would be open from the beginning.
     #[error(transparent)]
     BadCount(#[from] BadCount),
-    /// The latch was made for another number.
+    /// The latch was created with another count.
     #[error(transparent)]
     OtherCount(#[from] OtherCount),
-    /// The latch was not opened before the deadline.
-    #[error("latch {name:?}: {left} are left to count down; wait longer")]
+    /// The deadline passed before the latch opened.
+    #[error("latch {name:?} is not open: {left} left to count down; wait longer")]
     NotOpen {
         /// The latch.
         name: String,
-        /// How many.
+        /// The count that is left.
         left: u32,
     },
-    /// The latch is not there any more.
-    #[error("latch {name:?} was removed; make a new one with Latch::new if there is more to wait for")]
+    /// The latch was removed, by [`Latch::remove`].
+    #[error("latch {name:?} was removed; create a new one with Latch::new if there is more to wait for")]
     Removed {
         /// The latch.
         name: String,
@@ -94,23 +94,24 @@ impl Error {
 
 next_moves!(Error);
 
-/// A latch of this name, for whoever shares the store. Once it has been removed, the next of the name is another.
+/// A handle of one latch, shared by all processes with the store. A latch created under this name after a removal is
+/// another one.
 pub struct Latch<B: Backend> {
     store: Arc<B>,
     name: String,
     count: u32,
     key: B::Key,
-    /// When it was made.
+    /// The revision that created the entry.
     since: Revision,
 }
 
 impl<B: Backend> Latch<B> {
-    /// The latch of this name, made if there is none yet: open once it has been counted down this often.
+    /// Opens the latch `name`, or creates it: it opens after `count` calls of [`count_down`](Latch::count_down).
     ///
     /// # Errors
-    /// [`Error::BadCount`] for 0, [`Error::OtherCount`] if it was made for another number. [`Error::Store`] of
-    /// [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL, or is longer than the store's names less 6
-    /// bytes.
+    /// [`Error::BadCount`] for 0, [`Error::OtherCount`] if it was created with another. [`Error::Store`] of
+    /// [`BadName`](crate::Error::BadName) if the name is empty, contains a NUL, or is longer than the store's names
+    /// less 6 bytes.
     pub fn new(store: &Arc<B>, name: &str, count: u32) -> Result<Self> {
         check_recipe_name::<B>(name, REST.len())?;
         if count == 0 {
@@ -133,10 +134,10 @@ impl<B: Backend> Latch<B> {
         }
     }
 
-    /// Counts down by one; answers how many are left. Of an open latch nothing is left, and nothing changes.
+    /// Counts down by one and returns the count that is left. An open latch stays at 0.
     ///
     /// # Errors
-    /// [`Error::Removed`] if somebody did. [`Error::Damaged`], [`Error::OtherCount`]. The store's.
+    /// [`Error::Removed`]; [`Error::Damaged`]; [`Error::OtherCount`]; [`Error::Store`].
     pub fn count_down(&self) -> Result<u32> {
         loop {
             let (left, meta, _) = self.read()?;
@@ -151,7 +152,7 @@ impl<B: Backend> Latch<B> {
         }
     }
 
-    /// How many are left.
+    /// Reads the count that is left.
     ///
     /// # Errors
     /// As [`count_down`](Latch::count_down).
@@ -159,10 +160,10 @@ impl<B: Backend> Latch<B> {
         Ok(self.read()?.0)
     }
 
-    /// Waits until it is open.
+    /// Waits until the latch is open.
     ///
     /// # Errors
-    /// [`Error::NotOpen`] once the deadline has passed. As [`count_down`](Latch::count_down).
+    /// [`Error::NotOpen`] once the deadline has passed; those of [`count_down`](Latch::count_down).
     pub fn wait(&self, deadline: &Deadline) -> Result<()> {
         let mut looked_last = false;
         loop {
@@ -177,11 +178,11 @@ impl<B: Backend> Latch<B> {
         }
     }
 
-    /// Removes it for all: its name is free for a new one. Who waits is told [`Error::Removed`], and so is whoever
-    /// counts down or waits by a handle of the removed one. If it was removed before, nothing happens.
+    /// Removes the latch and frees its name. Waiters, and later calls by other handles of this latch, get
+    /// [`Error::Removed`]. Removing a removed latch does nothing.
     ///
     /// # Errors
-    /// The store's.
+    /// [`Error::Store`].
     pub fn remove(self) -> Result<()> {
         self.store.commit(&[Op::delete(&self.key).if_created_at(self.since)])?;
         Ok(())
@@ -195,7 +196,7 @@ impl<B: Backend> Latch<B> {
         let text = String::from_utf8_lossy(&value);
         let numbers = text.split_once(' ').and_then(|(left, count)| Some((left.parse().ok()?, count.parse().ok()?)));
         let (left, count): (u32, u32) =
-            numbers.ok_or_else(|| Damaged::new(&self.key, format!("it holds {text:?}, no count")))?;
+            numbers.ok_or_else(|| Damaged::new(&self.key, format!("{text:?} is not a count")))?;
         if count != self.count {
             let (asked, found) = (self.count.into(), count.into());
             return Err(OtherCount { what: "latch", name: self.name.clone(), asked, found }.into());

@@ -1,8 +1,8 @@
-//! How often something may happen, counted over all processes: a bucket of tokens that fills at a steady rate.
+//! Limits how often all processes together do something: a token bucket that refills at a steady rate.
 //!
 //! ```
 //! use slotguard::backend::Model;
-//! use slotguard::recipe::{RateLimiter, rate_limiter::Taken};
+//! use slotguard::recipe::{RateLimiter, rate_limiter::Decision};
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
@@ -10,8 +10,9 @@
 //! let store = Arc::new(Model::new());
 //! // 100 a minute, at most 2 of them at once.
 //! let mails = RateLimiter::new(&store, "mails", 100, Duration::from_secs(60), 2)?;
-//! assert_eq!(mails.try_take(2)?, Taken::Yes { left: 0 });
-//! assert!(matches!(mails.try_take(1)?, Taken::No { retry_after } if retry_after <= Duration::from_millis(600)));
+//! assert_eq!(mails.try_take(2)?, Decision::Allowed { left: 0 });
+//! let Decision::Denied { retry_after } = mails.try_take(1)? else { panic!("the bucket is empty") };
+//! assert!(retry_after <= Duration::from_millis(600));
 //! # Ok(())
 //! # }
 //! ```
@@ -19,31 +20,31 @@
 //! # Layout
 //! | name | value | lives |
 //! |---|---|---|
-//! | `NAME/bucket` | `FULL WHOLE CLOCK`: the nanosecond of that clock at which the bucket is full, and how many nanoseconds a whole one takes whoever wrote this; at most 57 bytes; absent: it is full | until [`reset`](RateLimiter::reset) |
+//! | `NAME/bucket` | `FULL WHOLE CLOCK`: the nanosecond of that clock at which the bucket is full, and in how many nanoseconds the writer's bucket fills; at most 57 bytes; absent: it is full | until [`reset`](RateLimiter::reset) |
 //!
 //! # How
-//! One number says it all: when the bucket will be full again if nobody takes anything. To take a token is to put that
-//! off by the time one token needs, which is allowed while it is no further off than a whole bucket. (The generic cell
-//! rate algorithm, ITU-T I.371.) It is changed by compare-and-swap: whatever is given out has been taken from what all
-//! see. Rate and burst are each caller's own, so a new configuration may come in process by process: while two are in
-//! use, no more is given out at once than the larger burst, and who has the smaller bucket waits for what the larger
-//! one owes.
+//! The state is one number: the time at which the bucket is full again if nothing else is taken. Taking a token moves
+//! it by the time one token needs, and is allowed as long as the result is at most a whole bucket away. This is the
+//! generic cell rate algorithm (ITU-T I.371). The number is changed by compare-and-swap, so every token is taken once.
+//! Rate and burst belong to the handle, so a new configuration may be rolled out process by process: while two are in
+//! use, at most the larger burst is given out at once, and processes with the smaller bucket wait until the larger one
+//! has refilled.
 //!
 //! # Which clock
-//! The time of day may be set, and times since a process began mean nothing to another process. [`Clock::Boot`] counts
-//! from the machine's start, also while it sleeps, the same for all processes of one time namespace; what it says of
-//! another boot, machine or namespace is refused ([`Error::OtherClock`]). [`Clock::Wall`] is for stores shared by
-//! those. On any clock, however it jumps:
+//! The time of day may be set, and the time since a process began means nothing to another process. [`Clock::Boot`]
+//! counts from the machine's start, including suspended time, and is equal for all processes of one time namespace; an
+//! entry written in another boot, machine or namespace is refused ([`Error::OtherClock`]). [`Clock::Wall`] is for
+//! stores that outlive or span these. On any clock, however it jumps:
 //!
-//! * A clock that goes forward fills the bucket, and never past its brim: no more than the burst is given out at once.
-//! * A clock that goes back finds the bucket to be full later than a bucket can be, ours or that of whoever wrote it. That
-//!   is taken for an empty one, from that moment on, and written down: nobody waits longer than one bucket takes to fill.
+//! * A clock that jumps forward fills the bucket, but never beyond its size: at most the burst is given out at once.
+//! * After a jump back the bucket seems to be full later than possible for our bucket or the writer's. It is then
+//!   written down as empty from now on: no caller waits longer than one bucket takes to fill.
 //!
-//! The clock is read *after* the entry. Read before, it could be earlier than the time at which another process wrote the
-//! entry, which would look like a clock that went back.
+//! The clock is read *after* the entry. Read before, it could be earlier than another process's write of the entry,
+//! which would look like a jump back.
 //!
 //! # When a process dies
-//! What it took is taken, whether it was used or not.
+//! The tokens it took stay taken, used or not.
 
 use std::fmt;
 use std::fs;
@@ -64,26 +65,26 @@ const REST: &str = "/bucket";
 /// How long a bucket may take to fill, in nanoseconds: a hundred years.
 const LONGEST: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 
-/// The result of a rate limiter's call.
+/// The result of a call of [`RateLimiter`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What goes wrong with a rate limiter. Nothing has been taken then. That there are not enough tokens is an answer,
-/// [`Taken::No`].
+/// Why a call of a rate limiter failed. Nothing was taken. Too few tokens are no error but an answer,
+/// [`Decision::Denied`].
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store's own.
     #[error(transparent)]
     Store(#[from] crate::Error),
-    /// The entry holds no times and clock.
+    /// The entry does not hold a bucket. Nothing is repaired or wiped.
     #[error(transparent)]
     Damaged(#[from] Damaged),
-    /// No bucket can be like that, or ever hold so many tokens.
+    /// The rate or burst is impossible, or more tokens were asked for than the bucket can hold.
     #[error(transparent)]
     BadCount(#[from] BadCount),
-    /// The limiter's time is of a clock that ours cannot be compared with.
+    /// The entry was written by a clock that this handle's cannot be compared with.
     #[error(
-        "rate limiter {name:?} counts on the clock of another boot, machine, or time namespace; use Clock::Wall everywhere, or reset it"
+        "rate limiter {name:?} was used with another clock, boot, machine, or time namespace; use Clock::Wall everywhere, or reset it"
     )]
     OtherClock {
         /// The limiter.
@@ -105,18 +106,18 @@ impl Error {
 
 next_moves!(Error);
 
-/// A rate limiter of this name, for whoever shares the store.
+/// A named token bucket, shared by all processes with the store.
 pub struct RateLimiter<B: Backend> {
     store: Arc<B>,
     name: String,
     key: B::Key,
-    /// Nanoseconds in which one token arrives.
+    /// Nanoseconds in which one token is refilled.
     each: u64,
     burst: u32,
     clock: Clock,
 }
 
-/// What the bucket fills by.
+/// The clock by which the bucket refills.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Clock {
@@ -124,34 +125,34 @@ pub enum Clock {
     Boot,
     /// Unix time: for stores that several machines share, or that outlive a boot.
     Wall,
-    /// One's own: the time since a moment that is the same for everybody.
+    /// A function: the time since a moment that all processes agree on.
     Own(Arc<dyn Fn() -> Duration + Send + Sync>),
 }
 
-/// Whether tokens were to be had.
+/// Whether tokens were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// They have been taken.
-    Yes {
-        /// How many are left at this moment.
+pub enum Decision {
+    /// All of them were taken.
+    Allowed {
+        /// The tokens left in the bucket at this moment.
         left: u32,
     },
-    /// There were not enough, and none have been taken.
-    No {
-        /// When there will be enough, if nobody else takes any.
+    /// The bucket holds too few, and none were taken.
+    Denied {
+        /// In which time it will hold enough, if no other process takes any.
         retry_after: Duration,
     },
 }
 
 impl<B: Backend> RateLimiter<B> {
-    /// The limiter of this name: `tokens` per time, and at most `burst` at once. It goes by [`Clock::Boot`].
+    /// Opens the limiter `name`: `tokens` in each `per`, and at most `burst` at once, by [`Clock::Boot`].
     ///
-    /// The time one token needs is rounded up to whole nanoseconds.
+    /// The time in which a token is refilled is rounded up to whole nanoseconds.
     ///
     /// # Errors
-    /// [`Error::BadCount`] for no tokens, no time, no burst, more than one token a nanosecond, or a bucket that takes
-    /// over a hundred years to fill. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name is empty,
-    /// contains a NUL, or is longer than the store's names less 7 bytes.
+    /// [`Error::BadCount`] if `tokens`, `per` or `burst` is 0, or for more than one token a nanosecond, or for a bucket
+    /// that takes more than a hundred years to fill. [`Error::Store`] of [`BadName`](crate::Error::BadName) if the name
+    /// is empty, contains a NUL, or is longer than the store's names less 7 bytes.
     pub fn new(store: &Arc<B>, name: &str, tokens: u32, per: Duration, burst: u32) -> Result<Self> {
         check_recipe_name::<B>(name, REST.len())?;
         let bad = |asked: u32, why| {
@@ -175,53 +176,53 @@ impl<B: Backend> RateLimiter<B> {
         Ok(Self { store, name, key, each, burst, clock: Clock::Boot })
     }
 
-    /// The same by another clock. All who use the limiter must use the same.
+    /// Uses another clock. All processes must use one and the same with this limiter.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// Takes so many tokens, or none.
+    /// Takes all of `tokens` or none, without waiting.
     ///
     /// # Errors
-    /// [`Error::BadCount`] for none, or more than the burst, which could never be had. [`Error::OtherClock`],
-    /// [`Error::Damaged`]. The store's.
-    pub fn try_take(&self, tokens: u32) -> Result<Taken> {
+    /// [`Error::BadCount`] for 0, or for more than the burst, which the bucket never holds; [`Error::OtherClock`];
+    /// [`Error::Damaged`]; [`Error::Store`].
+    pub fn try_take(&self, tokens: u32) -> Result<Decision> {
         Ok(self.step(tokens)?.0)
     }
 
-    /// Waits until so many tokens can be taken. [`Taken::No`] as soon as it is certain that there will not be enough
-    /// before the deadline.
+    /// Waits until `tokens` can be taken. Returns [`Decision::Denied`] as soon as it is certain that the bucket will
+    /// not hold enough before the deadline.
     ///
-    /// Those who wait are not in line: whoever asks first when there are enough has them.
+    /// There is no queue: of several waiters the first to try once the bucket holds enough takes them.
     ///
     /// # Errors
     /// As [`try_take`](RateLimiter::try_take).
-    pub fn take(&self, tokens: u32, deadline: &Deadline) -> Result<Taken> {
+    pub fn take(&self, tokens: u32, deadline: &Deadline) -> Result<Decision> {
         loop {
-            let (taken, seen_at) = self.step(tokens)?;
-            let Taken::No { retry_after } = taken else { return Ok(taken) };
+            let (decision, seen_at) = self.step(tokens)?;
+            let Decision::Denied { retry_after } = decision else { return Ok(decision) };
             if deadline.remaining().is_some_and(|left| left < retry_after) {
-                return Ok(taken);
+                return Ok(decision);
             }
-            // Until then nothing but somebody's reset can help, which is a change of the entry.
+            // Only a reset can allow it earlier, and a reset changes the entry.
             self.store.wait(&self.key, seen_at, &sooner(deadline, retry_after))?;
         }
     }
 
-    /// Fills the bucket.
+    /// Fills the bucket, by deleting its entry.
     ///
     /// # Errors
-    /// The store's.
+    /// [`Error::Store`].
     pub fn reset(&self) -> Result<()> {
         self.store.commit(&[Op::delete(&self.key)])?;
         Ok(())
     }
 
-    /// Takes if there are enough; and a revision at which it was as answered.
-    fn step(&self, tokens: u32) -> Result<(Taken, Revision)> {
+    /// Takes `tokens` if the bucket holds enough. Returns the decision and a revision at which it was true.
+    fn step(&self, tokens: u32) -> Result<(Decision, Revision)> {
         if tokens == 0 || tokens > self.burst {
-            let why = if tokens == 0 { "take at least 1" } else { "the bucket never holds so many; take fewer" };
+            let why = if tokens == 0 { "take at least 1" } else { "the bucket never holds that much; take fewer" };
             return Err(BadCount { what: "rate limiter", name: self.name.clone(), asked: tokens.into(), why }.into());
         }
         let whole = self.each * u64::from(self.burst);
@@ -232,22 +233,22 @@ impl<B: Backend> RateLimiter<B> {
             let went_back = full > now + whole.max(theirs);
             let full = if went_back { brim } else { full };
             let after = full.max(now) + self.each * u64::from(tokens);
-            let (taken, new) = match after.checked_sub(brim) {
-                None | Some(0) => (Taken::Yes { left: ((brim - after) / self.each) as u32 }, after),
-                Some(early) => (Taken::No { retry_after: Duration::from_nanos(early) }, full),
+            let (decision, new) = match after.checked_sub(brim) {
+                None | Some(0) => (Decision::Allowed { left: ((brim - after) / self.each) as u32 }, after),
+                Some(early) => (Decision::Denied { retry_after: Duration::from_nanos(early) }, full),
             };
-            if matches!(taken, Taken::No { .. }) && !went_back {
-                return Ok((taken, seen_at));
+            if matches!(decision, Decision::Denied { .. }) && !went_back {
+                return Ok((decision, seen_at));
             }
             let value = format!("{new} {whole} {}", self.clock.tag());
             if let Outcome::Committed(at) = self.store.commit(&[Op::put(&self.key, value.as_bytes()).when(before)])? {
-                return Ok((taken, at));
+                return Ok((decision, at));
             }
         }
     }
 
-    /// When the bucket is full, how long a whole one takes whoever wrote that, what holds as long as it does, and a
-    /// revision at which it did.
+    /// Reads when the bucket is full, in which time the writer's bucket fills, the condition under which both are still
+    /// current, and a revision at which they were.
     fn read(&self) -> Result<(u64, u64, When, Revision)> {
         let mut value = Vec::new();
         let (meta, seen_at) = self.store.read(&self.key, &mut value)?;
@@ -256,7 +257,7 @@ impl<B: Backend> RateLimiter<B> {
         let parts = text.split_once(' ').and_then(|(full, rest)| Some((full.parse().ok()?, rest.split_once(' ')?)));
         let parts = parts.and_then(|(full, (whole, clock))| Some((full, whole.parse().ok()?, clock)));
         let Some((full, whole, clock)) = parts.filter(|(_, whole, _)| *whole <= LONGEST) else {
-            let what = format!("it holds {text:?}, no times and clock");
+            let what = format!("{text:?} is not a bucket: two times and a clock");
             return Err(Damaged::new(&self.key, what).into());
         };
         if clock != self.clock.tag() {
@@ -267,7 +268,7 @@ impl<B: Backend> RateLimiter<B> {
 }
 
 impl Clock {
-    /// In nanoseconds. It stands still after 292 years, so that nothing added to it overflows.
+    /// The time in nanoseconds, at most 292 years, so that nothing added to it overflows.
     fn now(&self) -> u64 {
         let since = match self {
             Self::Boot => {
@@ -280,7 +281,7 @@ impl Clock {
         since.as_nanos().try_into().unwrap_or(u64::MAX).min(u64::MAX / 2)
     }
 
-    /// What tells clocks apart that cannot be compared, at most 16 bytes.
+    /// Distinguishes clocks that cannot be compared, in at most 16 bytes.
     fn tag(&self) -> &str {
         static BOOT: OnceLock<String> = OnceLock::new();
         match self {

@@ -24,7 +24,6 @@ pub const TWICE: &[(&str, usize)] = &[
     ("Place", 2),
     ("Record", 2),
     ("Table", 2),
-    ("Taken", 2),
     ("Task", 2),
     ("Ticket", 2),
 ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slotguard::backend::{Backend, Model, Op};
 use slotguard::conformance::Subject;
-use slotguard::recipe::rate_limiter::{Clock, Taken};
+use slotguard::recipe::rate_limiter::{Clock, Decision};
 use slotguard::recipe::{BadCount, RateLimiter, rate_limiter::Error};
 use slotguard::{Deadline, ErrorKind};
 
@@ -51,7 +51,7 @@ fn limiter<S: Subject>(subject: &S, clock: Clock) -> RateLimiter<S::Store> {
 
 /// How many can be had one by one.
 fn all_of<B: Backend>(limiter: &RateLimiter<B>) -> u32 {
-    (0..).take_while(|_| matches!(limiter.try_take(1), Ok(Taken::Yes { .. }))).count() as u32
+    (0..).take_while(|_| matches!(limiter.try_take(1), Ok(Decision::Allowed { .. }))).count() as u32
 }
 
 fn no_more_than_the_burst_is_given_out_at_once(subject: &impl Subject) {
@@ -76,14 +76,14 @@ fn it_fills_at_its_rate_and_to_its_brim(subject: &impl Subject) {
     let hands = Hands::default();
     let mails = limiter(subject, hands.clock());
     hands.set(SECOND);
-    assert_eq!(mails.try_take(3).unwrap(), Taken::Yes { left: 1 });
-    assert_eq!(mails.try_take(2).unwrap(), Taken::No { retry_after: SECOND / 10 });
-    assert_eq!(mails.try_take(1).unwrap(), Taken::Yes { left: 0 });
-    assert_eq!(mails.try_take(4).unwrap(), Taken::No { retry_after: SECOND * 4 / 10 });
+    assert_eq!(mails.try_take(3).unwrap(), Decision::Allowed { left: 1 });
+    assert_eq!(mails.try_take(2).unwrap(), Decision::Denied { retry_after: SECOND / 10 });
+    assert_eq!(mails.try_take(1).unwrap(), Decision::Allowed { left: 0 });
+    assert_eq!(mails.try_take(4).unwrap(), Decision::Denied { retry_after: SECOND * 4 / 10 });
     hands.set(SECOND + SECOND / 10 - Duration::from_nanos(1));
-    assert_eq!(mails.try_take(1).unwrap(), Taken::No { retry_after: Duration::from_nanos(1) });
+    assert_eq!(mails.try_take(1).unwrap(), Decision::Denied { retry_after: Duration::from_nanos(1) });
     hands.set(SECOND + SECOND / 10);
-    assert_eq!(mails.try_take(1).unwrap(), Taken::Yes { left: 0 });
+    assert_eq!(mails.try_take(1).unwrap(), Decision::Allowed { left: 0 });
     // However long nobody takes anything, it does not fill past its brim.
     hands.set(1000 * SECOND);
     assert_eq!(all_of(&mails), 4);
@@ -104,7 +104,7 @@ fn a_clock_that_goes_back_gives_nothing_away_and_keeps_nobody(subject: &impl Sub
     hands.set(3600 * SECOND);
     assert_eq!(all_of(&mails), 4);
     hands.set(SECOND);
-    assert_eq!(mails.try_take(1).unwrap(), Taken::No { retry_after: SECOND / 10 });
+    assert_eq!(mails.try_take(1).unwrap(), Decision::Denied { retry_after: SECOND / 10 });
     assert_eq!(all_of(&mails), 0, "nothing is given away");
     hands.set(SECOND + SECOND / 10);
     assert_eq!(all_of(&mails), 1, "and nobody waits for an hour");
@@ -138,13 +138,13 @@ fn while_two_bursts_are_in_use_no_more_than_the_larger_is_given_out_at_once(subj
     let taken: u32 = (0..5).map(|_| all_of(&old) + all_of(&new)).sum();
     assert_eq!(taken, 40);
     // The smaller bucket has one again when the larger has 37.
-    assert_eq!(new.try_take(1).unwrap(), Taken::No { retry_after: SECOND * 37 / 10 });
+    assert_eq!(new.try_take(1).unwrap(), Decision::Denied { retry_after: SECOND * 37 / 10 });
     hands.set(3600 * SECOND + SECOND * 37 / 10);
     assert_eq!(all_of(&new), 1);
     assert_eq!(all_of(&old), 36);
     // A clock that goes back by more than that is noticed all the same.
     hands.set(SECOND);
-    assert_eq!(new.try_take(1).unwrap(), Taken::No { retry_after: SECOND / 10 });
+    assert_eq!(new.try_take(1).unwrap(), Decision::Denied { retry_after: SECOND / 10 });
 }
 
 /// Between a look at the clock and what follows, others may take everything, at a later time.
@@ -172,14 +172,14 @@ fn who_waits_gets_it_in_time_or_is_told_at_once(subject: &impl Subject) {
     let store = Arc::new(subject.client());
     let fast = RateLimiter::new(&store, "fast", 1000, SECOND, 2).unwrap();
     for _ in 0..20 {
-        assert!(matches!(fast.take(2, &Deadline::never()).unwrap(), Taken::Yes { .. }));
+        assert!(matches!(fast.take(2, &Deadline::never()).unwrap(), Decision::Allowed { .. }));
     }
     let slow = RateLimiter::new(&store, "slow", 1, 3600 * SECOND, 1).unwrap();
-    assert_eq!(slow.take(1, &Deadline::now()).unwrap(), Taken::Yes { left: 0 });
+    assert_eq!(slow.take(1, &Deadline::now()).unwrap(), Decision::Allowed { left: 0 });
     // Nobody waits for what cannot come: this test would hang.
     match slow.take(1, &Deadline::after(1800 * SECOND)).unwrap() {
-        Taken::No { retry_after } => assert!(retry_after > 1800 * SECOND && retry_after <= 3600 * SECOND),
-        Taken::Yes { .. } => panic!("there was one"),
+        Decision::Denied { retry_after } => assert!(retry_after > 1800 * SECOND && retry_after <= 3600 * SECOND),
+        Decision::Allowed { .. } => panic!("there was one"),
     }
 }
 
@@ -189,7 +189,7 @@ fn a_reset_wakes_who_waits(subject: &impl Subject) {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| mails().take(1, &Deadline::never()));
         mails().reset().unwrap();
-        assert!(matches!(waiter.join().unwrap().unwrap(), Taken::Yes { left: 0 }));
+        assert!(matches!(waiter.join().unwrap().unwrap(), Decision::Allowed { left: 0 }));
     });
 }
 
@@ -241,7 +241,7 @@ fn real_clocks_go_forward() {
     for clock in [Clock::Boot, Clock::Wall] {
         let mails = RateLimiter::new(&Arc::new(Model::new()), "mails", 1000, SECOND, 3).unwrap().with_clock(clock);
         for _ in 0..10 {
-            assert!(matches!(mails.take(3, &Deadline::never()).unwrap(), Taken::Yes { .. }));
+            assert!(matches!(mails.take(3, &Deadline::never()).unwrap(), Decision::Allowed { .. }));
         }
     }
 }
