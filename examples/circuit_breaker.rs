@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use harness::subprocess::{Subprocess, command, dispatch};
 use slotguard::backend::{Backend, Op, Session, SharedMemory};
-use slotguard::recipe::state_machine::{Machine, Rules, Transition};
+use slotguard::recipe::state_machine::{self, Machine, Rules, Transition};
 use slotguard::recipe::{self, Counter};
 use slotguard::{Deadline, Segment};
 
@@ -88,7 +88,7 @@ impl Shared {
     fn go(&self, to: Breaker, reason: &str) -> Result<bool> {
         match self.breaker.transition_because(to, reason) {
             Ok(Transition::Done(_)) => Ok(true),
-            Ok(_) | Err(recipe::Error::NoTransition { .. }) => Ok(false),
+            Ok(_) | Err(state_machine::Error::NoTransition { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

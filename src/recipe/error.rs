@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::failure::{Failure, and_undone};
 use super::{
     assignment, barrier, counter, delivery, double_barrier, election, guard, latch, lock, rate_limiter, semaphore,
+    state_machine,
 };
 use crate::clock::Token;
 use crate::error::{Kind, next_moves};
@@ -56,160 +57,9 @@ pub enum Error {
     /// A delivery's.
     #[error(transparent)]
     Delivery(#[from] delivery::Error),
-
-    // state_machine
-    /// There is no rule that leads from the present state to the one asked for.
-    #[error("machine {machine:?} cannot go from {from} to {to}; {}", ways(from, possible))]
-    NoTransition {
-        /// The machine.
-        machine: String,
-        /// The state it is in.
-        from: &'static str,
-        /// The state asked for.
-        to: &'static str,
-        /// Where it can go from here.
-        possible: Vec<&'static str>,
-    },
-    /// A machine holds a state or record that this program does not know.
-    #[error(
-        "machine {machine:?} holds {found:?}, and the states known here are {}; use the build that wrote it, or another name",
-        known.join(", ")
-    )]
-    UnknownState {
-        /// The machine.
-        machine: String,
-        /// What is stored.
-        found: String,
-        /// The states of this program.
-        known: Vec<&'static str>,
-    },
-    /// Two rules lead from one state to the same other.
-    #[error("two rules lead from {from} to {to}; make them one, whose guard or action tells the cases apart")]
-    RuleTwice {
-        /// From.
-        from: &'static str,
-        /// To.
-        to: &'static str,
-    },
-    /// A transition's action failed. The state is unchanged; what else the action did, only its rollback can have undone.
-    #[error("machine {machine:?}: the action from {from} to {to} failed: {source}{}", and_undone(rollback))]
-    ActionFailed {
-        /// The machine.
-        machine: String,
-        /// The state it is in still.
-        from: &'static str,
-        /// The state it was to go to.
-        to: &'static str,
-        /// What the action said.
-        source: Failure,
-        /// What the rollback said, if it failed as well.
-        rollback: Option<Failure>,
-    },
-    /// Somebody forced or reset the state while a transition's action ran. The action ran, and then the rollback.
-    #[error(
-        "machine {machine:?}: the state was forced while the action from {from} to {to} ran{}; read the state and decide anew",
-        and_undone(rollback)
-    )]
-    Overruled {
-        /// The machine.
-        machine: String,
-        /// The state it was in.
-        from: &'static str,
-        /// The state it was to go to.
-        to: &'static str,
-        /// What the rollback said, if it failed.
-        rollback: Option<Failure>,
-    },
-    /// The store refused the commit that ends a transition, after the action. The state is unchanged, and the rollback
-    /// has run.
-    #[error(
-        "machine {machine:?}: the action from {from} to {to} ran, and the store refused its end: {source}; the state is unchanged{}; mend the store, then try again",
-        and_undone(rollback)
-    )]
-    EndRefused {
-        /// The machine.
-        machine: String,
-        /// The state it is in still.
-        from: &'static str,
-        /// The state it was to go to.
-        to: &'static str,
-        /// What the store said.
-        source: Box<Error>,
-        /// What the rollback said, if it failed.
-        rollback: Option<Failure>,
-    },
-    /// The store refused to free a machine after a transition that did not take place. Where it refused even to tell
-    /// whether the machine is ours, the rollback has not run: whoever comes next runs it.
-    #[error(
-        "machine {machine:?} is occupied still by the transition from {from} to {to}, since the store refused to free it: {source}{}; call this machine again or drop it, or end its session",
-        why.as_ref().map_or_else(String::new, |why| format!("; before that: {why}"))
-    )]
-    NotFreed {
-        /// The machine.
-        machine: String,
-        /// The state it is in still.
-        from: &'static str,
-        /// The state it was to go to.
-        to: &'static str,
-        /// Why it did not take place; `None` if somebody else had abandoned it.
-        why: Option<Box<Error>>,
-        /// What the store said.
-        source: Box<Error>,
-    },
-    /// The session ended while a transition's action ran. Whoever comes next runs the rollback, or has.
-    #[error(
-        "machine {machine:?}: the session ended during the transition from {from} to {to}, which others undo; open a new session and read the state"
-    )]
-    TransitionLost {
-        /// The machine.
-        machine: String,
-        /// The state it was in.
-        from: &'static str,
-        /// The state it was to go to.
-        to: &'static str,
-    },
-    /// What somebody left in the middle of a transition could not be undone. It will not be tried again.
-    #[error(
-        "machine {machine:?}: a process ended during the transition from {from} to {to}, and the rollback failed: {source}; put outside things right by hand"
-    )]
-    RollbackFailed {
-        /// The machine.
-        machine: String,
-        /// The state it is in.
-        from: &'static str,
-        /// The state it was to go to.
-        to: &'static str,
-        /// What the rollback said.
-        source: Failure,
-    },
-    /// Somebody sent away all who waited for a transition.
-    #[error("machine {machine:?}: the wait for a transition to {to} was cleared; read the state and decide anew")]
-    Cleared {
-        /// The machine.
-        machine: String,
-        /// The state waited for.
-        to: &'static str,
-    },
-    /// Changes were made faster than they were read.
-    #[error(
-        "machine {machine:?}: {missed} changes are not kept any more; change {next} is the next, look at the state"
-    )]
-    Missed {
-        /// The machine.
-        machine: String,
-        /// How many.
-        missed: u64,
-        /// The number of the oldest that is kept.
-        next: u64,
-    },
-    /// A reason is too long to keep.
-    #[error("a reason of {length} bytes is longer than {limit}; shorten it")]
-    LongReason {
-        /// Its bytes.
-        length: usize,
-        /// Most bytes.
-        limit: usize,
-    },
+    /// A state machine's.
+    #[error(transparent)]
+    StateMachine(#[from] state_machine::Error),
 
     // executor
     /// An operation or job of this id is known already.
@@ -353,25 +203,17 @@ impl Error {
             Self::Delivery(error) => error.kind(),
             Self::Latch(error) => error.kind(),
             Self::RateLimiter(error) => error.kind(),
-            // The store's refusal decides.
-            Self::EndRefused { source, .. } | Self::NotFreed { source, .. } => source.kind(),
-            Self::TransitionLost { .. } | Self::ClaimLost { .. } | Self::ForkedExecutor { .. } => Kind::Lost,
+            Self::StateMachine(error) => error.kind(),
+            Self::ClaimLost { .. } | Self::ForkedExecutor { .. } => Kind::Lost,
             Self::OperationTimedOut { .. } => Kind::TimedOut,
-            Self::Cleared { .. } | Self::OperationCancelled { .. } => Kind::Cancelled,
-            Self::NoTransition { .. } | Self::Overruled { .. } | Self::IdTwice { .. } => Kind::Conflict,
+            Self::OperationCancelled { .. } => Kind::Cancelled,
+            Self::IdTwice { .. } => Kind::Conflict,
             Self::QueueFull { .. } => Kind::Full,
-            Self::UnknownState { .. } => Kind::Incompatible,
-            Self::UnknownId { .. } | Self::UnknownDependency { .. } | Self::Missed { .. } | Self::ShutDown { .. } => {
-                Kind::Unavailable
+            Self::UnknownId { .. } | Self::UnknownDependency { .. } | Self::ShutDown { .. } => Kind::Unavailable,
+            Self::DependencyFailed { .. } | Self::OperationFailed { .. } | Self::OperationPanicked { .. } => {
+                Kind::Failed
             }
-            Self::RollbackFailed { .. } => Kind::Indeterminate,
-            Self::ActionFailed { .. }
-            | Self::DependencyFailed { .. }
-            | Self::OperationFailed { .. }
-            | Self::OperationPanicked { .. } => Kind::Failed,
-            Self::RuleTwice { .. }
-            | Self::LongReason { .. }
-            | Self::BadId { .. }
+            Self::BadId { .. }
             | Self::DependencyCycle { .. }
             | Self::TooManyDependencies { .. }
             | Self::ShutDownInside { .. } => Kind::Misuse,
@@ -395,7 +237,8 @@ impl Error {
             | Self::Counter(counter::Error::Store(error))
             | Self::Delivery(delivery::Error::Store(error))
             | Self::Latch(latch::Error::Store(error))
-            | Self::RateLimiter(rate_limiter::Error::Store(error)) => Some(error),
+            | Self::RateLimiter(rate_limiter::Error::Store(error))
+            | Self::StateMachine(state_machine::Error::Store(error)) => Some(error),
             _ => None,
         }
     }
@@ -407,13 +250,5 @@ next_moves!(Error);
 impl From<assignment::TableError> for Error {
     fn from(error: assignment::TableError) -> Self {
         Self::Assignment(error.into())
-    }
-}
-
-fn ways(from: &str, possible: &[&str]) -> String {
-    if possible.is_empty() {
-        format!("from {from} it can go nowhere")
-    } else {
-        format!("possible are {}", possible.join(", "))
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Model, Op, Session, SharedMemory};
 use slotguard::conformance::{Subject, guarded};
 use slotguard::recipe::state_machine::connection::{self, Connection};
-use slotguard::recipe::state_machine::{KEPT, LONGEST_REASON, Machine, Manner, News, Rule, Rules, Transition};
-use slotguard::recipe::{self, Error, Owner};
+use slotguard::recipe::state_machine::{Error, KEPT, LONGEST_REASON, Machine, Manner, News, Rule, Rules, Transition};
+use slotguard::recipe::{self, Owner};
 use slotguard::{Deadline, ErrorKind, Segment, Token};
 
 use crate::delivery::frail::Frail;

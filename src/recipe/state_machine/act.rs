@@ -3,13 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 
+use super::error::{Error, Result};
 use super::record::{Now, Stand};
 use super::{Change, Machine, Manner, Rule, State, Step, Transition};
 use crate::Revision;
 use crate::backend::{Backend, Op, When};
 use crate::clock::Token;
 use crate::recipe::failure::said;
-use crate::recipe::{Error, Failure, Owner, Result};
+use crate::recipe::{Failure, Owner};
 
 /// A ticket of somebody who waits: its entry, and the revision that created it.
 pub(super) type Ticket<'a, K> = (&'a K, Revision);
@@ -109,8 +110,8 @@ impl<B: Backend, S: State> Machine<B, S> {
         let (claim, token) = (Claim { acting: claim, begun: claim, is_settled: false }, Token(claim.0));
         let step = Step { from, to, reason, token, abandoned: false };
         let (from, to) = (from.name(), to.name());
-        if let Err(source) = contained(|| rule.action.as_ref().map_or(Ok(()), |action| action(&step))) {
-            let failed = |rollback| Error::ActionFailed { machine: machine(), from, to, source, rollback };
+        if let Err(cause) = contained(|| rule.action.as_ref().map_or(Ok(()), |action| action(&step))) {
+            let failed = |rollback| Error::ActionFailed { machine: machine(), from, to, cause, rollback };
             return Err(self.undo(rule, &step, claim, failed));
         }
         let change = Change { by: Owner::me(), ..begun };
@@ -129,9 +130,9 @@ impl<B: Backend, S: State> Machine<B, S> {
             }
             // It may have taken place all the same.
             Err(_) if self.holds(&past, &record) => Ok(Some(change)),
-            Err(source) => {
-                let source = Box::new(source);
-                let refused = |rollback| Error::EndRefused { machine: machine(), from, to, source, rollback };
+            Err(cause) => {
+                let cause = Box::new(cause);
+                let refused = |rollback| Error::EndRefused { machine: machine(), from, to, cause, rollback };
                 Err(self.undo(rule, &step, claim, refused))
             }
         }
@@ -145,7 +146,7 @@ impl<B: Backend, S: State> Machine<B, S> {
         claim: Claim,
         why: impl FnOnce(Option<Failure>) -> Error,
     ) -> Error {
-        let lost = || Error::TransitionLost { machine: self.name.clone(), from: step.from.name(), to: step.to.name() };
+        let lost = || Error::Lost { machine: self.name.clone(), from: step.from.name(), to: step.to.name() };
         match self.has(claim) {
             Ok(true) => {}
             Ok(false) => return lost(),
@@ -162,7 +163,7 @@ impl<B: Backend, S: State> Machine<B, S> {
     }
 
     /// Whether the claim is ours: nobody else can have it while it is there.
-    fn has(&self, claim: Claim) -> Result<bool> {
+    fn has(&self, claim: Claim) -> crate::Result<bool> {
         let (meta, _) = self.session.store().read(&self.acting, &mut Vec::new())?;
         Ok(meta.is_some_and(|meta| meta.created == claim.acting))
     }
@@ -176,21 +177,21 @@ impl<B: Backend, S: State> Machine<B, S> {
     /// Nobody acts any more, and if the claim is settled, nothing is begun. `false` if it is not ours.
     ///
     /// It puts nothing: a store that is full does not refuse it.
-    fn free(&self, claim: Claim) -> Result<bool> {
+    fn free(&self, claim: Claim) -> crate::Result<bool> {
         let begun = Op::delete(&self.begun).if_created_at(claim.begun);
         let ops = [Op::delete(&self.acting).if_created_at(claim.acting), begun];
         Ok(self.commit(if claim.is_settled { &ops } else { &ops[..1] })?.is_some())
     }
 
     /// That the machine stays occupied for now.
-    fn not_freed(&self, step: &Step<'_, S>, claim: Claim, why: Option<Error>, source: Error) -> Error {
+    fn not_freed(&self, step: &Step<'_, S>, claim: Claim, why: Option<Error>, cause: crate::Error) -> Error {
         *self.left() = Some(claim);
         let (machine, from, to) = (self.name.clone(), step.from.name(), step.to.name());
-        Error::NotFreed { machine, from, to, why: why.map(Box::new), source: Box::new(source) }
+        Error::NotFreed { machine, from, to, why: why.map(Box::new), cause: Box::new(cause) }
     }
 
     /// Frees what could not be freed when it was time.
-    pub(super) fn free_left(&self) -> Result<()> {
+    pub(super) fn free_left(&self) -> crate::Result<()> {
         let mut left = self.left();
         if let Some(claim) = *left {
             self.free(claim)?;
@@ -229,9 +230,9 @@ impl<B: Backend, S: State> Machine<B, S> {
             let token = Token(acting.0);
             let step = Step { from: begun.from, to: begun.to, reason: &begun.reason, token, abandoned: true };
             let undone = contained(|| rollback(&step));
-            let failed = undone.err().map(|source| {
+            let failed = undone.err().map(|cause| {
                 let (machine, from, to) = (self.name.clone(), step.from.name(), step.to.name());
-                Error::RollbackFailed { machine, from, to, source }
+                Error::RollbackFailed { machine, from, to, cause }
             });
             match (self.free(claim), failed) {
                 (Ok(true), Some(failed)) => return Err(failed),

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
+use super::error::{Error, Result};
 use super::record::unknown;
 use super::{Change, KEPT, Machine, State, past, past_name};
 use crate::backend::Backend;
 use crate::clock::{Cancel, Deadline};
 use crate::error::Error as StoreError;
-use crate::recipe::{Error, Result};
 
 /// The changes after a moment, one by one.
 pub struct Changes<B: Backend, S: State> {

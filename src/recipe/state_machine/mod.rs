@@ -95,6 +95,7 @@
 
 mod act;
 pub mod connection;
+mod error;
 mod listen;
 mod record;
 mod rules;
@@ -108,10 +109,11 @@ use self::record::Now;
 use crate::backend::{Backend, Op, Session};
 use crate::clock::Deadline;
 use crate::error::Error as StoreError;
+use crate::recipe::Owner;
 use crate::recipe::name::check_recipe_name;
-use crate::recipe::{Error, Owner, Result};
 use crate::{Outcome, Revision};
 
+pub use self::error::{Error, Result};
 pub use self::listen::{Changes, Listening, News};
 pub use self::record::{Change, Manner};
 #[doc(hidden)]
@@ -240,7 +242,7 @@ impl<B: Backend, S: State> Machine<B, S> {
     ///
     /// # Errors
     /// [`Error::NoTransition`] if there is no rule for it; [`Error::ActionFailed`], after the rollback, with the state
-    /// unchanged; [`Error::Overruled`]; [`Error::EndRefused`]; [`Error::NotFreed`]; [`Error::TransitionLost`];
+    /// unchanged; [`Error::Overruled`]; [`Error::EndRefused`]; [`Error::NotFreed`]; [`Error::Lost`];
     /// [`Error::RollbackFailed`] if what somebody else abandoned could not be undone. Those of the store.
     pub fn transition(&self, to: S) -> Result<Transition<S>> {
         self.transition_because(to, "")
@@ -287,7 +289,7 @@ impl<B: Backend, S: State> Machine<B, S> {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn clear(&self) -> Result<usize> {
+    pub fn clear(&self) -> crate::Result<usize> {
         let store = self.session.store();
         let mut waiting = Vec::new();
         store.range(&format!("{}/now/wait/", self.name), &mut |key, _, _| waiting.push(key))?;
@@ -313,20 +315,20 @@ impl<B: Backend, S: State> Machine<B, S> {
     }
 
     /// The entry in which a change of this number is kept.
-    fn past(&self, number: u64) -> Result<B::Key> {
-        Ok(past(&**self.session.store(), &self.name, number)?)
+    fn past(&self, number: u64) -> crate::Result<B::Key> {
+        past(&**self.session.store(), &self.name, number)
     }
 
     /// Says so if the session is over: then no commit of ours can hold, and to try again would be in vain.
-    fn still_here(&self) -> Result<()> {
+    fn still_here(&self) -> crate::Result<()> {
         let (meta, _) = self.session.store().read(self.session.key(), &mut Vec::new())?;
         match meta {
             Some(meta) if meta.created.0 == self.session.token().0 => Ok(()),
-            _ => Err(StoreError::LeaseExpired { lease: self.session.lease() }.into()),
+            _ => Err(StoreError::LeaseExpired { lease: self.session.lease() }),
         }
     }
 
-    fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Option<Revision>> {
+    fn commit(&self, ops: &[Op<'_, B::Key>]) -> crate::Result<Option<Revision>> {
         match self.session.store().commit(ops)? {
             Outcome::Committed(revision) => Ok(Some(revision)),
             Outcome::Conflict => Ok(None),

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use super::error::{Error, Result};
 use super::{Machine, State};
 use crate::backend::{Backend, When};
 use crate::clock::Revision;
-use crate::recipe::{Error, Owner, Result};
+use crate::recipe::Owner;
 
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Eq)]

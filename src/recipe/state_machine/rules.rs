@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::error::{Error, Result};
 use crate::clock::Token;
-use crate::recipe::{Error, Failure, Result};
+use crate::recipe::Failure;
 
 /// The states of a machine: an enum and the names they are stored under. Made by [`states!`](crate::states).
 ///

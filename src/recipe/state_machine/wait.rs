@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::error::{Error, Result};
 use super::record::Now;
 use super::{Machine, State, Transition};
 use crate::backend::{Backend, Op, Watch};
 use crate::clock::{Deadline, Revision};
-use crate::recipe::{Error, Result};
 
 impl<B: Backend, S: State> Machine<B, S> {
     pub(super) fn wait_to(&self, to: S, reason: &str, deadline: &Deadline) -> Result<Transition<S>> {
@@ -73,7 +73,8 @@ impl<B: Backend, S: State> Machine<B, S> {
         match self.commit(&[session.condition(), ticket])? {
             Some(created) => Ok(Queued { store, key, created, has_left: false }),
             None => {
-                Err(self.still_here().err().unwrap_or(Error::Cleared { machine: self.name.clone(), to: to.name() }))
+                self.still_here()?;
+                Err(Error::Cleared { machine: self.name.clone(), to: to.name() })
             }
         }
     }

@@ -12,6 +12,7 @@ on_every_backend! {
     b13_an_end_that_took_place_unheard_is_not_undone,
     b13_nobody_goes_on_before_what_was_abandoned_is_undone,
     b13_an_abandoned_transition_without_a_rollback_is_in_nobodys_way,
+    a_cause_is_told_once_in_a_chain_of_errors,
 }
 
 fn b13_a_transition_left_in_the_middle_is_undone_once_by_whoever_comes_next(subject: &impl Subject) {
@@ -42,7 +43,7 @@ fn b13_a_transition_left_in_the_middle_is_undone_once_by_whoever_comes_next(subj
             Ok(())
         });
     let late = Machine::new(&first, "job/7", Rules::new(New).rule(rule)).unwrap();
-    assert!(matches!(late.transition(Running), Err(Error::TransitionLost { .. })));
+    assert!(matches!(late.transition(Running), Err(Error::Lost { .. })));
     assert_eq!(own.load(SeqCst), 0, "it was the survivor's to undo");
     let undone = undone.lock().unwrap();
     let [(New, Running, true, token)] = undone[..] else { panic!("{undone:?}") };
@@ -63,7 +64,7 @@ fn doomed<S: Subject>(subject: &S) -> Machine<S::Store, Job> {
 
 /// Leaves a transition from new to running in the middle.
 fn abandon(subject: &impl Subject) {
-    assert!(matches!(doomed(subject).transition(Running), Err(Error::TransitionLost { .. })));
+    assert!(matches!(doomed(subject).transition(Running), Err(Error::Lost { .. })));
 }
 
 fn b13_of_many_who_come_next_one_undoes(subject: &impl Subject) {
@@ -234,4 +235,47 @@ fn b13_an_abandoned_transition_without_a_rollback_is_in_nobodys_way(subject: &im
     assert_eq!((look.state, look.begun, look.acting), (New, Some((New, Running)), None));
     assert_eq!(done(machine.transition(Running).unwrap()).number, 1);
     assert_eq!(machine.look().unwrap().begun, None);
+}
+
+/// Asserts that an error and its sources say each of these once.
+#[track_caller]
+fn says_once(error: Error, causes: &[&str]) {
+    let error = recipe::Error::from(error);
+    let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let said = chain.map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for cause in causes {
+        assert_eq!(said.matches(cause).count(), 1, "{cause:?} in {said}");
+    }
+}
+
+fn a_cause_is_told_once_in_a_chain_of_errors(subject: &impl Subject) {
+    let (rule, _) = counted(|| Err("no link".into()), || Err("no tool".into()));
+    let failed = machine(subject, Rules::new(New).rule(rule)).transition(Running).unwrap_err();
+    assert!(matches!(failed, Error::ActionFailed { .. }), "{failed}");
+    says_once(failed, &["no link", "no tool"]);
+
+    let fill = |way: &Frail<_>| {
+        way.fill(true);
+        Ok(())
+    };
+    let (full, _, _) = frail(subject, fill, || Err("no tool".into()));
+    let refused = full.transition(Running).unwrap_err();
+    assert!(matches!(refused, Error::EndRefused { .. }), "{refused}");
+    says_once(refused, &["all 1 keys are in use", "no tool"]);
+
+    let refuse = |way: &Frail<_>| {
+        way.refuse(1, 0);
+        Err("no link".into())
+    };
+    let (occupied, _, _) = frail(subject, refuse, || Ok(()));
+    let not_freed = occupied.transition(Running).unwrap_err();
+    assert!(matches!(not_freed, Error::NotFreed { .. }), "{not_freed}");
+    says_once(not_freed, &["it changed under 1 attempts", "no link"]);
+    drop(occupied);
+
+    abandon(subject);
+    let rule = Rule::new([New], Running).rollback(|_| Err("no tool".into()));
+    let stuck = machine(subject, Rules::new(New).rule(rule)).transition(Running).unwrap_err();
+    assert!(matches!(stuck, Error::RollbackFailed { .. }), "{stuck}");
+    says_once(stuck, &["no tool"]);
 }
