@@ -1,12 +1,12 @@
 //! The engine: records, commits, claims and waiting in memory that several processes share.
 //!
 //! ```text
-//!  handle      what users hold: Segment, Record, Claim
-//!  wait        waiting until records change
-//!  liveness    attached processes and their lanes; recovery of the dead
+//!  handle      what users hold: segment, record, claim
+//!  wait        waiting until records change: in slices, for one record or for groups of them
+//!  liveness    attached processes and their lanes; helping the stopped, recovering the dead
 //!  commit      changes of several records at one revision
-//!  record      the protocol of one record: read, publish, notify
-//!  block       blocks of values: their headers, and the pool of free ones
+//!  record      the protocol of one record: read, publish, notify, complete another's update
+//!  block       blocks of values: their headers, the pool of free ones, those that a lane keeps
 //!  os          file, locks, clocks and futexes of Linux
 //!  layout      where each section lies and what each word means
 //!  sync        atomics, backoff, protocol errors        fingerprint    FNV-1a
@@ -17,7 +17,7 @@
 //! # Old words
 //! Until the last text that uses them is gone:
 //!
-//! | old | now |
+//! | memory: old | now |
 //! |---|---|
 //! | look, `Seen` | read, `Observed` |
 //! | fate | block state (`BlockState`) |
@@ -35,36 +35,66 @@
 //! | `Drawn` | `RevisionWord` |
 //! | `Owner` of a claim or lane | `OwnerWord` |
 //! | `Phase` of a commit | `CommitPhase` |
+//! | `SegmentBuilder::names` | `name_bytes` |
+//!
+//! | backend: old | now |
+//! |---|---|
+//! | `Picture` | `PrefixSnapshot` |
+//! | told, loose, hot, restless | reported, detached, contended, recheck |
+//! | `Standing` of a lease | `LeaseStatus` |
+//! | sound, believe | validated, `mark_used` |
+//! | desk | listeners |
+//! | `Bell`, heart | `Monitor`, keepalive |
+//!
+//! | recipe: old | now |
+//! |---|---|
+//! | line | queue |
+//! | `Drawn` tickets | `HeldTickets` |
+//! | `Letter` | `Delivery` |
+//! | floor | low watermark |
+//! | `Aside`, `Left`, `Broke` | `Deferred`, `NextStep`, `JobFailure` |
+//! | `assignment::Device` | `FileTable` |
+//! | `alive()` | `is_alive()` |
+//!
+//! | torture, benches, tests: old | now |
+//! |---|---|
+//! | hand, letters, turns | client, delivery, exclusion |
+//! | torment, fault, siege | nemesis |
+//! | `Broken` | `Anomaly` |
+//! | stage | launcher |
+//! | errand, ear, baton, crew | subprocess, listener, handoff, workers |
+//! | deed, plot, puppet, cue | operation, scenario, tracee, sync |
 //!
 //! # One change, step by step
 //! A record is one word, its *head*, that names the block holding the value. A change never touches that block:
 //!
-//! 1. look at the head and copy the block; the copy counts if the block's *state* word is the same before and after;
+//! 1. load the head and copy the block; the copy counts if the block's *state* word is the same before and after;
 //! 2. fill a block of one's own, write into the lane's journal what is to be replaced, and **swap the head**: the change
 //!    is published, and the displaced block is the winner's;
-//! 3. draw a revision from the clock and **store it into the state**: the change is numbered. Whoever meets a published
-//!    change without a number numbers it; nobody returns it or builds on it before;
-//! 4. wake who waits, put the displaced block into one's spare, clear the journal.
+//! 3. draw a revision from the clock and **store it into the state**: the change is numbered. A thread that meets a
+//!    published change without a number numbers it; no thread returns it or builds on it before;
+//! 4. wake the waiters, put the displaced block into one's spare, clear the journal.
 //!
-//! So a reader waits for nobody, a stopped writer holds nobody up, and every block is at every moment in exactly one
+//! So a reader never waits, a stopped writer blocks no other thread, and every block is at every moment in exactly one
 //! place: under one head, in one spare of one lane, or free.
 //!
 //! A commit over several records swaps a *reference* to its lane's descriptor into each head, is decided by one swap of the
-//! descriptor, and then swaps each head on (`memory/commit/descriptor.rs` draws it and argues for it). Whoever meets a reference finishes it.
+//! descriptor, and then swaps each head on (`memory/commit/descriptor.rs` draws it and argues for it). A thread that meets a
+//! reference finishes the commit.
 //!
 //! # What each kind of death leaves behind
-//! | killed | leaves | who mends it |
+//! | killed | leaves | mended by |
 //! |---|---|---|
-//! | while filling its block | a block in its spare | whoever inherits the lane uses it |
+//! | while filling its block | a block in its spare | the lane's next owner, which uses it |
 //! | with the journal set, before the swap | journal and block in the lane | recovery sees the head does not name the block and its state is still the lane's: lost, nothing happened |
-//! | between swap and number | a published change | whoever looks at the record numbers it; recovery completes the spare |
-//! | between number and wake | sleepers | they look again at the end of their slice |
-//! | while putting a commit together | blocks in spares | whoever inherits the lane uses them |
-//! | with its descriptor undecided or decided | references in heads | whoever meets one finishes the commit; recovery completes the spares |
-//! | while taking or giving a block | a spare marked unsettled | recovery asks the block's state whose it is |
-//! | while attaching or creating | a lock the kernel drops, or a file without a name | nobody needs to |
+//! | between swap and number | a published change | the record's next reader or writer numbers it; recovery completes the spare |
+//! | between number and wake | sleepers | they read again at the end of their slice |
+//! | while putting a commit together | blocks in spares | the lane's next owner, which uses them |
+//! | with its descriptor undecided or decided | references in heads | any thread that meets one finishes the commit; recovery completes the spares |
+//! | while taking or giving a block | a spare marked unsettled | recovery asks the block's state where it belongs |
+//! | while attaching or creating | a lock the kernel drops, or a file without a name | nothing needs to be |
 //! | while recovering another | its own row, and the other's lanes half settled | the next recoverer starts over |
-//! | holding a claim | a claim whose owner's lock is free | the next to want it takes it, with the intent |
+//! | holding a claim | a claim whose owner's lock is free | the next claimer takes it, with the intent |
 //!
 //! Stopped is not dead: nothing of a stopped process is recovered. Others finish its published change, and its claims
 //! end with their leases; it keeps its row, its lanes and their blocks.
