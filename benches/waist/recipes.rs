@@ -26,7 +26,7 @@ use crate::support::{
 
 /// What the rows of a lock that nobody else wants are called.
 pub const LOCK: &str = "lock + unlock, alone";
-/// What the rows of turns at an outside write are called.
+/// What the rows of claims on a guarded thing are called.
 const TURN: &str = "turn with an intent, alone";
 /// What the rows are called where each operation is two hand-overs, there and back.
 const HAND_OVER: &str = "hand-over to the next in line and back";
@@ -109,9 +109,9 @@ fn turn(run: &mut Run) -> io::Result<()> {
     let lineup = Lineup::new(TURN);
     lineup.one_cas();
     lineup.row(ours::NAME, || {
-        let mut turn = guarded.enter(&never()).expect("nobody else is here");
-        turn.intend(b"new").expect("a turn of ours");
-        turn.commit(b"new").expect("a turn of ours")
+        let mut claim = guarded.claim(&never()).expect("nobody else is here");
+        claim.intend(b"new").expect("a claim of ours");
+        claim.commit(b"new").expect("a claim of ours")
     });
     lineup.measure(run, |_, _| ());
     Ok(())

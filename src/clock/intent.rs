@@ -5,10 +5,9 @@ use super::Token;
 
 /// Announces one outside change: by the holder of which token, from which value to which.
 ///
-/// [`Claim::intend`](crate::Claim::intend) leaves it on a numbered record, [`Guarded`] on a named entry; the holder
-/// that follows a death reads it with `abandoned`.
-///
-/// [`Guarded`]: crate::recipe::Guarded
+/// [`Claim::intend`](crate::Claim::intend) leaves it on a numbered record,
+/// [`GuardedClaim::intend`](crate::recipe::guard::GuardedClaim::intend) on a named entry; the holder that follows a death
+/// reads it with `abandoned`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intent {
     /// The token of the holder that announced it; the row it writes outside should carry this number.

@@ -27,7 +27,7 @@
 //! | one word for all records? | [`guard`] | other names are not in the way | one slot for all users, in one process (S5-2, S5-6) | `things_of_other_names_are_not_in_the_way` |
 //! | has it changed if the content is the same? | [`guard`] | every commit counts | equal content is no change (S5-3) | `a_commit_of_what_was_there_before_counts` |
 //! | may a hash stand for what it is of? | [`guard`] | versions and tokens decide, a hash never | 32 bits of a hash as the token (S5-10) | `s5_10_what_has_the_same_hash_is_not_taken_for_the_same` |
-//! | who waits: is it woken? | [`guard`] | by the end of the turn, without a look in between | a wait that keeps the write from happening that it waits for, wake-ups lost (S5-8) | `d24_a_million_hand_overs_need_no_timeout` |
+//! | who waits: is it woken? | [`guard`] | by the end of the claim, without a look in between | a wait that keeps the write from happening that it waits for, wake-ups lost (S5-8) | `d24_a_million_hand_overs_need_no_timeout` |
 //! | the write failed: what does the store say? | [`guard`] | an intent until it is settled | memory says done (S5-7) | `what_was_not_written_is_taken_back` |
 //! | who may act alone? | [`lock`] | one holder a token | who asks alone is refused (S2-1) | `s2_1_who_asks_alone_has_it_at_once` |
 //! | can somebody take it from me? | [`lock`] | served in the order of asking | an earlier clock steals a held lock (S2-2) | `s2_2_an_earlier_clock_steals_nothing` |

@@ -35,10 +35,10 @@ fn an_error_of_a_recipe_is_the_same_among_those_of_all() {
     lock.break_holder(held.token()).unwrap();
     refused(held.check(), Kind::Lost);
     refused(Guarded::new(&two, "row").unwrap().lock().break_holder(held.token()), Kind::Lost);
-    let turn = guarded.enter(&Deadline::now()).unwrap();
-    refused(Guarded::new(&two, "row").unwrap().enter(&Deadline::now()), Kind::Busy);
-    guarded.lock().break_holder(turn.token()).unwrap();
-    refused(turn.commit(b""), Kind::Lost);
+    let claim = guarded.claim(&Deadline::now()).unwrap();
+    refused(Guarded::new(&two, "row").unwrap().claim(&Deadline::now()), Kind::Busy);
+    guarded.lock().break_holder(claim.token()).unwrap();
+    refused(claim.commit(b""), Kind::Lost);
     let election = Election::new(&one, "cron").unwrap();
     let lead = election.campaign(b"", &Deadline::now()).unwrap();
     refused(Election::new(&two, "cron").unwrap().campaign(b"", &Deadline::now()), Kind::Busy);

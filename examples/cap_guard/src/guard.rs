@@ -1,19 +1,19 @@
-//! One row changed by many processes: a turn lets them in one at a time, an intent tells the next one how far a
+//! One row changed by many processes: a claim lets them in one at a time, an intent tells the next one how far a
 //! killed one came, and `WHERE version = … AND token <= …` refuses whoever comes too late. Copy this file.
 //!
 //! ```text
-//!  enter ──► read row ──► compute ──► intend ──► UPDATE … WHERE version, token ──► commit ──► acknowledged
+//!  claim ──► read row ──► compute ──► intend ──► UPDATE … WHERE version, token ──► commit ──► acknowledged
 //!    ▲                                   │                    │
 //!    └── the next one in line            └─ killed here:      └─ killed here: the row carries the token,
 //!        finds the intent and               nothing happened     so it did happen; bring the record up to it
 //!        re-reads the row
 //! ```
 //!
-//! A row carries two numbers: `version` grows by one with every change, `token` says in which turn the last one
+//! A row carries two numbers: `version` grows by one with every change, `token` says under which claim the last one
 //! was made. The guard makes conflicts rare and cheap; your `WHERE version = ?` makes them impossible.
 //!
 //! # When a process dies
-//! Killed in its turn, the next one in line has its own at once; stopped, when its lease ends, and what it writes
+//! Killed under its claim, the next one in line claims the row at once; stopped, when its lease ends, and what it writes
 //! after that is refused. Nobody restarts anything, nobody removes a file.
 
 use std::path::Path;
@@ -39,7 +39,7 @@ pub struct CapGuard {
     store: Arc<SharedMemory>,
     session: Mutex<Arc<Session<SharedMemory>>>,
     lease: Duration,
-    /// How long a call waits for its turn before it fails with the name of whoever has it.
+    /// How long a call waits for its claim before it fails with the name of the holder.
     pub wait: Duration,
     /// For your metrics and logs; does nothing unless set.
     pub resolved: Resolved,
@@ -59,7 +59,7 @@ impl CapGuard {
     /// Changes one customer's row, whoever else is changing it and wherever one of them is killed.
     ///
     /// # Errors
-    /// The database's, and [`guard::Error::InUse`] naming whose turn it is. An error of the write itself leaves the
+    /// The database's, and [`guard::Error::InUse`] naming the holder. An error of the write itself leaves the
     /// outcome open; the next call for this customer finds the intent and settles it.
     pub fn update_customer_cap_and_access(
         &self,
@@ -69,40 +69,40 @@ impl CapGuard {
     ) -> Result<Updated> {
         loop {
             let caps = self.caps(query.customer)?;
-            let Some(mut turn) = in_time(caps.enter(&Deadline::after(self.wait)))? else {
+            let Some(mut claim) = in_time(caps.claim(&Deadline::after(self.wait)))? else {
                 continue; // we were stopped past our lease while we stood in line
             };
             let Some(row) = database.read(query.customer)? else {
                 return Ok(Updated { updated: false });
             };
-            if row.token >= turn.token().0 {
+            if row.token >= claim.token().0 {
                 // Tokens grow, so either we are late, or this one comes from a segment that is gone (a reboot).
-                if in_time(turn.check())?.is_some() {
+                if in_time(claim.check())?.is_some() {
                     database.forget_token(&row)?;
                 }
                 continue;
             }
             let mut any_happened = false;
-            for intent in turn.unsettled() {
+            for intent in claim.abandoned() {
                 let happened = row.token == intent.token.0;
                 (self.resolved)(&intent, happened);
                 any_happened |= happened;
             }
             if any_happened {
-                in_time(turn.commit(&row.state()))?;
+                in_time(claim.commit(&row.state()))?;
                 continue;
             }
-            let change = Change::of(&row, update, Fence::VersionAndToken(turn.token().0));
-            if in_time(turn.intend(&change.new.state()))?.is_none() {
-                continue; // our lease ended while we computed: somebody else had its turn
+            let change = Change::of(&row, update, Fence::VersionAndToken(claim.token().0));
+            if in_time(claim.intend(&change.new.state()))?.is_none() {
+                continue; // our lease ended while we computed: another process has claimed the row
             }
             if !database.write(&change)? {
-                // The row was changed outside of any turn, or we are late. Nothing was written: take the intent back.
-                in_time(turn.withdraw())?;
+                // The row was changed outside of any claim, or we are late. Nothing was written: take the intent back.
+                in_time(claim.release())?;
                 continue;
             }
             // Too late to commit is not too late: the row has the change, and the next one in line tells the record.
-            in_time(turn.commit(&change.new.state()))?;
+            in_time(claim.commit(&change.new.state()))?;
             return Ok(Updated { updated: true });
         }
     }
@@ -121,7 +121,7 @@ impl CapGuard {
     }
 }
 
-/// The value, or nothing when the turn has gone to somebody else in the meantime.
+/// The value, or nothing when the claim has ended in the meantime.
 fn in_time<T>(outcome: guard::Result<T>) -> Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),

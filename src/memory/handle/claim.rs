@@ -21,7 +21,11 @@ use crate::memory::record::read::Observed;
 use crate::memory::wait::record::WaitStep;
 use crate::memory::wait::sleeper::Pace;
 
-/// A record that is ours until the lease ends.
+/// A record that is ours until the lease ends: read it, announce a change, make it outside, commit.
+///
+/// For programs that address records of one segment by number. [`Guarded`](crate::recipe::Guarded) has these verbs on a
+/// named entry of any store: its claims are served in the order of asking, live by their session's lease, and keep more
+/// than one abandoned intent.
 ///
 /// Dropping it releases the record. Dropping it after [`Claim::intend`] and without a commit (a panic, an early return)
 /// releases the record and leaves the intent to the next holder, since the outside write may have happened.
