@@ -104,20 +104,20 @@
 //!
 //! | edge | release side | acquire side | gives |
 //! |---|---|---|---|
-//! | `publish` | the swap of the head | the load of the head | who follows the head sees the whole block and its owned word |
-//! | `number` | the store of the state | the load of the state | who sees a revision sees the clock at it or later |
+//! | `publish` | the swap of the head | the load of the head | a thread that follows the head sees the whole block and its owned word |
+//! | `number` | the store of the state | the load of the state | a thread that sees a revision sees the clock at it or later |
 //! | `number.word` | a helper's number in the journal | the author's, or another helper's, load of it | all agree on the first number |
-//! | `clock` | a draw | a later draw, or a reading | who reads R sees that every change up to R was published and marked |
-//! | `leave` | the owned word of a block's next life | the load of the state | who meets that word sees that the block has left its head |
-//! | `recycle` | the fence before a block is rewritten | the fence after it was copied | who copied a new word sees the state changed |
-//! | `sleep` | swap the head, look at the event | set the event's bit, look at the head | one of the two sees the other (`SeqCst` on all four) |
+//! | `clock` | a draw | a later draw, or a reading | a thread that reads R sees that every change up to R was published and marked |
+//! | `leave` | the owned word of a block's next life | the load of the state | a thread that meets that word sees that the block has left its head |
+//! | `recycle` | the fence before a block is rewritten | the fence after it was copied | a thread that copied a new word sees the state changed |
+//! | `sleep` | swap the head, look at the wait word | set the wait word's bit, look at the head | one of the two sees the other (`SeqCst` on all four) |
 //! | `mark` | swap the head, look at the group | set the group's bit, look at the heads | likewise |
 //! | `watch` | mark the group, look at the watch word | set the watch word's bit, look at the group | likewise |
-//! | `descriptor` | the fence before entries are rewritten; the descriptor made undecided | the fence after an entry was read; the load of the descriptor | who read an entry of a later commit sees the descriptor changed; who sees it undecided sees its entries |
-//! | `journal` | a journal set or cleared | a recoverer's load of it | who sees it sees what it speaks of |
+//! | `descriptor` | the fence before entries are rewritten; the descriptor made undecided | the fence after an entry was read; the load of the descriptor | a thread that read an entry of a later commit sees the descriptor changed; one that sees it undecided sees its entries |
+//! | `journal` | a journal set or cleared | a recoverer's load of it | a recoverer that sees it sees what it speaks of |
 //! | `lane` | a lane given back | a lane taken | the next owner sees what the last one left |
 //! | `pool` | a block freed | a block taken | the last owner is done with it |
-//! | `row` | a row taken or left | a look at the row | who sees the epoch sees the row's past settled |
+//! | `row` | a row taken or left | a look at the row | a process that sees the epoch sees the row's past settled |
 //!
 //! # Numbers that wrap
 //! Counts of heads compare modulo 2^40: harm needs a thread stopped at one instruction for exactly a multiple of 2^40 changes of

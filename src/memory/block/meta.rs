@@ -116,7 +116,7 @@ impl Block<'_> {
     /// Makes the block the lane's to fill: `owned` is its word from now on.
     #[inline(always)]
     pub(crate) fn begin_life(&self, owned: BlockState) {
-        // Release: edge `leave`. Whoever meets this word also sees that the block has left its last head.
+        // Release: edge `leave`. A thread that meets this word also sees that the block has left its last head.
         self.head.state.store(owned.0, edge("leave.release", Release));
         // Edge `recycle`: a reader that copies any word written below sees the state changed afterwards.
         fence(Release);

@@ -134,7 +134,7 @@ impl LaneHandle {
             words.expected.store(entry.expected.0, Relaxed);
             words.owned.store(entry.owned, Relaxed);
         }
-        // Release: edge `descriptor`, who sees this sequence undecided sees its entries.
+        // Release: edge `descriptor`, a thread that sees this sequence undecided sees its entries.
         descriptor.control.store(Control::new(sequence, CommitPhase::Undecided).0, edge("undecided.release", Release));
         let reference = Head::reference(self.index, sequence);
         let driven = arena.drive_to_end(None, reference);

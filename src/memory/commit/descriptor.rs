@@ -144,9 +144,9 @@ impl Arena {
                 return Ok(None);
             }
             let record = entry.plan.record();
-            // SeqCst: this is the swap that edges `sleep` and `mark` speak of. Its release gives nothing more: whoever follows
-            // the reference reads the control word before the entries, edge `descriptor`. Acquire on failure: edge
-            // `publish`, who meets a foreign reference sees its descriptor.
+            // SeqCst: this is the swap that edges `sleep` and `mark` speak of. Its release gives nothing more: a thread that
+            // follows the reference reads the control word before the entries, edge `descriptor`. Acquire on failure:
+            // edge `publish`, a thread that meets a foreign reference sees its descriptor.
             let head = &self.record(record).head;
             match head.compare_exchange(entry.expected.0, reference.0, SeqCst, Acquire) {
                 Ok(_) => {}
@@ -183,7 +183,7 @@ impl Arena {
                 }
             }
             let number = self.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
-            // AcqRel and Acquire: all agree on the first number, and who sees it sees the clock at it (edge `number`).
+            // AcqRel and Acquire: all agree on the first number, and see the clock at it (edge `number`).
             drawn = match descriptor.revision.compare_exchange(drawn.0, number, AcqRel, Acquire) {
                 Ok(_) => RevisionWord(number),
                 Err(found) => RevisionWord(found),
@@ -208,7 +208,7 @@ impl Arena {
             let Some(entry) = self.entry(descriptor, sequence, i)? else {
                 break;
             };
-            // Whoever released it: that one may have died before its wake.
+            // Also if another thread released it: that one may have died before its wake.
             if entry.plan.is_change() {
                 self.wake_waiters(entry.plan.record(), 0, true);
             }

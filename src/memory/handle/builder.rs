@@ -118,7 +118,7 @@ impl SegmentBuilder {
         self
     }
 
-    /// Creates the segment at `path` and attaches to it. Whoever opens the path sees a whole segment or none.
+    /// Creates the segment at `path` and attaches to it. A process that opens the path sees a whole segment or none.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::NoSpace`] with the bytes needed and free; [`Error::Unsupported`] on a file
@@ -234,7 +234,7 @@ impl SegmentBuilder {
         let geometry = self.geometry()?;
         let file = file::create_unnamed(path, geometry.size, self.access)?;
         write_header(&Arena::new(file::map(&file, &geometry, Some(path))?, geometry.clone()))?;
-        // Attached before it has a name: a failure leaves nothing there, and who removes it finds our row taken.
+        // Attached before it has a name: a failure leaves nothing there, and a remover finds our row taken.
         let segment = attach(file, geometry, Some(path.to_path_buf()))?;
         Ok(file::publish(&segment.inner.file, path)?.then_some(segment))
     }

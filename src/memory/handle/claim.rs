@@ -1,4 +1,4 @@
-//! A record taken for oneself while one acts outside: read, do the outside write, commit.
+//! Claims a record while its holder acts outside: read, write outside, commit.
 //!
 //! A claim is a block like any other, with the same value and version and an owner, a deadline and a token. Take-over,
 //! renewal, release and the guarded write are the same swap of the head, made against the very block in which the token
@@ -43,7 +43,7 @@ pub struct Claim<'s> {
 }
 
 impl<'s> Record<'s> {
-    /// Takes the record for oneself: until the claim ends, everybody else's update answers [`Error::Held`].
+    /// Takes the record: until the claim ends, every other update answers [`Error::Held`].
     ///
     /// Waits until `wait` for somebody else's claim to end. The claim ends by itself after `lease`, and at once if this
     /// process dies. Its [token](Claim::token) grows from claim to claim.

@@ -142,7 +142,7 @@ pub(super) fn attach(file: std::fs::File, geometry: Geometry, path: Option<PathB
     let map = file::map(&file, &geometry, path.as_deref())?;
     let locks = Locks::open(|| file::open_again(&file))?;
     let attachment = Attachment::attach(Arena::new(map, geometry), file, path, locks)?;
-    // Only now: who removes the segment after this look finds our row taken, and the mark reaches us.
+    // Only now: a remover that comes after this load finds our row taken, and its mark reaches us.
     if attachment.arena.header().retired.word.load(Relaxed) != 0 {
         return Err(Error::Retired);
     }

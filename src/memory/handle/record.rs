@@ -224,7 +224,7 @@ impl<'s> Record<'s> {
         self.note(self.home.wait_newer(self.index, seen, &deadline))
     }
 
-    /// Who has a live claim on the record.
+    /// The holder of a live claim on the record.
     ///
     /// # Errors
     /// As [`Record::read`].

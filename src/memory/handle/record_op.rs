@@ -1,4 +1,4 @@
-//! Several numbered records read, judged and changed at one moment.
+//! Commits changes of several numbered records at one moment.
 
 use super::record::{Outcome, Record, next_value};
 use super::segment::Segment;
@@ -75,7 +75,7 @@ impl Segment {
     /// [`Record::update`]. Nothing has changed then.
     ///
     /// # When a process dies
-    /// The commit has happened as a whole or not at all; whoever meets it completes it.
+    /// The commit has happened as a whole or not at all; a thread that meets it completes it.
     pub fn commit(&self, ops: &[RecordOp<'_>]) -> Result<Outcome> {
         self.check_ops(ops)?;
         let home = &self.inner;

@@ -101,7 +101,7 @@ impl Segment {
         self.inner.path.as_deref()
     }
 
-    /// Everybody attached, and the dead that nobody has recovered yet.
+    /// All attached, and the dead that are not recovered yet.
     ///
     /// # Errors
     /// [`Error::Forked`], [`Error::Retired`].

@@ -1,4 +1,4 @@
-//! The segment's vector clock: who has done how much, and so what happened before what.
+//! The segment's vector clock: counts each participant's events, to tell which happened before which.
 
 use super::segment::Segment;
 use crate::clock::VectorClock;

@@ -149,7 +149,7 @@ impl Header {
         for (place, word) in places.iter().zip(words).skip(1) {
             place.store(*word, Relaxed);
         }
-        // Release: who finds the magic number finds the rest.
+        // Release: a process that finds the magic number finds the rest.
         places[at::MAGIC].store(words[at::MAGIC], Release);
     }
 

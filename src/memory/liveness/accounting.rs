@@ -29,7 +29,7 @@ impl Attachment {
         result.map_err(|error| self.account(error))
     }
 
-    /// Counts damage, and names who holds most of the blocks if there are none left.
+    /// Counts damage, and names the processes with most lanes if no block is left.
     #[cold]
     fn account(&self, mut error: Error) -> Error {
         match &mut error {

@@ -61,7 +61,7 @@ impl Attachment {
             }
             let now = RowWord(word.load(Acquire)).attach();
             introduce(&arena, row);
-            // The epoch before the lock: whoever finds the row locked must not take it for its last owner.
+            // The epoch before the lock: a process that finds the row locked must not take it for its last owner.
             word.store(now.0, Release);
             let locked = locks.try_lock(row)?;
             drop(recovery);

@@ -44,7 +44,7 @@ impl Helping {
 
 impl Arena {
     /// Completes and announces every change that is still where it was in `last`, which then holds those under way now.
-    /// Damage met here is the business of whoever looks at the records.
+    /// Damage met here is left to the records' readers to report.
     pub(crate) fn help_stopped(&self, last: &mut Journals) {
         let mut now = Vec::new();
         for index in 0..self.lanes() {

@@ -6,7 +6,7 @@
 //!  locks          the file locks that prove a process alive
 //!  recovery       completing what a dead lane left, freeing its row
 //!  helping        completing what a stopped lane left halfway
-//!  participants   who is attached, and which of them live
+//!  participants   the attached processes, alive or dead
 //!  accounting     counters, and the errors that public calls answer
 //!  audit          counting where every block is
 //!  reader_gate    a reader asks writers to pause for a moment

@@ -1,4 +1,4 @@
-//! The participants of a segment: who is attached, and which of them live.
+//! Lists the participants of a segment: the attached processes, alive, stopped or dead.
 
 use std::time::SystemTime;
 
@@ -42,7 +42,7 @@ pub enum Life {
 }
 
 impl Attachment {
-    /// Everybody attached, and the dead that nobody has recovered yet.
+    /// All attached, and the dead that are not recovered yet.
     pub(crate) fn participants(&self) -> Vec<Participant> {
         let arena = &self.arena;
         let mut lanes = vec![0; arena.rows() as usize];

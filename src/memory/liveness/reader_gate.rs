@@ -89,7 +89,7 @@ impl LaneHandle {
         let backoff = crossbeam_utils::Backoff::new();
         while word != 0 && gate.load(Relaxed) == word {
             if futex::now() >= end {
-                // Whoever announced it was stopped or killed, or is too slow for all of us.
+                // Its reader was stopped or killed, or is too slow for all of us.
                 let _ = gate.compare_exchange(word, 0, AcqRel, Relaxed);
                 break;
             }

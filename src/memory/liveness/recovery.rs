@@ -39,7 +39,7 @@ impl Arena {
                 continue;
             }
             recovered.finished += u32::from(self.settle(index).unwrap_or(false));
-            // Release: edge `lane`, to whoever takes it next.
+            // Release: edge `lane`, to the next owner.
             lane.owner.store(OwnerWord::NOBODY.0, Release);
             recovered.lanes += 1;
         }

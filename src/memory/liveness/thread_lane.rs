@@ -46,7 +46,7 @@ struct ThreadLane {
 }
 
 thread_local! {
-    /// The seat used last. Needs no destructor, so that finding it is two loads; reset by whoever frees the seat.
+    /// The seat used last. Needs no destructor, so that finding it is two loads; reset when the seat is freed.
     static LAST: Cell<(u64, *const Seat)> = const { Cell::new((0, ptr::null())) };
     static LANES: RefCell<Vec<ThreadLane>> = const { RefCell::new(Vec::new()) };
 }

@@ -39,7 +39,7 @@ mod system {
         }
     }
 
-    /// Wakes `most` of those who sleep on `word`, those first that have slept longest.
+    /// Wakes `most` of those that sleep on `word`, those first that have slept longest.
     pub(crate) fn wake(word: &AtomicU32, most: u32) {
         // The only failure is a word outside the address space, and this one is borrowed.
         let _ = futex::wake(word, Flags::empty(), most.min(i32::MAX as u32));
@@ -57,7 +57,7 @@ pub(crate) mod model {
     use crate::memory::sync::atomics::Ordering::Relaxed;
 
     loom::lazy_static! {
-        /// Who sleeps, and on which word.
+        /// The sleepers, each with its word.
         static ref QUEUE: Mutex<Vec<(usize, Thread)>> = Mutex::new(Vec::new());
     }
 

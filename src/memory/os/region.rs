@@ -1,8 +1,8 @@
 //! Opens the file of a region that the `shared_memory` crate made, for programs that already share one.
 //!
-//! The crate makes its files with holes, so placing a segment in one reserves every byte first; it has no notion of who is
-//! alive, so the segment opens the region's file for its locks. The region's owner still decides how long the name exists:
-//! dropping the owning `Shmem` unlinks it, and attached processes go on with the memory they have.
+//! The crate makes its files with holes, so placing a segment in one reserves every byte first; it does not know which
+//! processes are alive, so the segment opens the region's file for its locks. The region's owner still decides how long
+//! the name exists: dropping the owning `Shmem` unlinks it, and attached processes go on with the memory they have.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

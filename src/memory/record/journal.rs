@@ -1,8 +1,8 @@
 //! Completes another thread's update: of an author that is slow, stopped or dead.
 //!
 //! A change is *published* by the swap of the head, then *numbered* from the clock, and nobody returns it or builds on it
-//! before it is numbered (P6). Whoever meets a published block without a number gives it one; the first number wins. The
-//! author's journal names the swap it was about to make, so that one who finds the journal set can tell won from lost.
+//! before it is numbered (P6). A thread that meets a published block without a number gives it one; the first wins. The
+//! author's journal names the swap it was about to make, so that a helper or recoverer can tell won from lost.
 
 use crate::edge::edge;
 use crate::memory::block::arena::Arena;
@@ -42,7 +42,7 @@ impl Arena {
         Ok(Some(expected.block()))
     }
 
-    /// Numbers the change under `head` for an author who has not, and wakes who waits for it. The caller looks again.
+    /// Numbers the change under `head` for an author that has not, and wakes its waiters. The caller reads again.
     #[cold]
     pub(crate) fn number_for(&self, record: u32, head: Head, owned: BlockState) -> Result<(), ProtocolError> {
         let BlockStateKind::Owned { lane } = owned.kind() else {
@@ -51,7 +51,7 @@ impl Arena {
         let Some(block) = self.block(head.block()) else {
             return Ok(());
         };
-        // Whoever acquired an owned word of the block's *next* life also sees that the block has left this head.
+        // A thread that acquired an owned word of the block's *next* life also sees that the block has left this head.
         if self.record(record).head.load(edge("sleep.look", SeqCst)) != head.0 {
             return Ok(());
         }

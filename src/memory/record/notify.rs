@@ -1,6 +1,6 @@
-//! Waking who waits for a record, and waiting without a lost wake-up.
+//! Wakes the waiters of a record, and loses no wake-up.
 //!
-//! Waker: swap the head, *then* look whether somebody waits. Sleeper: say that somebody waits, *then* look at the head.
+//! Waker: swap the head, *then* load the wait word. Sleeper: set the wait word's bit, *then* load the head.
 //! All four are `SeqCst`, so at least one sees the other: either the waker wakes, or the sleeper does not sleep (edge
 //! `sleep`). A waker that dies in between leaves sleepers asleep for at most one wait slice, after which they look again.
 
@@ -33,13 +33,13 @@ impl Arena {
         }
     }
 
-    /// Marks the record's group and wakes everybody who waits for the record or watches it.
+    /// Marks the record's group, and wakes all waiters of the record and all watchers of the group.
     pub(crate) fn notify(&self, record: u32) {
         let bits = self.mark(record);
         self.wake_waiters(record, bits, true);
     }
 
-    /// Wakes everybody who waits for a change of the record, one who waits for its claim if it is `unclaimed` now, and the
+    /// Wakes all that wait for a change of the record, one that waits for its claim if it is `unclaimed` now, and the
     /// watchers of `bits`, which [`Arena::mark`] answered. One load each when nobody does.
     #[inline]
     pub(crate) fn wake_waiters(&self, record: u32, bits: u16, unclaimed: bool) {
@@ -69,10 +69,10 @@ impl Arena {
         }
     }
 
-    /// Wakes one of those who wait for the record's claim to end: one look when nobody does.
+    /// Wakes one of those that wait for the record's claim to end; one load when none does.
     ///
-    /// Whoever is woken and takes the record says that somebody waits before it ends its own claim, and whoever is woken
-    /// and gives up wakes another ([`Arena::pass_claim_wait`]); one that dies in between costs the others their slice.
+    /// A waiter that is woken and takes the record sets the bit again before it ends its own claim, and one that is
+    /// woken and gives up wakes another ([`Arena::pass_claim_wait`]); one that dies in between costs the others a slice.
     #[inline]
     fn wake_next(&self, record: u32) {
         let word = &self.record(record).claim_wait;
@@ -82,7 +82,7 @@ impl Arena {
         }
     }
 
-    /// Passes the wake-up on: the caller was perhaps woken in place of somebody else who waits for the claim's end.
+    /// Passes the wake-up on: the caller was perhaps woken in place of another that waits for the claim's end.
     pub(crate) fn pass_claim_wait(&self, record: u32) {
         let word = &self.record(record).claim_wait;
         let found = WaitWord(word.fetch_or(WaitWord::WAITING, SeqCst) | WaitWord::WAITING);

@@ -108,7 +108,7 @@ impl LaneHandle {
         Published::Lost
     }
 
-    /// Gives the change just published its number, unless somebody else already did, and wakes who waits.
+    /// Gives the change just published its number, unless a helper already did, and wakes the waiters.
     #[inline(always)]
     fn number(
         &mut self,
@@ -121,7 +121,7 @@ impl LaneHandle {
         let bits = if next.modified != 0 { 0 } else { arena.mark(next.record) };
         let drawn = arena.clock().fetch_add(1, edge("clock", AcqRel)).wrapping_add(1);
         let state = &block.head.state;
-        // Acquire on failure, edge `number`: who sees that a helper was first also sees the number it left in the journal.
+        // Acquire on failure, edge `number`: if a helper was first, the number that it left in the journal is seen.
         let (stamp, beaten) = (edge("number.release", AcqRel), edge("number.beaten", Acquire));
         let revision = match state.compare_exchange(owned.0, drawn, stamp, beaten) {
             Ok(_) => drawn,

@@ -34,7 +34,7 @@ impl Attachment {
 
     /// Looks until it has found something or the deadline has passed (`None`). `look` arms the groups it depends on before
     /// it looks; it is told whether a slice has ended since the last time. Sleeps on one of the watch words, which the
-    /// groups name to whoever changes one of their records.
+    /// groups' bit names to a writer that changes one of their records.
     pub(crate) fn wait_for_groups<T>(
         self: &Arc<Self>,
         groups: &mut Groups,

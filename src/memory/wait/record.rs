@@ -83,11 +83,11 @@ impl Attachment {
     }
 }
 
-/// A place in the queue for a claim. One sleeper is woken a turn, so whoever was woken owes the others the next one.
+/// A wait for a claim. Each end of a claim wakes one sleeper, so a sleeper that was woken and gives up wakes the next.
 struct ClaimWait<'a> {
     home: &'a Attachment,
     record: u32,
-    /// Whether this waiter has been among those who may be woken.
+    /// Whether this waiter may have been woken in place of another.
     slept: bool,
 }
 
