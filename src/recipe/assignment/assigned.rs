@@ -1,4 +1,4 @@
-//! Having a slot: the proof of it, and what is done with it.
+//! A node's slot: checked, announced, released.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::backend::{Backend, Op, Session, When};
 use crate::clock::{Revision, Token};
 use crate::recipe::{Damaged, Owner};
 
-/// A node's slot, and the generation in which it has it.
+/// A slot assigned to a node, with its generation.
 ///
-/// Dropping it changes nothing: the slot stays the node's. It is worth what [`condition`](Assigned::condition) and
-/// [`check`](Assigned::check) say of it, since anybody may release the slot meanwhile.
+/// Dropping it releases nothing: the slot stays the node's. Any process may release the slot at any time, so writes use
+/// [`condition`](Assigned::condition), and acts outside the store [`check`](Assigned::check).
 pub struct Assigned<B: Backend> {
     pub(super) store: Arc<B>,
     pub(super) placement: Placement,
@@ -33,27 +33,27 @@ impl<B: Backend> Assigned<B> {
         self.placement.slot
     }
 
-    /// The fencing token: larger than that of everybody who had this slot before. Hand it to whatever the slot stands
-    /// for, and let that refuse smaller ones.
+    /// The fencing token, larger than that of every earlier owner of this slot. Pass it to the resource that the slot
+    /// stands for, which refuses smaller ones.
     pub fn generation(&self) -> Token {
         self.placement.generation
     }
 
-    /// Node, slot and generation.
+    /// The node, its slot and generation.
     pub fn placement(&self) -> &Placement {
         &self.placement
     }
 
-    /// The operation that lets a commit take place only while the slot is the node's in this generation.
+    /// Makes a commit depend on this assignment: it is refused once the slot was released.
     pub fn condition(&self) -> Op<'_, B::Key> {
         Op::check(&self.slot_key, self.same_generation())
     }
 
-    /// Looks whether the slot is the node's still. For acts outside the store, right before them; commits to the store
-    /// take [`condition`](Assigned::condition) instead.
+    /// Reads whether the slot is still assigned to the node in this generation. Call it right before an act outside the
+    /// store; a commit to the store takes [`condition`](Assigned::condition) instead.
     ///
     /// # Errors
-    /// [`Error::Evicted`], which tells who has the slot now, and is final.
+    /// [`Error::Evicted`], which names the node that has the slot now, and is final; [`Error::Store`].
     pub fn check(&self) -> Result<()> {
         let mut value = Vec::new();
         let (meta, _) = self.store.read(&self.slot_key, &mut value)?;
@@ -65,25 +65,26 @@ impl<B: Backend> Assigned<B> {
         Err(Error::Evicted { node, slot, generation, now })
     }
 
-    /// Announces that the node is alive as long as this session lives; what an earlier session announced is over then.
-    /// [`Assignment::join`](super::Assignment::join) has done it; call it with a new session once the old one is lost.
+    /// Announces the node as alive for as long as `session` lives, in place of an earlier session.
+    /// [`Assignment::join`](super::Assignment::join) does so, too; call it with a new session once the old one is lost.
     ///
     /// # Errors
-    /// [`Error::Evicted`]; the store's, among them [`LeaseExpired`](crate::Error::LeaseExpired) if the session is over.
+    /// [`Error::Evicted`]; [`Error::Damaged`]; [`Error::Store`], among them
+    /// [`LeaseExpired`](crate::Error::LeaseExpired) if the session is over.
     pub fn announce(&self, session: &Session<B>) -> Result<()> {
         let (slot, owner) = (self.placement.slot.to_string(), Owner::me().to_bytes());
         self.act(&[
             self.condition(),
-            // The same value: what counts is that it is put. See `Cleaner`.
+            // An unchanged value with a new `modified` revision: a `Cleaner` sees that the node was announced.
             Op::put(&self.node_key, slot.as_bytes()).when(self.same_generation()),
             Op::put_leased(&self.alive_key, &owner, session.lease()),
         ])
     }
 
-    /// Gives the slot up: another node may have it from now on.
+    /// Releases the slot: it is free for another node.
     ///
     /// # Errors
-    /// [`Error::Evicted`] if it was lost already.
+    /// [`Error::Evicted`] if it was released already; [`Error::Damaged`]; [`Error::Store`].
     pub fn release(self) -> Result<Placement> {
         self.act(&[
             Op::delete(&self.slot_key).when(self.condition().when),
@@ -93,7 +94,7 @@ impl<B: Backend> Assigned<B> {
         Ok(self.placement)
     }
 
-    /// Commits what holds as long as the slot is ours.
+    /// Commits `ops`, which all depend on this assignment.
     fn act(&self, ops: &[Op<'_, B::Key>]) -> Result<()> {
         if let Outcome::Committed(_) = self.store.commit(ops)? {
             return Ok(());

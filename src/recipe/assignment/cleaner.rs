@@ -1,4 +1,4 @@
-//! Freeing the slots of nodes that will not come back.
+//! Releases the slots of nodes that have been stale for long enough.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,14 +11,13 @@ use crate::Outcome;
 use crate::backend::{Backend, Op, When};
 use crate::clock::{Revision, Token};
 
-/// For how long a node is stale before source system 1 takes its slot away: ten minutes.
+/// The usual time for [`Cleaner::release_stale`], ten minutes, as in sbd-operator.
 pub const STALE_AFTER: Duration = Duration::from_secs(600);
 
-/// Frees the slots of nodes that it has seen stale for long enough.
+/// Releases the slots of nodes that it has seen stale for long enough.
 ///
-/// The time is the cleaner's own: from a look that found the node stale to a later call, on its monotonic clock. A
-/// cleaner that starts anew begins to count anew. Any number may work at once; each eviction is one commit, and takes
-/// place once.
+/// It measures on its own monotonic clock, from the first call that found the node stale to a later call. A new cleaner
+/// begins to measure anew. Any number may run at once; each eviction is one commit and happens once.
 ///
 /// ```
 /// use slotguard::backend::Model;
@@ -29,7 +28,7 @@ pub const STALE_AFTER: Duration = Duration::from_secs(600);
 /// # fn main() -> slotguard::recipe::Result<()> {
 /// let store = Arc::new(Model::new());
 /// let slots = Assignment::open(&store, "gpus")?;
-/// slots.assign("host-a")?; // Never announced.
+/// slots.assign("host-a")?; // Assigned, but never announced.
 ///
 /// let mut cleaner = slots.cleaner();
 /// assert_eq!(cleaner.look()?.len(), 1);
@@ -44,30 +43,30 @@ pub struct Cleaner<'a, B: Backend> {
     stale: BTreeMap<u16, Stale>,
 }
 
-/// What has been stale at every look since it was first seen so.
+/// A node that has been stale in every call of [`Cleaner::look`] since the first.
 struct Stale {
     generation: Token,
-    /// When the node was last announced.
+    /// The revision of its last announcement.
     announced: Revision,
     since: Instant,
 }
 
 impl<B: Backend> Assignment<B> {
-    /// One who frees the slots of those who have been stale for long.
+    /// Creates a cleaner, which has not seen any node stale yet.
     pub fn cleaner(&self) -> Cleaner<'_, B> {
         Cleaner { assignment: self, stale: BTreeMap::new() }
     }
 }
 
 impl<B: Backend> Cleaner<'_, B> {
-    /// Looks who is stale, and begins to count for those who were not before. In the order of slots, each with how long it
-    /// is known to have been so.
+    /// Returns the stale nodes, in the order of slots, each with the time for which this cleaner knows it to be stale:
+    /// 0 for those that it sees stale for the first time.
     ///
     /// # Errors
-    /// As [`Assignment::active`].
+    /// Those of [`Assignment::active`].
     pub fn look(&mut self) -> Result<Vec<(Placement, Duration)>> {
         let occupancy = self.assignment.occupancy()?;
-        // After the look: what is counted is never longer than it was.
+        // Read after the occupancy, so that the measured time is never longer than the true one.
         let now = self.assignment.store.now();
         let mut before = std::mem::take(&mut self.stale);
         let mut seen = Vec::new();
@@ -84,11 +83,11 @@ impl<B: Backend> Cleaner<'_, B> {
         Ok(seen)
     }
 
-    /// Looks, and frees the slots of those who have been stale for so long without a break; answers whose. Call it now and
-    /// then, say every half of the time.
+    /// Releases the slots of nodes known to be stale for at least `stale_for` without a break, and returns them. Call
+    /// it periodically, for example every half of `stale_for`.
     ///
     /// # Errors
-    /// As [`look`](Cleaner::look), and those of [`Backend::commit`]. Those who were freed before it stay so.
+    /// Those of [`look`](Cleaner::look) and [`Backend::commit`]. Slots released before it stay released.
     pub fn release_stale(&mut self, stale_for: Duration) -> Result<Vec<Placement>> {
         let mut released = Vec::new();
         for (placement, known_for) in self.look()? {
@@ -103,7 +102,7 @@ impl<B: Backend> Cleaner<'_, B> {
                 Op::delete(&owned.node_key).when(announced),
                 Op::check(&owned.alive_key, When::Absent),
             ])?;
-            // A conflict: it was announced or released in between, so it is not stale any more.
+            // A conflict: it was announced or released meanwhile, so it is not stale any more.
             self.stale.remove(&owned.slot());
             if let Outcome::Committed(_) = outcome {
                 released.push(owned.placement().clone());

@@ -1,7 +1,7 @@
-//! SHA-256 and CRC-32, which the first choice of a name and the checksum of a table are defined by.
+//! Computes SHA-256 and CRC-32, which define a node's preferred slots and a table's checksum.
 //!
-//! Written out because nothing else in the crate needs a digest: packages for them would be half of what a user of locks
-//! compiles. The tests compare them with those packages.
+//! Implemented here because nothing else in the crate needs a digest, and packages for them would be half of what a
+//! user of locks compiles. The tests compare them with those packages.
 
 /// The first 32 bits of the fractional parts of the cube roots of the first 64 primes (FIPS 180-4, 4.2.2).
 #[rustfmt::skip]
@@ -16,7 +16,7 @@ const ROUNDS: [u32; 64] = [
     0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
 ];
 
-/// The same of the square roots of the first 8 primes (FIPS 180-4, 5.3.3).
+/// The first 32 bits of the fractional parts of the square roots of the first 8 primes (FIPS 180-4, 5.3.3).
 const START: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
@@ -39,7 +39,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest
 }
 
-/// Takes a block of 64 bytes into the state of a SHA-256.
+/// Updates the state of a SHA-256 with a block of 64 bytes (FIPS 180-4, 6.2.2).
 fn compress(state: &mut [u32; 8], block: &[u8]) {
     let mut schedule = [0_u32; 64];
     for (word, bytes) in schedule.iter_mut().zip(block.chunks_exact(4)) {

@@ -1,4 +1,4 @@
-//! What goes wrong with an assignment.
+//! Errors of an assignment.
 
 use super::integrity::Finding;
 #[cfg(feature = "file-table")]
@@ -7,18 +7,18 @@ use crate::clock::Token;
 use crate::error::{Kind, next_moves};
 use crate::recipe::Damaged;
 
-/// The result of an assignment's call.
+/// The result of a call of an assignment or one of its tables.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What goes wrong with an assignment or one of its tables. Nothing has changed then, unless the variant or the call's
-/// `# Errors` says otherwise.
+/// Why a call of an assignment or one of its tables failed. Nothing has changed, unless the variant or the call's `#
+/// Errors` says otherwise.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store's own; for a table in a file, the operating system's.
     #[error(transparent)]
     Store(#[from] crate::Error),
-    /// An entry holds what this recipe never wrote. Nothing is repaired or wiped.
+    /// An entry holds a value that this recipe never writes. Nothing is repaired or wiped.
     #[error(transparent)]
     Damaged(#[from] Damaged),
     /// A table's bytes or file cannot be used.

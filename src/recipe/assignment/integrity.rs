@@ -1,19 +1,19 @@
-//! Whether what is said of names and what is said of slots agree: the source's four findings, each told apart, and slots
-//! that there are not.
+//! Finds contradictions between the entries of nodes and the entries of slots: duplicates, orphans, mismatches, and
+//! slots out of range.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Something that cannot be in an assignment that only its own code has written.
+/// A contradiction, which no code of this recipe writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// A node is said to have a slot that there is not.
+    /// A node has a slot out of range.
     NoSuchSlot {
         /// The slot.
         slot: u16,
         /// The node.
         node: String,
-        /// How many there are, numbered from 1.
+        /// How many slots there are, numbered from 1.
         slots: u16,
     },
     /// The entries of several nodes name one slot.
@@ -23,23 +23,23 @@ pub enum Finding {
         /// The nodes, in the order of their names.
         nodes: Vec<String>,
     },
-    /// A slot is said to be a node's that has no entry.
+    /// A slot's entry names a node that has no entry.
     OrphanedUsage {
         /// The slot.
         slot: u16,
         /// The node.
         node: String,
     },
-    /// A slot is said to be a node's whose entry names another slot.
+    /// A slot's entry names a node whose entry names another slot.
     Mismatch {
         /// The slot.
         slot: u16,
         /// The node.
         node: String,
-        /// What its entry names.
+        /// The slot in the node's entry.
         entry: u16,
     },
-    /// A node's entry names a slot that is said to be nobody's.
+    /// A node's entry names a slot that has no entry.
     OrphanedEntry {
         /// The node.
         node: String,
@@ -57,13 +57,13 @@ impl fmt::Display for Finding {
             Self::Mismatch { slot, node, entry } => {
                 write!(f, "slot {slot} belongs to {node:?}, whose entry names slot {entry}")
             }
-            Self::OrphanedEntry { node, slot } => write!(f, "{node:?} has slot {slot}, which belongs to nobody"),
+            Self::OrphanedEntry { node, slot } => write!(f, "{node:?} has slot {slot}, which belongs to no node"),
         }
     }
 }
 
-/// All findings, in the order of slots and names: slots that there are not, duplicates, then what usage says wrong, then
-/// what entries say wrong.
+/// Returns all contradictions between `entries` (node to slot) and `usage` (slot to node): slots out of range,
+/// duplicates, wrong usage, wrong entries; each in the order of slots and names.
 pub(super) fn examine(entries: &BTreeMap<String, u16>, usage: &BTreeMap<u16, String>, slots: u16) -> Vec<Finding> {
     let all = entries.iter().map(|(node, &slot)| (slot, node)).chain(usage.iter().map(|(&slot, node)| (slot, node)));
     let beyond: BTreeSet<_> = all.filter(|(slot, _)| !(1..=slots).contains(slot)).collect();

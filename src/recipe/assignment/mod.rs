@@ -1,4 +1,4 @@
-//! Numbers for names: every node gets one of the slots 1 to N, no two the same, and keeps it until it is released.
+//! Assigns each node a slot number of its own, 1 to N, which it keeps across restarts until it is released.
 //!
 //! ```
 //! use slotguard::backend::{Backend, Model, Op};
@@ -15,7 +15,7 @@
 //! assert_eq!(slots.lookup("host-a")?.unwrap().slot, mine.slot());
 //! assert_eq!(slots.join(&session, "host-a")?.slot(), mine.slot()); // The same name, the same slot.
 //!
-//! // Whatever is written on behalf of the slot names its generation, so that who lost it cannot write.
+//! // A write for the slot checks its generation: after an eviction it is refused.
 //! let state = store.key("state/host-a")?;
 //! store.commit(&[mine.condition(), Op::put(&state, b"ready")])?;
 //! slots.release("host-a")?;
@@ -24,40 +24,40 @@
 //! # }
 //! ```
 //!
-//! # What is kept
-//! | entry | value | lives |
+//! # Layout
+//! | name | value | lives |
 //! |---|---|---|
-//! | `name/settings` | number of slots and the cluster's name | for ever |
-//! | `name/node/<node>` | its slot | until released |
-//! | `name/slot/<slot>` | the node's whole name | until released |
-//! | `name/alive/<slot>` | the [`Owner`] that announced it | as long as a session |
+//! | `NAME/settings` | the number of slots and the cluster's name | without end |
+//! | `NAME/node/NODE` | the node's slot | until released |
+//! | `NAME/slot/SLOT` | the node's full name | until released |
+//! | `NAME/alive/SLOT` | the [`Owner`](super::Owner) that announced the node | as long as its session |
 //!
-//! Values are as long as the node's name, and no others longer than 48 bytes, or the cluster's name and 6. A name of
-//! more than 64 bytes, one with a NUL in it or one that begins with `#` stands in the entry's name as `#` and its
-//! SHA-256, and in full in the slot's value: any name is good as long as the store takes a value of its length. The
-//! name of the assignment can have 71 bytes less than the store's longest.
+//! A value has at most 48 bytes, or the length of the node's name, or that of the cluster's name and 6 bytes. A node's
+//! name that is longer than 64 bytes, contains a NUL or begins with `#` is replaced in the entry's name by `#` and its
+//! SHA-256; the slot's value has it in full. So a node may have any name that fits into a value. The assignment's own
+//! name is limited to the store's longest name less 71 bytes.
 //!
-//! # Why it is right
-//! * *One slot a node, one node a slot.* One commit creates the node's entry and the slot's, each only if it is absent,
-//!   and one commit deletes them. They exist together, with the same `created`, at every moment; whoever dies, dies
-//!   before the commit or after it. That revision is the **generation**: a slot given out again has a larger one, so
-//!   there is no mistaking an old owner for the new one.
-//! * *All N placeable, and full only when full.* A join tries the name's first choice at once. If that fails, one
-//!   `range` shows all slots as of one moment: the first one free, in the order of the name's probes and then of all
-//!   others, is tried. If none is free, all N were taken at that moment, which lies within the call: that is the only
-//!   way to [`Error::Full`]. A failed attempt means that somebody else's join or release took place, so some join
-//!   always comes to an end, and there is no number of attempts after which one gives up.
-//! * *Ownership does not end with a process, liveness does.* `alive` entries are bound to the session's lease. Renewing
-//!   it touches no entry, so heartbeats disturb nobody, however many nodes there are. A node that is not alive is
-//!   **stale**; it keeps its slot until somebody cleans up.
-//! * *Nobody compares clocks of two machines.* [`Cleaner`] measures on its own monotonic clock for how long it has seen
-//!   a node stale without a break, and the commit that evicts it says so: the same generation, not announced anew
-//!   since, and not alive at this moment. Every announcement puts the node's entry, and only it creates the `alive`
-//!   entry: if neither has happened, the node has been stale all the time.
+//! # How
+//! * *One slot a node, one node a slot.* One commit creates the node's entry and the slot's, each on condition that it
+//!   is absent, and one commit deletes both. They exist together, with one `created` revision, at every moment,
+//!   whenever a process dies. That revision is the **generation**, a fencing token: a slot assigned again has a larger
+//!   one.
+//! * *All N slots are used, and [`Error::Full`] is exact.* A join tries the slot that the node's hash names first. If
+//!   that fails, one `range` reads all slots as of one moment, and the first free one is tried: first those the hash
+//!   names, then all others. If none is free, all N were taken at that moment, which lies within the call, and only
+//!   then the answer is `Full`. An attempt fails only if another join or release was committed meanwhile, so of several
+//!   joins one always finishes (lock-free), and no number of attempts is given up after.
+//! * *Ownership outlives a process, liveness does not.* `alive` entries are bound to the session's lease. Renewing a
+//!   lease changes no entry, so heartbeats wake and conflict with nothing, however many nodes there are. A node without
+//!   an `alive` entry is **stale**; it keeps its slot until it is released, for example by a [`Cleaner`].
+//! * *Clocks of two machines are not compared.* A [`Cleaner`] measures on its own monotonic clock how long it has seen
+//!   a node stale. Its commit releases the slot on condition that the generation is unchanged, that the node has not
+//!   been announced since, and that it is stale now. An announcement puts the node's entry, and nothing else creates an
+//!   `alive` entry: if the condition holds, the node has been stale all the time.
 //!
 //! # When a process dies
-//! Its slot stays its name's: started again under the same name it goes on with the same slot and generation. `alive` goes
-//! when the store ends its session.
+//! The slot stays the node's: a process started again under this name gets the same slot and generation. The `alive`
+//! entry is deleted when the store ends the session.
 
 mod assigned;
 mod cleaner;

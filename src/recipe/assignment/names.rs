@@ -1,13 +1,13 @@
-//! Which entry says what.
+//! Names of an assignment's entries.
 
 use std::fmt::Write;
 
 use super::digest::sha256;
 
-/// A node of more bytes than this goes by its digest, whatever the backend would take: so that all agree.
+/// A node's name of more bytes is replaced by its digest, whatever the backend's limit, so that all processes agree.
 const LONGEST: usize = 64;
 
-/// The names of an assignment's entries.
+/// Names the entries of one assignment.
 #[derive(Clone, Debug)]
 pub(super) struct EntryNames(String);
 
@@ -16,7 +16,7 @@ impl EntryNames {
         Self(assignment.to_owned())
     }
 
-    /// What all of them begin with.
+    /// The common prefix.
     pub fn prefix(&self) -> String {
         format!("{}/", self.0)
     }
@@ -37,14 +37,14 @@ impl EntryNames {
         format!("{}/alive/{slot:05}", self.0)
     }
 
-    /// The longest any of them can be.
+    /// A name as long as the longest can be.
     pub fn longest(&self) -> String {
         self.node("#")
     }
 
-    /// What stands for a node in the name of its entry: itself, or `#` and its SHA-256 where it is long, or has a NUL, or
-    /// begins with `#` itself. So two nodes never share one, short of a collision of SHA-256; and the slot's entry has the
-    /// whole name, so that even this would be noticed.
+    /// The node's part of its entry's name: the node's name, or `#` and its SHA-256 if it is long, contains a NUL, or
+    /// begins with `#`. Two nodes share one only if SHA-256 collides, and even that is noticed: the slot's entry has
+    /// the full name.
     pub fn short(node: &str) -> String {
         if node.len() <= LONGEST && !node.starts_with('#') && !node.contains('\0') {
             return node.to_owned();

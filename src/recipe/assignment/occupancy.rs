@@ -1,4 +1,4 @@
-//! All of an assignment as of one moment.
+//! Reads all entries of an assignment as of one moment.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use crate::backend::{Backend, Meta};
 use crate::clock::{Revision, Token};
 use crate::recipe::Damaged;
 
-/// What one `range` over the assignment's names has shown.
+/// The entries of an assignment at one revision, read by one `range`.
 pub(super) struct Occupancy {
-    /// By the last part of the entry's name: which slot the node has.
+    /// Slots by [`EntryNames::short`] of the node.
     nodes: BTreeMap<String, (u16, Meta)>,
-    /// Who has each slot that is taken.
+    /// Nodes by slot.
     slots: BTreeMap<u16, (String, Meta)>,
-    /// The slots whose node is alive.
+    /// `alive` entries by slot.
     alive: BTreeMap<u16, Meta>,
-    /// The moment.
+    /// The revision at which all of this was true.
     pub at: Revision,
     /// How many slots there are.
     count: u16,
@@ -42,7 +42,7 @@ impl Occupancy {
     }
 
     fn add(&mut self, name: &str, value: &[u8], meta: Meta) -> Result<(), String> {
-        let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no slot"));
+        let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is not a slot"));
         match name.split_once('/') {
             Some(("node", node)) => {
                 self.nodes.insert(node.to_owned(), (number(&text(value)?)?, meta));
@@ -53,7 +53,7 @@ impl Occupancy {
             Some(("alive", slot)) => {
                 self.alive.insert(number(slot)?, meta);
             }
-            // The settings.
+            // Settings.
             _ => {}
         }
         Ok(())
@@ -63,7 +63,7 @@ impl Occupancy {
         self.slots.contains_key(&slot)
     }
 
-    /// Where the node is, if it is anywhere.
+    /// The placement of `node`, if it has one.
     pub fn placement_of(&self, node: &str, names: &EntryNames) -> Result<Option<Placement>> {
         let Some(&(slot, meta)) = self.nodes.get(&EntryNames::short(node)) else { return Ok(None) };
         let is_slot = (1..=self.count).contains(&slot);
@@ -79,7 +79,7 @@ impl Occupancy {
         }
     }
 
-    /// Every node with a slot, when it was last announced, and whether it is alive; in the order of slots.
+    /// Every node with a slot, the revision of its last announcement, and whether it is alive; in the order of slots.
     pub fn placements(&self) -> impl Iterator<Item = (Placement, Revision, bool)> + '_ {
         self.slots.iter().map(|(&slot, (node, meta))| {
             let placement = Placement { node: node.clone(), slot, generation: Token(meta.created.0) };
@@ -88,7 +88,7 @@ impl Occupancy {
         })
     }
 
-    /// What does not agree. Long names of nodes appear by their digest where no slot tells the whole.
+    /// All contradictions. A long name appears as its digest if no slot's entry has the full name.
     pub fn findings(&self) -> Vec<Finding> {
         let whole: BTreeMap<_, _> = self.slots.values().map(|(node, _)| (EntryNames::short(node), node)).collect();
         let name = |short: &String| whole.get(short).map_or_else(|| short.clone(), |node| (*node).clone());
@@ -99,5 +99,5 @@ impl Occupancy {
 }
 
 fn text(value: &[u8]) -> Result<String, String> {
-    String::from_utf8(value.to_vec()).map_err(|_| "its value is no text".to_owned())
+    String::from_utf8(value.to_vec()).map_err(|_| "its value is not UTF-8".to_owned())
 }

@@ -1,4 +1,4 @@
-//! The assignment itself: who joins, is looked up and released.
+//! An assignment's operations: joining, looking up and releasing nodes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,16 +15,14 @@ use crate::backend::{Backend, Op, Session};
 use crate::clock::Token;
 use crate::recipe::{Damaged, Owner};
 
-/// How many slots a table of source system 1 has: numbers 1 to 255.
+/// Slots of a [node map of sbd-operator](https://github.com/medik8s/sbd-operator), which an assignment can import: 255.
 pub const TABLE_SLOTS: u16 = 255;
-/// How many slots there are unless said otherwise: as many as a table of source system 1 has.
+/// Slots of an assignment by default: as many as a node map has.
 pub const DEFAULT_SLOTS: u16 = TABLE_SLOTS;
-/// The cluster's name unless said otherwise, as in source system 1.
+/// The cluster's name by default, as in sbd-operator.
 pub const DEFAULT_CLUSTER: &str = "default-cluster";
 
-/// The slots of one name, 1 to N, and who has which.
-///
-/// Any number of processes open the same name.
+/// Assigns slots 1 to N to nodes. Any number of processes may open one assignment by its name and use it at once.
 pub struct Assignment<B: Backend> {
     pub(super) store: Arc<B>,
     pub(super) names: EntryNames,
@@ -32,48 +30,48 @@ pub struct Assignment<B: Backend> {
     pub(super) slots: u16,
 }
 
-/// How many slots there are, and what has become of them, as of one moment.
+/// Numbers of slots, as of one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// All there are.
+    /// All slots.
     pub slots: u16,
-    /// Those that belong to a node.
+    /// Slots assigned to a node.
     pub taken: u16,
-    /// Those whose node is alive.
+    /// Assigned slots whose node is alive.
     pub active: u16,
-    /// Those whose node is not.
+    /// Assigned slots whose node is stale.
     pub stale: u16,
-    /// Those that belong to nobody.
+    /// Slots assigned to no node.
     pub free: u16,
 }
 
 impl<B: Backend> Assignment<B> {
-    /// Opens or makes the assignment of this name, with [`DEFAULT_SLOTS`] and [`DEFAULT_CLUSTER`].
+    /// Opens the assignment `name`, or creates it, with [`DEFAULT_SLOTS`] and [`DEFAULT_CLUSTER`].
     ///
     /// # Errors
-    /// As [`open_with`](Assignment::open_with).
+    /// Those of [`open_with`](Assignment::open_with).
     pub fn open(store: &Arc<B>, name: &str) -> Result<Self> {
         Self::open_with(store, name, DEFAULT_CLUSTER, DEFAULT_SLOTS)
     }
 
-    /// The same with a cluster's name of one's own, which takes part in each node's first choice, and another number of
-    /// slots. Who opens a name first decides both.
+    /// Opens the assignment `name`, or creates it, with this number of slots and this cluster's name, which is part of
+    /// every node's hash. Both are fixed when it is created.
     ///
     /// # Errors
-    /// [`Error::NoSlots`] if `slots` is 0; [`Error::OtherSettings`] if it was made with others; the store's, for a name
-    /// it does not take.
+    /// [`Error::NoSlots`] if `slots` is 0; [`Error::OtherSettings`] if it was created with others; [`Error::Store`],
+    /// among them [`BadName`](crate::Error::BadName) for a name that is empty or too long.
     pub fn open_with(store: &Arc<B>, name: &str, cluster: &str, slots: u16) -> Result<Self> {
         if slots == 0 {
             return Err(Error::NoSlots);
         }
         let names = EntryNames::new(name);
-        // Refuses a name that is too long, or none, before anything is written under it.
+        // Refuses a bad name before anything is written.
         store.key(name)?;
         store.key(&names.longest())?;
         let settings = store.key(&names.settings())?;
         let asked = format!("{slots} {cluster}");
         let mut found = Vec::new();
-        // Settings are never deleted by us: a second round happens only if somebody else did.
+        // This recipe never deletes settings: the loop repeats only if another program did.
         while store.read(&settings, &mut found)?.0.is_none() {
             if let Outcome::Committed(_) = store.commit(&[Op::put(&settings, asked.as_bytes()).if_absent()])? {
                 found = asked.clone().into_bytes();
@@ -91,22 +89,23 @@ impl<B: Backend> Assignment<B> {
         Ok(Self { store: Arc::clone(store), names, cluster: cluster.to_owned(), slots })
     }
 
-    /// Gives the node a slot, or says which it has, and announces that it is alive as long as the session lives.
+    /// Assigns a slot to the node, or returns the one it has, and announces the node as alive for as long as `session`
+    /// lives.
     ///
-    /// If several processes join under one name, they share the slot and the generation; the last one's session counts.
+    /// Several processes that join as one node share its slot and generation; the session of the last one counts.
     ///
     /// # Errors
-    /// [`Error::EmptyNode`]; [`Error::Full`]; [`Error::Inconsistent`] and [`Error::Damaged`] if entries make no
-    /// sense; the store's, among them [`TooLarge`](crate::Error::TooLarge) for a name that fits into no value and
-    /// [`LeaseExpired`](crate::Error::LeaseExpired) for a session that is over.
+    /// [`Error::EmptyNode`]; [`Error::Full`]; [`Error::Inconsistent`] and [`Error::Damaged`] if entries were written by
+    /// another program; [`Error::Store`], among them [`TooLarge`](crate::Error::TooLarge) for a name longer than a
+    /// value and [`LeaseExpired`](crate::Error::LeaseExpired) for a session that is over.
     pub fn join(&self, session: &Session<B>, node: &str) -> Result<Assigned<B>> {
         self.give(node, Some(session))
     }
 
-    /// Gives the node a slot, or says which it has; whether it is alive is another matter.
+    /// Assigns a slot to the node, or returns the one it has, without announcing the node: a new one is stale.
     ///
     /// # Errors
-    /// As [`join`](Assignment::join).
+    /// Those of [`join`](Assignment::join).
     pub fn assign(&self, node: &str) -> Result<Assigned<B>> {
         self.give(node, None)
     }
@@ -125,7 +124,7 @@ impl<B: Backend> Assignment<B> {
                 Op::put(&assigned.node_key, text.as_bytes()).if_absent(),
                 Op::put(&assigned.slot_key, node.as_bytes()).if_absent(),
             ];
-            // A session that is over has a lease that is over, and under that nothing can be put.
+            // Refused if the session is over: its lease is, too.
             ops.extend(session.map(|session| Op::put_leased(&assigned.alive_key, &owner, session.lease())));
             if let Outcome::Committed(revision) = self.store.commit(&ops)? {
                 assigned.placement.generation = Token(revision.0);
@@ -135,7 +134,7 @@ impl<B: Backend> Assignment<B> {
             if let Some(placement) = occupancy.placement_of(node, &self.names)? {
                 let assigned = self.assigned(placement)?;
                 match session.map_or(Ok(()), |session| assigned.announce(session)) {
-                    // Released since: everything is open again.
+                    // Released meanwhile: begin again.
                     Err(Error::Evicted { .. }) => continue,
                     announced => return announced.map(|()| assigned),
                 }
@@ -145,10 +144,10 @@ impl<B: Backend> Assignment<B> {
         }
     }
 
-    /// Which slot the node has; `None` if it has none.
+    /// Reads the node's slot; `None` if it has none.
     ///
     /// # Errors
-    /// [`Error::EmptyNode`]; [`Error::Damaged`]; the store's.
+    /// [`Error::EmptyNode`]; [`Error::Damaged`]; [`Error::Store`].
     pub fn lookup(&self, node: &str) -> Result<Option<Placement>> {
         if node.is_empty() {
             return Err(Error::EmptyNode);
@@ -157,68 +156,68 @@ impl<B: Backend> Assignment<B> {
         let (Some(meta), _) = self.store.read(&self.store.key(&name)?, &mut value)? else { return Ok(None) };
         let slot = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
         let slot = slot.filter(|slot| (1..=self.slots).contains(slot)).ok_or_else(|| {
-            let what = format!("{:?} is no slot", String::from_utf8_lossy(&value));
+            let what = format!("{:?} is not a slot", String::from_utf8_lossy(&value));
             Damaged::new(&name, what)
         })?;
         Ok(Some(Placement { node: node.to_owned(), slot, generation: Token(meta.created.0) }))
     }
 
-    /// Which node has the slot; `None` if it is free.
+    /// Reads which node has the slot; `None` if it is free.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`]; [`Error::Damaged`]; the store's.
+    /// [`Error::NoSuchSlot`]; [`Error::Damaged`]; [`Error::Store`].
     pub fn node_of(&self, slot: u16) -> Result<Option<Placement>> {
         if !(1..=self.slots).contains(&slot) {
             return Err(Error::NoSuchSlot { slot, slots: self.slots });
         }
         let (name, mut value) = (self.names.slot(slot), Vec::new());
         let (Some(meta), _) = self.store.read(&self.store.key(&name)?, &mut value)? else { return Ok(None) };
-        let damaged = |_| Damaged::new(&name, "its value is no text");
+        let damaged = |_| Damaged::new(&name, "its value is not UTF-8");
         let node = String::from_utf8(value).map_err(damaged)?;
         Ok(Some(Placement { node, slot, generation: Token(meta.created.0) }))
     }
 
-    /// Takes the node's slot away, whoever has it, and answers what it was. The owner is told by its next
-    /// [`check`](Assigned::check) and refused by its next write.
+    /// Releases the node's slot, from any process, and returns the placement that ended. The owner's next
+    /// [`check`](Assigned::check) fails, and so do its commits with [`condition`](Assigned::condition).
     ///
     /// # Errors
     /// [`Error::UnknownNode`] if it has none; [`Error::EmptyNode`]; [`Error::Inconsistent`] and [`Error::Damaged`] if
-    /// entries make no sense; the store's.
+    /// entries were written by another program; [`Error::Store`].
     pub fn release(&self, node: &str) -> Result<Placement> {
         let mut refused = None;
         loop {
             let placement = self.lookup(node)?.ok_or_else(|| Error::UnknownNode { node: node.to_owned() })?;
             let generation = placement.generation;
             if refused == Some(generation) {
-                // Its entry was there all the time, and the slot was not its own: says so, unless that has been mended
-                // since.
+                // Its entry is unchanged, and yet the slot is not its own: report the contradiction, unless it has been
+                // repaired meanwhile.
                 self.occupancy()?.placement_of(node, &self.names)?;
             }
             match self.assigned(placement)?.release() {
-                // Somebody else released it; it may have come back.
+                // Released by another process meanwhile; the node may have joined again.
                 Err(Error::Evicted { .. }) => refused = Some(generation),
                 released => return released,
             }
         }
     }
 
-    /// The nodes that are alive, in the order of their names.
+    /// Reads the nodes that are alive, in the order of their names.
     ///
     /// # Errors
-    /// [`Error::Damaged`]; the store's.
+    /// [`Error::Damaged`]; [`Error::Store`].
     pub fn active(&self) -> Result<Vec<Placement>> {
-        self.with_life(true)
+        self.with_liveness(true)
     }
 
-    /// The nodes that have a slot and are not alive, in the order of their names.
+    /// Reads the nodes that have a slot and are not alive, in the order of their names.
     ///
     /// # Errors
-    /// As [`active`](Assignment::active).
+    /// Those of [`active`](Assignment::active).
     pub fn stale(&self) -> Result<Vec<Placement>> {
-        self.with_life(false)
+        self.with_liveness(false)
     }
 
-    fn with_life(&self, is_alive: bool) -> Result<Vec<Placement>> {
+    fn with_liveness(&self, is_alive: bool) -> Result<Vec<Placement>> {
         let occupancy = self.occupancy()?;
         let mut places: Vec<_> = occupancy
             .placements()
@@ -229,10 +228,10 @@ impl<B: Backend> Assignment<B> {
         Ok(places)
     }
 
-    /// How many slots are taken, alive and free.
+    /// Counts the slots that are assigned, alive, stale and free.
     ///
     /// # Errors
-    /// As [`active`](Assignment::active).
+    /// Those of [`active`](Assignment::active).
     pub fn stats(&self) -> Result<Stats> {
         let occupancy = self.occupancy()?;
         let (taken, active) =
@@ -240,15 +239,15 @@ impl<B: Backend> Assignment<B> {
         Ok(Stats { slots: self.slots, taken, active, stale: taken - active, free: self.slots.saturating_sub(taken) })
     }
 
-    /// What does not agree: nothing, unless somebody else wrote under this name.
+    /// Finds contradictions between the entries: none, unless another program wrote under this name.
     ///
     /// # Errors
-    /// As [`active`](Assignment::active).
+    /// Those of [`active`](Assignment::active).
     pub fn integrity(&self) -> Result<Vec<Finding>> {
         Ok(self.occupancy()?.findings())
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     pub fn slots(&self) -> u16 {
         self.slots
     }

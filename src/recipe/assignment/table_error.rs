@@ -1,10 +1,11 @@
-//! What goes wrong with a table's bytes and its file.
+//! Errors of a table's bytes and its file.
 
 use std::path::PathBuf;
 
 use crate::error::{Kind, next_moves};
 
-/// Why a table cannot be read, created or imported. Nothing has changed then, and no table is taken for an empty one.
+/// Why a table cannot be read, created or imported. Nothing has changed then, and a damaged table is never taken for an
+/// empty one.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {

@@ -1,4 +1,4 @@
-//! The table in a plain file that processes share without a segment.
+//! Keeps a table in a plain file that processes share, without a segment.
 //!
 //! ```
 //! use slotguard::recipe::assignment::FileTable;
@@ -16,35 +16,36 @@
 //!
 //! # How
 //! ```text
-//!  path.lock   locked by whoever changes the table; never renamed, never written
-//!  path.tmp    the next table: made anew, written, synced
-//!  path        renamed over; then the folder is synced
+//!  path.lock   locked during a change of the table; never renamed, never written
+//!  path.tmp    the next table: created, written, synced
+//!  path        replaced by renaming path.tmp; then the folder is synced
 //! ```
-//! The lock is a file of its own because the table's own file is another one after every change: who had waited for a
-//! lock on it would hold that of a file nobody reads any more, next to whoever locks the new one. Should somebody
-//! remove the lock file, the next one makes a new one and notices; who holds the old one at that moment is then no
-//! obstacle, so leave it where it is. Readers take no lock: a name means a whole table at every moment.
+//! The lock has a file of its own because each change replaces the table's file: a process that waited for a lock on
+//! the table would then hold the lock of the replaced file, beside one that locked the new file. If the lock file is
+//! removed, the next writer creates a new one and checks that it is still at the path; a process that holds the removed
+//! one excludes nothing any more, so never remove it. Readers take no lock: at every moment the path names a complete
+//! table.
 //!
 //! # Limits
-//! * The processes, or machines, share one file system with working `flock`, renames that are atomic, and one spelling
-//!   of the path once links are resolved. A hard link to the table is another table after the first change.
-//! * Ownership only: no liveness, no generations. Who was released is told by [`FileTable::lookup`], and refused by
-//!   nobody.
-//! * A change waits for the lock as long as its holder lives, without a deadline: a holder that is stopped stops all
-//!   changes. When it dies the kernel lets go.
-//! * Times in the table are the wall clocks of whoever wrote them; nothing is decided by them.
-//! * Every change writes and syncs the whole table, into a new file: it has the permissions of the one before and the
-//!   owner of whoever wrote it. Who changes the table must be able to make files in its folder.
+//! * The processes, or machines, share one file system with working `flock`, atomic renames, and one path to the table
+//!   once symbolic links are resolved. A hard link to the table is a separate table after the first change.
+//! * Ownership only: no liveness, no generations. A node whose slot was released learns so from [`FileTable::lookup`];
+//!   its writes are not fenced off.
+//! * A change waits for the lock without a deadline: a stopped holder stops all changes. When the holder dies the
+//!   kernel unlocks.
+//! * Times in the table come from the writers' wall clocks; nothing depends on them.
+//! * Each change writes and syncs the whole table into a new file, with the permissions of the old one and owned by the
+//!   writer, who needs permission to create files in the folder.
 //!
-//! [`Assignment`](crate::recipe::Assignment) has none of these limits but the one file.
+//! [`Assignment`](crate::recipe::Assignment) has none of these limits, except that it, too, is one file.
 //!
 //! # When a process dies
-//! Before the rename nothing has changed, and the next writer removes `path.tmp`. After it the change has taken place. A
-//! power failure in between leaves the old table or the new one, whichever had been read; what a call has told of, it
-//! leaves. Nothing is read back to see that it is there: that would be the kernel's copy and not the disk's. A write that
-//! failed is told by the sync, a damaged table by its checksum whenever it is read.
+//! Before the rename nothing has changed, and the next writer removes `path.tmp`; after it the change is complete.
+//! After a power failure the file holds the old table or the new one, and the new one if the call had returned. Nothing
+//! is read back to verify a write: that would read the kernel's cache and not the disk. A failed write is reported by
+//! the sync, a damaged table by its checksum on every read.
 //!
-//! A forked child holds no lock of its parent's.
+//! A forked child does not hold its parent's lock.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -55,7 +56,7 @@ use super::format::Table;
 use crate::recipe::assignment::error::{Error, Result};
 use crate::recipe::assignment::table_error::TableError;
 
-/// A file with a [`Table`], shared by those who open the same path.
+/// A file with a [`Table`], shared by all processes that open its path.
 #[derive(Clone, Debug)]
 pub struct FileTable {
     path: PathBuf,
@@ -63,11 +64,11 @@ pub struct FileTable {
 }
 
 impl FileTable {
-    /// Makes a new, empty table. When this returns, it is on the disk.
+    /// Creates an empty table. It is durable when this returns.
     ///
     /// # Errors
-    /// [`TableError::Exists`] if there is anything at the path, were it a link that leads nowhere; the system's, after
-    /// which the table may be there all the same.
+    /// [`TableError::Exists`] if there is anything at the path, even a dangling link; [`Error::Store`] of
+    /// [`Io`](crate::Error::Io), after which the table may exist nevertheless.
     pub fn create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
         let file_table = Self::at(path.as_ref(), cluster)?;
         let _lock = file_table.lock()?;
@@ -78,20 +79,21 @@ impl FileTable {
         Ok(file_table)
     }
 
-    /// Opens a table, and reads it to see that it is one.
+    /// Opens a table, and reads it to validate it.
     ///
     /// # Errors
-    /// [`TableError::Missing`] if there is nothing at the path; those of [`Table::unmarshal`]; the system's.
+    /// Those of [`table`](FileTable::table).
     pub fn open(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
         let file_table = Self::at(path.as_ref(), cluster)?;
         file_table.table()?;
         Ok(file_table)
     }
 
-    /// Opens the table, or makes it if there is nothing at the path. Of several who do so at once one makes it.
+    /// Opens the table, or creates it if there is nothing at the path. Of several processes that do so at once one
+    /// creates it, and the others open it.
     ///
     /// # Errors
-    /// As [`open`](FileTable::open).
+    /// Those of [`open`](FileTable::open).
     pub fn open_or_create(path: impl AsRef<Path>, cluster: &str) -> Result<Self> {
         match Self::create(path.as_ref(), cluster) {
             Err(Error::Table(TableError::Exists { .. })) => Self::open(path, cluster),
@@ -99,45 +101,45 @@ impl FileTable {
         }
     }
 
-    /// Gives the node a slot of 1 to 255, or says which it has. When this returns, it is on the disk.
+    /// Assigns a slot of 1 to 255 to the node, or returns the one it has. The assignment is durable when this returns.
     ///
     /// # Errors
-    /// [`Error::EmptyNode`]; [`Error::Full`]; as [`table`](FileTable::table). The system's, after which it may be
-    /// in the table all the same: join again, which answers the same slot and sees to it that it is on the disk.
+    /// [`Error::EmptyNode`]; [`Error::Full`]; those of [`table`](FileTable::table). After [`Io`](crate::Error::Io) the
+    /// node may have its slot nevertheless: join again, which returns that slot and makes it durable.
     pub fn join(&self, node: &str) -> Result<u16> {
         self.change(|table| table.assign(node))
     }
 
-    /// Takes the node's slot away and answers which it was. When this returns, it is on the disk.
+    /// Releases the node's slot and returns it. The release is durable when this returns.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`]; as [`table`](FileTable::table). The system's, after which it may be out of the table all
-    /// the same: release again, which then answers `UnknownNode` and sees to it that this is on the disk.
+    /// [`Error::UnknownNode`]; those of [`table`](FileTable::table). After [`Io`](crate::Error::Io) the slot may be
+    /// released nevertheless: release again, which then fails with `UnknownNode` and makes the release durable.
     pub fn release(&self, node: &str) -> Result<u16> {
         self.change(|table| table.remove(node))
     }
 
-    /// Which slot the node has.
+    /// Reads the node's slot; `None` if it has none.
     ///
     /// # Errors
-    /// As [`table`](FileTable::table).
+    /// Those of [`table`](FileTable::table).
     pub fn lookup(&self, node: &str) -> Result<Option<u16>> {
         Ok(self.table()?.entries.get(node).map(|entry| entry.slot))
     }
 
-    /// Which node has the slot.
+    /// Reads which node has the slot; `None` if it is free.
     ///
     /// # Errors
-    /// As [`table`](FileTable::table).
+    /// Those of [`table`](FileTable::table).
     pub fn node_of(&self, slot: u16) -> Result<Option<String>> {
         Ok(self.table()?.usage.get(&slot).cloned())
     }
 
-    /// The table as it is now.
+    /// Reads the current table.
     ///
     /// # Errors
-    /// [`TableError::Missing`] if somebody removed it, those of [`Table::unmarshal`], [`Error::Inconsistent`], and the
-    /// system's. A table that cannot be read is left as it is, never replaced by an empty one.
+    /// [`TableError::Missing`] if there is nothing at the path; those of [`Table::unmarshal`]; [`Error::Inconsistent`];
+    /// [`Error::Store`] of [`Io`](crate::Error::Io). A damaged table is left as it is, never replaced by an empty one.
     pub fn table(&self) -> Result<Table> {
         let bytes = fs::read(&self.path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => TableError::Missing { path: self.path.clone() }.into(),
@@ -162,12 +164,12 @@ impl FileTable {
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
-        // Locked first: what was read before that, somebody else may have replaced.
+        // Locked first: a table read before could have been replaced by another process.
         let (_lock, before) = (self.lock()?, self.table()?);
         let mut table = before.clone();
         let result = change(&mut table);
         if table == before {
-            // Whoever wrote it may have died, or failed, between the rename and this; and an error tells of it as well.
+            // Its writer may have died or failed between the rename and the sync, and an answer of any kind reports it.
             self.sync_folder().map_err(|error| self.io("sync the table's folder", error))?;
         } else {
             self.write(&table)?;
@@ -175,7 +177,7 @@ impl FileTable {
         result
     }
 
-    /// Waits until nobody else changes the table; dropping the answer lets others.
+    /// Waits for the lock of the table. Dropping the answer unlocks.
     fn lock(&self) -> Result<Locked> {
         let path = self.beside(".lock");
         let failed = |cause| io_error("lock the table", &path, cause);
@@ -194,7 +196,7 @@ impl FileTable {
     fn write(&self, table: &Table) -> Result<()> {
         let next = self.beside(".tmp");
         let put = || -> io::Result<()> {
-            // What somebody left there may be a link to elsewhere, or closed to us.
+            // A file left there may be a link to elsewhere, or not writable for us.
             remove(&next)?;
             let mut file = File::create_new(&next)?;
             if let Ok(old) = fs::metadata(&self.path) {
@@ -206,13 +208,13 @@ impl FileTable {
             self.sync_folder()
         };
         put().map_err(|error| {
-            // It may be the disk that is full.
+            // To free its space: the disk may be full.
             let _ = remove(&next);
             self.io("write the table", error)
         })
     }
 
-    /// A rename is on the disk once the folder is.
+    /// Syncs the folder, which makes a rename durable.
     fn sync_folder(&self) -> io::Result<()> {
         File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
@@ -240,12 +242,12 @@ struct Locked(File);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Closing it would not do: a child that was forked meanwhile has it open as well.
+        // Closing it is not enough: a child that was forked meanwhile has it open as well.
         let _ = self.0.unlock();
     }
 }
 
-/// Removes a file that may not be there.
+/// Removes a file if it exists.
 fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }

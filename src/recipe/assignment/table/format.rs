@@ -1,4 +1,4 @@
-//! The table of source system 1 as bytes: to move to a store, or back.
+//! Encodes and decodes node maps of sbd-operator, tables of up to 255 nodes and their slots.
 //!
 //! ```
 //! use slotguard::recipe::assignment::Table;
@@ -20,14 +20,13 @@
 //! 0                4
 //! | CRC-32 (IEEE)  | JSON, byte by byte as Go's encoding/json writes it              | zeros, if in a 512 B slot |
 //! | of the JSON,   | {"magic":[8 numbers],"version":1,"cluster_name":"…",            |
-//! | little end     |  "entries":{"node":{"node_name":"…","node_id":1,"hash":…,       |
-//! | first          |   "timestamp":"…","last_seen":"…","cluster_name":"…"}},         |
+//! | little-endian  |  "entries":{"node":{"node_name":"…","node_id":1,"hash":…,       |
+//! |                |   "timestamp":"…","last_seen":"…","cluster_name":"…"}},         |
 //! |                |  "node_usage":{"1":"node"},"last_update":"…"}                   |
 //! ```
-//! Names of entries and slots are sorted as texts, and `<`, `>`, `&`, U+2028 and U+2029 are escaped. Earlier versions
-//! of the source say `slot_id` and `slot_usage`; both are read, and written again as they were read. Zeros after the
-//! JSON are no part of it (the source's reader counts them into the checksum, so that nothing it had written could be
-//! read).
+//! Names of entries and slots are sorted as strings, and `<`, `>`, `&`, U+2028 and U+2029 are escaped. Earlier versions
+//! of sbd-operator wrote `slot_id` and `slot_usage`; both are read, and written again as they were read. The checksum
+//! does not cover zeros after the JSON (its reader included them, and so could not read what it had written).
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -43,24 +42,24 @@ use crate::recipe::assignment::probe::{node_hash, order};
 use crate::recipe::assignment::slots::TABLE_SLOTS;
 use crate::recipe::assignment::table_error::TableError;
 
-/// What a table begins with.
+/// The magic of a table.
 pub const MAGIC: [u8; 8] = *b"SBDNMAP1";
 
-/// Which node has which slot, as the source keeps it.
+/// Nodes and their slots in the format of sbd-operator.
 ///
-/// It is a value: whoever changes a copy has changed nothing else. [`Assignment`](crate::recipe::Assignment) takes it in and gives
-/// it out; [`FileTable`](super::FileTable) keeps it in a file.
+/// It is a plain value in memory. [`Assignment`](crate::recipe::Assignment) imports and exports it;
+/// [`FileTable`](super::FileTable) keeps it in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Counts the changes, from 1 on.
+    /// The number of changes, counted from 1.
     pub version: u64,
     /// The cluster's name.
     pub cluster: String,
-    /// The entries by name.
+    /// Entries by the node's name.
     pub entries: BTreeMap<String, TableEntry>,
-    /// Who has each slot.
+    /// Nodes by slot.
     pub usage: BTreeMap<u16, String>,
-    /// When it was last changed: RFC 3339, by the wall clock of who did.
+    /// The time of the last change: RFC 3339, by the writer's wall clock.
     pub last_update: String,
     words: Words,
 }
@@ -68,21 +67,21 @@ pub struct Table {
 /// One node of a [`Table`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableEntry {
-    /// Its name.
+    /// The node's name.
     pub node: String,
-    /// Its slot.
+    /// The node's slot.
     pub slot: u16,
     /// Its [`node_hash`].
     pub hash: u32,
-    /// When it was given the slot: RFC 3339. For people: nothing is decided by it.
+    /// The time at which it got the slot: RFC 3339. Informative only.
     pub timestamp: String,
-    /// When it was last seen: RFC 3339. For people: nothing is decided by it.
+    /// The time at which it was last seen: RFC 3339. Informative only.
     pub last_seen: String,
     /// Its cluster's name; may be empty.
     pub cluster: String,
 }
 
-/// Whether the source spoke of nodes or of slots when it wrote the table.
+/// Whether the table has the field names of now (`node_id`) or of earlier versions (`slot_id`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Words {
     #[default]
@@ -91,7 +90,7 @@ enum Words {
 }
 
 impl Table {
-    /// An empty table, of version 1.
+    /// Creates an empty table, of version 1.
     pub fn new(cluster: &str) -> Self {
         Self {
             version: 1,
@@ -103,11 +102,11 @@ impl Table {
         }
     }
 
-    /// Gives the node a slot of 1 to 255, or says which it has.
+    /// Assigns a slot of 1 to 255 to the node, or returns the one it has.
     ///
     /// # Errors
     /// [`Error::EmptyNode`]; [`Error::Inconsistent`] with all that [`integrity`](Table::integrity) finds;
-    /// [`Error::Full`] if all 255 are taken. Nothing has changed after any of them.
+    /// [`Error::Full`] if all 255 are taken.
     pub fn assign(&mut self, node: &str) -> Result<u16> {
         if node.is_empty() {
             return Err(Error::EmptyNode);
@@ -124,10 +123,10 @@ impl Table {
         Ok(slot)
     }
 
-    /// Takes the node's slot away and answers which it was.
+    /// Removes the node and returns the slot it had.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] as for [`assign`](Table::assign); [`Error::UnknownNode`]. Nothing has changed after either.
+    /// [`Error::Inconsistent`] as for [`assign`](Table::assign); [`Error::UnknownNode`].
     pub fn remove(&mut self, node: &str) -> Result<u16> {
         self.check()?;
         let entry = self.entries.remove(node).ok_or_else(|| Error::UnknownNode { node: node.to_owned() })?;
@@ -136,36 +135,36 @@ impl Table {
         Ok(entry.slot)
     }
 
-    /// What does not agree in it: nothing, unless somebody wrote it otherwise than through [`Table::assign`] and
-    /// [`Table::remove`].
+    /// Finds contradictions between `entries` and `usage`: none, unless they were changed other than by
+    /// [`Table::assign`] and [`Table::remove`].
     pub fn integrity(&self) -> Vec<Finding> {
         let entries = self.entries.iter().map(|(node, entry)| (node.clone(), entry.slot)).collect();
         examine(&entries, &self.usage, TABLE_SLOTS)
     }
 
-    /// Refuses a table that contradicts itself.
+    /// Refuses a table with contradictions.
     pub(super) fn check(&self) -> Result<()> {
         let findings = self.integrity();
         if findings.is_empty() { Ok(()) } else { Err(Error::Inconsistent { findings }) }
     }
 
-    /// The table as bytes.
+    /// Encodes the table.
     pub fn marshal(&self) -> Vec<u8> {
         let mut bytes = vec![0; 4];
         let mut writer = Serializer::with_formatter(&mut bytes, AsGo(CompactFormatter));
-        self.to_json().serialize(&mut writer).expect("texts and numbers, written to memory");
+        self.to_json().serialize(&mut writer).expect("strings and numbers are written to memory");
         let sum = crc32(&bytes[4..]);
         bytes[..4].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
-    /// The table in these bytes, if it is this cluster's. Whether what it says agrees is for
-    /// [`integrity`](Table::integrity) to tell; who would change or import it is refused if it does not.
+    /// Decodes a table of this cluster. Contradictions between its entries are no error here: see
+    /// [`integrity`](Table::integrity). Changing or importing such a table is refused.
     ///
     /// # Errors
     /// The first of these that applies: [`TableError::TooShort`], [`TableError::Checksum`], [`TableError::Malformed`],
-    /// [`TableError::Magic`], [`TableError::Version`], [`TableError::Cluster`]. Whatever is wrong, it is never taken
-    /// for an empty table.
+    /// [`TableError::Magic`], [`TableError::Version`], [`TableError::Cluster`]. A damaged table is never taken for an
+    /// empty one.
     pub fn unmarshal(bytes: &[u8], cluster: &str) -> Result<Self, TableError> {
         let Some((sum, json)) = bytes.split_first_chunk::<4>() else {
             return Err(TableError::TooShort { length: bytes.len() });
@@ -189,7 +188,7 @@ impl Table {
         Self::of_json(read)
     }
 
-    /// Writes down that the node has the slot, whatever was said of either.
+    /// Puts the node at the slot, without looking at what is there.
     pub(super) fn put(&mut self, node: &str, slot: u16) {
         let (hash, now) = (node_hash(&self.cluster, node), now());
         let (node, cluster) = (node.to_owned(), self.cluster.clone());
@@ -199,7 +198,7 @@ impl Table {
     }
 
     fn touch(&mut self) {
-        // The last number stays the last: 0 is no version, and would make the table unreadable.
+        // Saturates: version 0 would make the table unreadable.
         self.version = self.version.saturating_add(1);
         self.last_update = now();
     }
@@ -227,7 +226,7 @@ impl Table {
         let words = if read.slot_usage.is_some() { Words::Slots } else { Words::Nodes };
         let mut usage = BTreeMap::new();
         for (slot, node) in read.node_usage.or(read.slot_usage).map_or_else(BTreeMap::new, |usage| usage.0) {
-            let number = u16::from_str(&slot).map_err(|_| malformed(&format!("{slot:?} is no slot")))?;
+            let number = u16::from_str(&slot).map_err(|_| malformed(&format!("{slot:?} is not a slot")))?;
             if usage.insert(number, node).is_some() {
                 return Err(malformed(&format!("slot {number} is there twice")));
             }
@@ -272,7 +271,7 @@ fn malformed(why: &impl ToString) -> TableError {
 }
 
 fn check_time(text: &str) -> Result<(), TableError> {
-    jiff::Timestamp::from_str(text).map(drop).map_err(|_| malformed(&format!("{text:?} is no RFC 3339 time")))
+    jiff::Timestamp::from_str(text).map(drop).map_err(|_| malformed(&format!("{text:?} is not an RFC 3339 time")))
 }
 
 fn now() -> String {

@@ -1,4 +1,4 @@
-//! The JSON of a [`Table`](super::Table): what is in it, and how Go writes it.
+//! Serializes a [`Table`](super::Table) as JSON, byte by byte as Go's encoding/json does.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::ser::{CompactFormatter, Formatter};
 
-/// The JSON, member by member in the order written.
+/// The JSON, its members in the order written.
 #[derive(Serialize, Deserialize)]
 pub(super) struct JsonTable {
     #[serde(default)]
@@ -59,7 +59,7 @@ impl Formatter for AsGo {
     }
 }
 
-/// A map that names nothing twice. JSON lets it, and readers then count what comes last: the other would be gone unseen.
+/// A map that refuses duplicate keys. JSON permits them, and most readers silently keep the last.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(super) struct Unique<V>(pub BTreeMap<String, V>);

@@ -1,4 +1,5 @@
-//! The table of source system 1: its bytes, a file of it, and the way into a store and back.
+//! Node maps of sbd-operator, tables of nodes and slots: as bytes, in a shared file, and imported to a store and
+//! exported from it.
 
 mod file;
 mod format;

@@ -1,4 +1,4 @@
-//! Moving a table of source system 1 into a store, and back.
+//! Imports a table to an assignment and exports an assignment as a table.
 
 use super::format::Table;
 use crate::backend::{Backend, Op};
@@ -7,11 +7,11 @@ use crate::recipe::assignment::slots::{Assignment, TABLE_SLOTS};
 use crate::recipe::assignment::table_error::TableError;
 
 impl<B: Backend> Assignment<B> {
-    /// Gives every node of the table the slot it has there, and answers how many were new. Importing again changes
-    /// nothing.
+    /// Assigns to every node of the table the slot it has there, and returns how many nodes were new. Importing again
+    /// changes nothing.
     ///
-    /// A table may be larger than a commit: it is imported in the order of names, several nodes a commit, so others may
-    /// see a part of it meanwhile. Whatever they see is a whole number of nodes, each with its slot.
+    /// A table may be larger than a commit: nodes are imported in the order of their names, several in each commit, so
+    /// other processes may see a part of the table meanwhile, but no node without its slot.
     ///
     /// ```
     /// use slotguard::backend::Model;
@@ -21,7 +21,7 @@ impl<B: Backend> Assignment<B> {
     /// # fn main() -> slotguard::recipe::Result<()> {
     /// # let mut table = Table::new("test-cluster");
     /// # table.assign("node-1")?;
-    /// # let bytes = table.marshal(); // From the file.
+    /// # let bytes = table.marshal(); // Read from a device or file.
     /// let table = Table::unmarshal(&bytes, "test-cluster")?;
     /// let slots = Assignment::open_with(&Arc::new(Model::new()), "nodes", "test-cluster", 255)?;
     /// assert_eq!(slots.import(&table)?, 1);
@@ -32,15 +32,15 @@ impl<B: Backend> Assignment<B> {
     ///
     /// # Errors
     /// * [`TableError::Cluster`], [`Error::Inconsistent`], [`Error::EmptyNode`] and [`Error::NoSuchSlot`] if the table
-    ///   cannot be this assignment's. Nothing has changed.
-    /// * [`Error::ImportConflict`] if a node or a slot of it is taken otherwise; [`Error::Inconsistent`] and
-    ///   [`Error::Damaged`] if entries of the assignment make no sense. Nothing has changed, unless somebody else wrote
-    ///   during the call: then a part of the table may have been imported.
-    /// * The store's, among them [`TooLarge`](crate::Error::TooLarge) for a name that fits into no value and
-    ///   [`Full`](crate::Error::Full): what was imported before it stays.
+    ///   does not fit this assignment. Nothing was imported.
+    /// * [`Error::ImportConflict`] if the assignment has a node or a slot of the table otherwise;
+    ///   [`Error::Inconsistent`] and [`Error::Damaged`] if its entries were written by another program. Nothing was
+    ///   imported, unless other processes wrote during the call: then a part of the table may have been.
+    /// * [`Error::Store`], among them [`TooLarge`](crate::Error::TooLarge) for a name longer than a value and
+    ///   [`Full`](crate::Error::Full). Nodes imported before it stay.
     ///
     /// # When a process dies
-    /// What its commits have imported stays, and is no conflict: importing the same table again adds the rest.
+    /// The nodes imported by its commits stay: importing the table again adds the rest.
     pub fn import(&self, table: &Table) -> Result<usize> {
         if table.cluster != self.cluster {
             return Err(TableError::Cluster { expected: self.cluster.clone(), found: table.cluster.clone() }.into());
@@ -62,14 +62,14 @@ impl<B: Backend> Assignment<B> {
             }
             for part in missing.chunks(B::LIMITS.ops / 2) {
                 let outcome = self.put_all(part)?;
-                // Somebody joined since we looked: look again.
+                // Another process wrote meanwhile: compare again.
                 let crate::Outcome::Committed(_) = outcome else { break };
                 imported += part.len();
             }
         }
     }
 
-    /// What the table has and the store has not, unless they contradict each other.
+    /// The nodes and slots of the table that the store lacks. Refuses a table that conflicts with the store.
     fn missing<'t>(&self, table: &'t Table) -> Result<Vec<(&'t str, u16)>> {
         let occupancy = self.occupancy()?;
         let taken: std::collections::BTreeMap<_, _> =
@@ -103,12 +103,12 @@ impl<B: Backend> Assignment<B> {
         Ok(self.store.commit(&ops)?)
     }
 
-    /// The assignment as a table, as of one moment. Its version is that moment's revision, so a later table has a
-    /// larger one; its times are those of the export.
+    /// Exports the assignment as a table, as of one moment. Its version is the revision of that moment, so it grows
+    /// from export to export; its times are the time of the export.
     ///
     /// # Errors
-    /// [`Error::SlotBeyondTable`] if a node has a slot that no table has: the source knows none above [`TABLE_SLOTS`];
-    /// [`Error::Inconsistent`]; [`Error::Damaged`]; the store's.
+    /// [`Error::SlotBeyondTable`] if a node has a slot above [`TABLE_SLOTS`]; [`Error::Inconsistent`];
+    /// [`Error::Damaged`]; [`Error::Store`].
     pub fn export(&self) -> Result<Table> {
         let occupancy = self.occupancy()?;
         let findings = occupancy.findings();
