@@ -172,8 +172,7 @@ fn of_many_threads_one_holds_the_claim() {
 }
 
 /// One sleeper is woken a turn. One that is woken, finds that a newcomer was faster, and gives up, hands its turn on: the
-/// other sleeper would lie there for a slice, which shows as a hang under the planted bugs "keep the turn" and "forget
-/// the next claimer".
+/// other sleeper would lie there for a slice, which shows as a hang under the planted bug "forget the next claimer".
 #[test]
 fn every_claimer_gets_its_turn_though_others_give_up() {
     const ROUNDS: u64 = 2000;
@@ -212,6 +211,19 @@ fn every_claimer_gets_its_turn_though_others_give_up() {
             round.wait();
         }
     });
+}
+
+/// It may have been woken in place of another, in the very moment that its deadline passed.
+#[test]
+fn a_claimer_that_has_slept_and_gives_up_wakes_another() {
+    let segment = segment();
+    let record = segment.record(0).unwrap();
+    let _held = record.claim(Deadline::now(), LONG).unwrap();
+    while segment.stats().waits == 0 {
+        let refused = record.claim(Deadline::after(Duration::from_millis(10)), LONG).unwrap_err();
+        assert_eq!(refused.kind(), slotguard::ErrorKind::TimedOut);
+    }
+    assert!(segment.stats().wakes > 0, "nobody was woken in its place");
 }
 
 #[test]

@@ -146,7 +146,8 @@ pub use fingerprint::{fnv1a32, fnv1a64};
 pub use self::{
     handle::builder::SegmentBuilder,
     handle::claim::Claim,
-    handle::record::{Draft, Outcome, Record, Stamp},
+    handle::draft::Draft,
+    handle::record::{Outcome, Record, Stamp},
     handle::record_op::RecordOp,
     handle::segment::Segment,
     handle::stats::{ErrorStat, Stats},

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! # Layout and how
-//! That of a [`barrier`](super::barrier) with `d` in place of `b`. Whoever enters keeps its ticket while it is inside; to
+//! That of a [`barrier`] with `d` in place of `b`. Whoever enters keeps its ticket while it is inside; to
 //! leave is to delete it and to wait until no ticket of that generation is left. Others may enter for the next generation
 //! meanwhile.
 //!

@@ -28,9 +28,9 @@ use crate::error::{Error, Result};
 use crate::memory::block::meta::{BlockMeta, Next};
 use crate::memory::block::spares::LaneHandle;
 use crate::memory::fnv1a64;
-use crate::memory::handle::record::{next_value, same_value};
 use crate::memory::layout::word::{Head, OwnerWord};
 use crate::memory::liveness::attachment::Attachment;
+use crate::memory::record::next::{next_value, same_value};
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 

@@ -12,11 +12,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::record::{Record, Stamp, next_value, same_value, stamp};
+use super::record::{Record, Stamp, stamp};
 use crate::clock::{Deadline, Intent, Revision, Token, Version};
 use crate::error::{Error, LeaseEnd, Result};
 use crate::memory::block::meta::{ClaimWords, IntentWords, Next};
 use crate::memory::fingerprint::fnv1a64;
+use crate::memory::record::next::{next_value, same_value};
 use crate::memory::record::read::Observed;
 use crate::memory::wait::record::WaitStep;
 use crate::memory::wait::sleeper::Pace;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::draft::Draft;
 use crate::clock::{Deadline, Revision, Version};
 use crate::error::{Error, Holder, Result};
 use crate::memory::block::meta::{EMPTY_FINGERPRINT, Next};
@@ -11,6 +12,7 @@ use crate::memory::block::spares::LaneHandle;
 use crate::memory::fingerprint::fnv1a64;
 use crate::memory::liveness::attachment::{Attachment, usage};
 use crate::memory::liveness::thread_lane::Copies;
+use crate::memory::record::next::next_value;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::{Observed, modified_at};
 
@@ -341,107 +343,5 @@ pub(crate) fn stamp(seen: &Observed) -> Stamp {
         version: Version(seen.meta.version),
         revision: Revision(seen.modified()),
         fingerprint: seen.meta.fingerprint,
-    }
-}
-
-/// The header of the record's next value: under no claim, the intent as it is.
-#[inline(always)]
-pub(crate) fn next_value<'a>(record: u32, seen: &'a Observed, value: &[u8], kind: u64) -> Next<'a> {
-    let meta = &seen.meta;
-    Next {
-        record,
-        incarnation: incarnation(seen),
-        version: meta.version.wrapping_add(1),
-        modified: 0,
-        // A record that came into being as somebody's claim has not been created yet.
-        created: if meta.version == 0 { 0 } else { seen.created() },
-        lease: meta.lease,
-        fingerprint: fnv1a64(value),
-        kind,
-        claim: None,
-        intent: meta.intent.announced(),
-    }
-}
-
-/// The header of a block that changes no value: a claim, its renewal or release. A record that was never written keeps
-/// version 0; its `modified` is then merely not zero.
-pub(crate) fn same_value(record: u32, seen: &Observed) -> Next<'_> {
-    let meta = &seen.meta;
-    Next {
-        record,
-        incarnation: incarnation(seen),
-        version: meta.version,
-        modified: seen.modified().max(1),
-        created: seen.created().max(1),
-        lease: meta.lease,
-        fingerprint: meta.fingerprint,
-        kind: meta.kind,
-        claim: Some(&meta.claim),
-        intent: meta.intent.announced(),
-    }
-}
-
-/// The record's incarnation: the count of its head when it was created, or is to be.
-#[inline(always)]
-fn incarnation(seen: &Observed) -> u64 {
-    if seen.head.block() == 0 { seen.head.next(0).count() } else { seen.meta.incarnation }
-}
-
-/// The next value of a record, being written. Left alone, it means "do not write".
-pub struct Draft<'a> {
-    old: &'a [u8],
-    new: &'a mut Vec<u8>,
-    touched: bool,
-}
-
-impl Draft<'_> {
-    /// Makes `value` the next value.
-    #[inline]
-    pub fn write(&mut self, value: &[u8]) {
-        self.touched = true;
-        self.new.clear();
-        self.new.extend_from_slice(value);
-    }
-
-    /// The next value to change in place: a copy of the current one, or what was drafted so far.
-    #[inline]
-    pub fn edit(&mut self) -> &mut Vec<u8> {
-        if !self.touched {
-            self.touched = true;
-            copy_by_words(self.old, self.new);
-        }
-        self.new
-    }
-
-    /// Takes back what was drafted: the record is left as it is.
-    pub fn decline(&mut self) {
-        self.touched = false;
-    }
-}
-
-/// Copies a value that was just stored word by word. A wider load would have to wait for all those stores to leave the
-/// store buffer, which costs more than the copy.
-#[inline]
-fn copy_by_words(from: &[u8], to: &mut Vec<u8>) {
-    if from.len() > 256 {
-        to.clear();
-        to.extend_from_slice(from);
-        return;
-    }
-    to.resize(from.len(), 0);
-    let (words, rest) = from.as_chunks::<8>();
-    let (places, end) = to.as_chunks_mut::<8>();
-    for (place, word) in places.iter_mut().zip(words) {
-        // Opaque, or the loop becomes the wide copy again.
-        *place = std::hint::black_box(u64::from_ne_bytes(*word)).to_ne_bytes();
-    }
-    if !rest.is_empty() {
-        end.copy_from_slice(rest);
-    }
-}
-
-impl fmt::Debug for Draft<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draft").field("touched", &self.touched).field("length", &self.new.len()).finish()
     }
 }

@@ -1,12 +1,13 @@
 //! Commits changes of several numbered records at one moment.
 
-use super::record::{Outcome, Record, next_value};
+use super::record::{Outcome, Record};
 use super::segment::Segment;
 use crate::clock::{Revision, Version};
 use crate::error::{Error, Result};
 use crate::memory::block::meta::Next;
 use crate::memory::block::spares::LaneHandle;
 use crate::memory::layout::sections::MAX_OPS;
+use crate::memory::record::next::next_value;
 use crate::memory::record::publish::Published;
 use crate::memory::record::read::Observed;
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  watch_groups   which groups of records have changed since a watcher's last look
+//!  next           the header of the block that is to follow the one observed
 //!  publish        replace a record's value
 //!  notify         mark the record's group and wake its waiters
 //!  read           copy a record's value
@@ -9,6 +10,7 @@
 //! ```
 
 pub(crate) mod journal;
+pub(crate) mod next;
 pub(crate) mod notify;
 pub(crate) mod publish;
 pub(crate) mod read;
