@@ -9,21 +9,8 @@ pub const BACK: &[(&str, &str, &str)] = &[
     ("crate::recipe::executor::jobs", "mod", "worker"),
     ("crate::recipe::executor::jobs", "claimed", "worker"),
     ("crate::recipe::executor::jobs", "mod", "record"),
-    ("crate::recipe::state_machine", "record", "mod"),
-    ("crate::recipe::state_machine", "mod", "act"),
 ];
 
 /// Names of types with more than one definition, and how many.
-pub const TWICE: &[(&str, usize)] = &[
-    ("Batch", 2),
-    ("Change", 3),
-    ("Claim", 2),
-    ("Listening", 2),
-    ("Look", 2),
-    ("News", 2),
-    ("Place", 2),
-    ("Record", 2),
-    ("Table", 2),
-    ("Task", 2),
-    ("Ticket", 2),
-];
+pub const TWICE: &[(&str, usize)] =
+    &[("Batch", 2), ("Change", 2), ("Place", 2), ("Record", 2), ("Table", 2), ("Task", 2)];

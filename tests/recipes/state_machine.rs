@@ -12,7 +12,9 @@ use std::time::Duration;
 use slotguard::backend::{Backend, Model, Op, Session, SharedMemory};
 use slotguard::conformance::{Subject, guarded};
 use slotguard::recipe::state_machine::connection::{self, Connection};
-use slotguard::recipe::state_machine::{Error, KEPT, LONGEST_REASON, Machine, Manner, News, Rule, Rules, Transition};
+use slotguard::recipe::state_machine::{
+    ChangeEvent, Error, KEPT, LONGEST_REASON, Machine, Manner, Rule, Rules, Transition,
+};
 use slotguard::recipe::{self, Owner};
 use slotguard::{Deadline, ErrorKind, Segment, Token};
 
@@ -61,7 +63,7 @@ fn circle() -> Rules<Job> {
 }
 
 #[track_caller]
-fn done<S: std::fmt::Debug>(transition: Transition<S>) -> slotguard::recipe::state_machine::Change<S> {
+fn done<S: std::fmt::Debug>(transition: Transition<S>) -> slotguard::recipe::state_machine::StateChange<S> {
     match transition {
         Transition::Done(change) => change,
         other => panic!("it did not take place: {other:?}"),
@@ -96,7 +98,7 @@ fn end<B: Backend>(other: &B, session: &Session<B>) {
 
 /// Returns once so many wait.
 fn until_waiting<B: Backend>(machine: &Machine<B, Job>, count: usize) {
-    while machine.look().unwrap().waiting < count {
+    while machine.status().unwrap().waiting < count {
         thread::yield_now();
     }
 }
@@ -107,7 +109,7 @@ fn b13_of_many_at_once_exactly_one_wins(subject: &impl Subject) {
     assert_eq!(won.len(), 1, "{won:?}");
     assert!(lost.iter().all(|answer| *answer == Transition::NotNow { state: Running, acting: None }), "{lost:?}");
     let machine = machine(subject, circle());
-    assert_eq!((machine.state().unwrap(), machine.look().unwrap().number), (Running, 1));
+    assert_eq!((machine.state().unwrap(), machine.status().unwrap().number), (Running, 1));
     assert_eq!(machine.history().unwrap().len(), 1);
 }
 
@@ -122,7 +124,7 @@ fn b13_of_many_at_once_only_the_winner_acts(subject: &impl Subject) {
     });
     assert_eq!(answers.iter().filter(|answer| matches!(answer, Transition::Done(_))).count(), 1);
     assert_eq!(acted.load(SeqCst), 1);
-    assert_eq!(machine(subject, circle()).look().unwrap().begun, None);
+    assert_eq!(machine(subject, circle()).status().unwrap().begun, None);
 }
 
 /// A rule whose action and rollback do what they are told and are counted.
@@ -151,8 +153,8 @@ fn b13_an_action_that_fails_is_rolled_back_once_and_leaves_the_state(subject: &i
     assert!(matches!(&error, Error::ActionFailed { rollback: None, .. }));
     assert_eq!(error.to_string(), "machine \"job/7\": the action from NEW to RUNNING failed: no link");
     assert_eq!(counts.each_ref().map(|count| count.load(SeqCst)), [1, 1]);
-    let look = machine_of_one.look().unwrap();
-    assert_eq!((look.state, look.number, look.begun, look.acting), (New, 0, None, None));
+    let status = machine_of_one.status().unwrap();
+    assert_eq!((status.state, status.number, status.begun, status.acting), (New, 0, None, None));
 
     // Both are told together.
     let (rule, counts) = counted(|| Err("no link".into()), || Err("no tool".into()));
@@ -170,7 +172,7 @@ fn b13_an_action_or_rollback_that_panics_is_a_failure(subject: &impl Subject) {
     let error = machine.transition(Running).unwrap_err().to_string();
     assert!(error.contains("tripped") && error.contains("and fell"), "{error}");
     assert_eq!(counts[1].load(SeqCst), 1);
-    assert_eq!(machine.look().unwrap().acting, None);
+    assert_eq!(machine.status().unwrap().acting, None);
 }
 
 fn b13_force_is_on_record(subject: &impl Subject) {
@@ -198,8 +200,8 @@ fn b13_a_forced_state_stays_and_the_action_that_ran_is_undone(subject: &impl Sub
     let error = machine_of_one.transition(Running).unwrap_err();
     assert!(matches!(error, Error::Overruled { rollback: None, .. }), "{error}");
     assert_eq!(counts[1].load(SeqCst), 1);
-    let look = machine_of_one.look().unwrap();
-    assert_eq!((look.state, look.number, look.begun, look.acting), (Done, 1, None, None));
+    let status = machine_of_one.status().unwrap();
+    assert_eq!((status.state, status.number, status.begun, status.acting), (Done, 1, None, None));
     done(machine(subject, circle()).transition(New).unwrap());
 }
 
@@ -276,8 +278,8 @@ fn s2_12_a_listener_may_change_the_state_and_may_panic(subject: &impl Subject) {
     let (tell, told) = mpsc::channel();
     let inside = Arc::clone(&first);
     let listening = first
-        .listen(move |news| {
-            let News::Changed(change) = news else { panic!("{news:?}") };
+        .listen(move |event| {
+            let ChangeEvent::Changed(change) = event else { panic!("{event:?}") };
             tell.send(change.number).unwrap();
             if change.to == Running {
                 done(inside.transition(Done).unwrap());
@@ -302,7 +304,7 @@ fn a_guard_that_says_no_is_an_answer(subject: &impl Subject) {
     assert_eq!(machine_of_one.transition(Running).unwrap(), Transition::Refused { state: New });
     let answer = machine_of_one.transition_when_possible(Running, "stay", &Deadline::never()).unwrap();
     assert_eq!(answer, Transition::Refused { state: New });
-    assert_eq!(machine_of_one.look().unwrap().waiting, 0);
+    assert_eq!(machine_of_one.status().unwrap().waiting, 0);
     assert!(!machine_of_one.can(Running).unwrap());
     assert_eq!(machine_of_one.possible().unwrap(), [Running]);
     assert_eq!(done(machine_of_one.transition_because(Running, "go").unwrap()).reason, "go");
@@ -316,7 +318,7 @@ fn a_transition_that_does_not_exist_names_what_is_possible(subject: &impl Subjec
     done(machine.transition(Done).unwrap());
     let error = machine.transition(New).unwrap_err();
     assert_eq!(error.to_string(), "machine \"job/7\" cannot go from DONE to NEW; from DONE it can go nowhere");
-    assert_eq!(machine.look().unwrap().number, 2);
+    assert_eq!(machine.status().unwrap().number, 2);
 }
 
 fn a_state_of_another_build_is_refused(subject: &impl Subject) {
@@ -367,7 +369,7 @@ fn bad_rules_and_reasons_are_refused(subject: &impl Subject) {
     let is_long = |error| matches!(error, Error::LongReason { .. });
     assert!(is_long(machine.force(Done, &long).unwrap_err()) && is_long(machine.reset(&long).unwrap_err()));
     assert!(is_long(machine.transition_because(Running, &long).unwrap_err()));
-    assert_eq!(machine.look().unwrap().number, 0);
+    assert_eq!(machine.status().unwrap().number, 0);
     assert_eq!(machine.force(Done, &long[1..]).unwrap().reason.len(), LONGEST_REASON);
     assert_eq!(machine.history().unwrap()[0].reason.len(), LONGEST_REASON);
 }
@@ -380,8 +382,8 @@ fn a_machine_whose_session_is_over_changes_nothing(subject: &impl Subject) {
     assert!(is_over(machine.transition(Running).unwrap_err()));
     assert!(is_over(machine.transition_when_possible(Done, "", &Deadline::never()).unwrap_err()));
     assert!(is_over(machine.force(Done, "").unwrap_err()));
-    let look = machine.look().unwrap();
-    assert_eq!((look.state, look.number, look.waiting), (New, 0, 0));
+    let status = machine.status().unwrap();
+    assert_eq!((status.state, status.number, status.waiting), (New, 0, 0));
 }
 
 fn the_thirteen_rules_of_a_connection(subject: &impl Subject) {
@@ -433,8 +435,8 @@ fn b13_a_machine_of_a_full_segment_is_freed() {
         let error = machine.transition(Running).unwrap_err();
         assert!(matches!(error, Error::EndRefused { rollback: None, .. }), "{error}");
         assert_eq!(counts[1].load(SeqCst), 1);
-        let look = machine.look().unwrap();
-        assert_eq!((look.state, look.begun, look.acting), (New, None, None));
+        let status = machine.status().unwrap();
+        assert_eq!((status.state, status.begun, status.acting), (New, None, None));
     });
 }
 

@@ -1,4 +1,4 @@
-//! A connection's states and the thirteen transitions between them, ready to use or to add actions to.
+//! The states of a connection and the thirteen transitions between them, ready to use or to add actions to.
 //!
 //! ```
 //! use slotguard::backend::Model;
@@ -30,27 +30,27 @@
 //! | reconnecting | connecting, connected, failed |
 //! | disconnecting | disconnected |
 
-use super::Rules;
+use super::rules::Rules;
 
 crate::states! {
-    /// How a connection is.
+    /// The state of a connection.
     pub enum Connection {
-        /// There is none. The initial state.
+        /// Not connected. The initial state.
         Disconnected = "DISCONNECTED",
-        /// It is being made.
+        /// A connection is being made.
         Connecting = "CONNECTING",
-        /// It is there.
+        /// Connected.
         Connected = "CONNECTED",
-        /// It broke, or could not be made.
+        /// The connection broke, or could not be made.
         Failed = "FAILED",
-        /// It is being ended.
+        /// The connection is being closed.
         Disconnecting = "DISCONNECTING",
-        /// It is being made again.
+        /// A connection is being made again.
         Reconnecting = "RECONNECTING",
     }
 }
 
-/// The thirteen transitions, beginning disconnected.
+/// Makes the rules of the thirteen transitions, with [`Connection::Disconnected`] as the initial state.
 pub fn rules() -> Rules<Connection> {
     use Connection::{Connected, Connecting, Disconnected, Disconnecting, Failed, Reconnecting};
     Rules::new(Disconnected)

@@ -94,7 +94,7 @@ pub enum Error {
         rollback: Option<Failure>,
     },
     /// The store refused to free a machine after a transition that did not take place. If it even refused to tell
-    /// whether the claim is ours, the rollback has not run: the next process to use the machine runs it.
+    /// whether the claim is ours, the rollback has not run: the next transition of any process runs it.
     #[error(
         "machine {machine:?} is occupied still by the transition from {from} to {to}, since the store refused to free it: {cause}{}; call this machine again or drop it, or end its session",
         why.as_ref().map_or_else(String::new, |why| format!("; before that: {why}"))
@@ -111,7 +111,7 @@ pub enum Error {
         /// What the store said.
         cause: Box<crate::Error>,
     },
-    /// The session ended while a transition's action ran. The next process to use the machine runs the rollback.
+    /// The session ended while a transition's action ran. The next transition of any process runs the rollback.
     #[error(
         "machine {machine:?}: the session ended during the transition from {from} to {to}, which others undo; open a new session and read the state"
     )]

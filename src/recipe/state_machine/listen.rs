@@ -1,4 +1,4 @@
-//! Who is told of changes: each of them once and in order, or how many were missed.
+//! Following a machine's changes: each is delivered once and in order, or counted as missed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,82 +9,84 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use super::error::{Error, Result};
-use super::record::unknown;
-use super::{Change, KEPT, Machine, State, past, past_name};
+use super::machine::Machine;
+use super::record::{KEPT, StateChange, past, past_name, unknown};
+use super::rules::State;
 use crate::backend::Backend;
 use crate::clock::{Cancel, Deadline};
 use crate::error::Error as StoreError;
 
-/// The changes after a moment, one by one.
+/// A machine's changes from one change on, in order.
 pub struct Changes<B: Backend, S: State> {
     store: Arc<B>,
     name: String,
-    /// The number of the next.
+    /// The number of the next change.
     next: u64,
     states: PhantomData<S>,
 }
 
-/// What a listener is told.
+/// The argument of a listener's call.
 #[derive(Debug)]
-pub enum News<'a, S> {
+pub enum ChangeEvent<'a, S> {
     /// The next change.
-    Changed(&'a Change<S>),
-    /// The listener was too slow: this many changes are not kept any more. What follows is the oldest that is.
+    Changed(&'a StateChange<S>),
+    /// The listener was too slow: this many changes are not kept any more. The oldest that is kept comes next.
     Missed(u64),
-    /// The store failed. The listener is told nothing else.
+    /// The store failed. The listener is not called again.
     Failed(&'a Error),
 }
 
-/// A listener of a machine; dropping it ends the listening, once a call that runs has returned.
+/// A registered listener of a machine; dropping it removes the listener, after a call that is running has returned.
 #[must_use = "dropping it removes the listener at once"]
 #[derive(Debug)]
-pub struct Listening {
+pub struct ChangeListener {
     stop: Cancel,
     panics: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
-    home: u32,
+    /// The process that the thread runs in.
+    pid: u32,
 }
 
 impl<B: Backend, S: State> Machine<B, S> {
-    /// The changes from now on.
+    /// Follows the machine from now on: the first change that is delivered is the next one.
     ///
     /// # Errors
     /// As [`state`](Machine::state).
     pub fn changes(&self) -> Result<Changes<B, S>> {
-        let next = self.read_state()?.0.number + 1;
+        let next = self.read_state()?.0 + 1;
         Ok(Changes { store: Arc::clone(self.session.store()), name: self.name.clone(), next, states: PhantomData })
     }
 
-    /// Has `listener` told of every change from now on, on a thread of its own: it may use the machine, and nobody waits
-    /// for it. A listener that panics is told the next change all the same ([`Listening::panics`]).
+    /// Calls `listener` with every change from now on, on a thread of its own: it may use the machine, and delays no
+    /// transition. After a panic ([`ChangeListener::panics`]) it is called with the next change as well.
     ///
     /// # Errors
-    /// As [`changes`](Machine::changes); [`Io`](StoreError::Io) if there can be no thread.
-    pub fn listen(&self, mut listener: impl FnMut(News<'_, S>) + Send + 'static) -> Result<Listening>
+    /// As [`changes`](Machine::changes); [`Io`](StoreError::Io) if the thread cannot be started.
+    pub fn listen(&self, mut listener: impl FnMut(ChangeEvent<'_, S>) + Send + 'static) -> Result<ChangeListener>
     where
         B: 'static,
     {
         let mut changes = self.changes()?;
         let (stop, panics) = (Cancel::new(), Arc::new(AtomicU64::new(0)));
         let (until, counted) = (Deadline::never().or_cancelled(&stop), Arc::clone(&panics));
-        let mut tell = move |news: News<'_, S>| {
-            if catch_unwind(AssertUnwindSafe(|| listener(news))).is_err() {
+        let mut call = move |event: ChangeEvent<'_, S>| {
+            if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {
                 counted.fetch_add(1, Relaxed);
             }
         };
         let follow = move || {
             loop {
                 match changes.next(&until) {
-                    Ok(Some(change)) => tell(News::Changed(&change)),
+                    Ok(Some(change)) => call(ChangeEvent::Changed(&change)),
                     Ok(None) | Err(Error::Store(StoreError::Cancelled)) => return,
-                    Err(Error::Missed { missed, .. }) => tell(News::Missed(missed)),
-                    Err(error) => return tell(News::Failed(&error)),
+                    Err(Error::Missed { missed, .. }) => call(ChangeEvent::Missed(missed)),
+                    Err(error) => return call(ChangeEvent::Failed(&error)),
                 }
             }
         };
         let failed = |cause| StoreError::Io { action: "start the thread of a listener", path: None, cause };
         let thread = thread::Builder::new().name("slotguard-tell".to_owned()).spawn(follow).map_err(failed)?;
-        Ok(Listening { stop, panics, thread: Some(thread), home: process::id() })
+        Ok(ChangeListener { stop, panics, thread: Some(thread), pid: process::id() })
     }
 }
 
@@ -92,40 +94,40 @@ impl<B: Backend, S: State> Changes<B, S> {
     /// Waits for the next change; `None` once the deadline has passed.
     ///
     /// # Errors
-    /// [`Error::Missed`] if it is not kept any more; then go on with the oldest that is. [`Error::UnknownState`]. Those of
-    /// the store.
-    pub fn next(&mut self, deadline: &Deadline) -> Result<Option<Change<S>>> {
+    /// [`Error::Missed`] if it is not kept any more; the next call answers the oldest that is. [`Error::UnknownState`].
+    /// Those of the store.
+    pub fn next(&mut self, deadline: &Deadline) -> Result<Option<StateChange<S>>> {
         let mut value = Vec::new();
-        let place = past(&*self.store, &self.name, self.next)?;
+        let entry = past(&*self.store, &self.name, self.next)?;
         loop {
-            let (meta, at) = self.store.read(&place, &mut value)?;
+            let (meta, at) = self.store.read(&entry, &mut value)?;
             if meta.is_some() {
-                let change = self.read(&place, &value)?;
+                let change = self.read(&entry, &value)?;
                 if change.number == self.next {
                     self.next = change.number + 1;
                     return Ok(Some(change));
                 }
                 if change.number > self.next {
-                    return Err(self.outrun(change.number)?);
+                    return Err(self.skip_missed(change.number)?);
                 }
             }
-            if !self.store.wait(&place, at, deadline)? {
+            if !self.store.wait(&entry, at, deadline)? {
                 return Ok(None);
             }
         }
     }
 
-    /// The change in an entry, if it is one that can be there.
-    fn read(&self, place: &B::Key, value: &[u8]) -> Result<Change<S>> {
-        let change = Change::decode(&self.name, value)?;
-        let is_its_place = place.as_ref() == past_name(&self.name, change.number);
-        if is_its_place { Ok(change) } else { Err(unknown::<S>(&self.name, value)) }
+    /// Decodes the change in an entry, if its number belongs there.
+    fn read(&self, entry: &B::Key, value: &[u8]) -> Result<StateChange<S>> {
+        let change = StateChange::decode(&self.name, value)?;
+        let belongs_here = entry.as_ref() == past_name(&self.name, change.number);
+        if belongs_here { Ok(change) } else { Err(unknown::<S>(&self.name, value)) }
     }
 
-    /// Moves on to the oldest change that is kept.
-    fn outrun(&mut self, seen: u64) -> Result<Error> {
+    /// Moves on to the oldest change that is kept, and answers how many were missed.
+    fn skip_missed(&mut self, seen: u64) -> Result<Error> {
         let (mut newest, mut unreadable) = (seen, None);
-        self.store.range(&format!("{}/past/", self.name), &mut |place, value, _| match self.read(&place, value) {
+        self.store.range(&format!("{}/past/", self.name), &mut |entry, value, _| match self.read(&entry, value) {
             Ok(change) => newest = newest.max(change.number),
             Err(error) => unreadable = Some(error),
         })?;
@@ -139,21 +141,21 @@ impl<B: Backend, S: State> Changes<B, S> {
     }
 }
 
-impl Listening {
+impl ChangeListener {
     /// How many of the listener's calls ended with a panic.
     pub fn panics(&self) -> u64 {
         self.panics.load(Relaxed)
     }
 }
 
-impl Drop for Listening {
+impl Drop for ChangeListener {
     fn drop(&mut self) {
-        // In a forked child there is no thread to end, and nobody would answer a join.
-        if self.home != process::id() {
+        // A forked child has no such thread to join.
+        if self.pid != process::id() {
             return std::mem::forget(self.thread.take());
         }
         self.stop.cancel();
-        // A listener may own its own handle.
+        // A listener may own its own handle: its thread cannot join itself.
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
             let _ = thread.join();
         }

@@ -1,27 +1,33 @@
-//! What is stored of a machine, in words: the state, the changes, and both as of one moment.
+//! The stored form of a machine: its state, its changes, and the claim of a process that carries one out.
 
 use std::fmt;
 
 use super::error::{Error, Result};
-use super::{Machine, State};
-use crate::backend::{Backend, When};
+use super::rules::State;
+use crate::backend::Backend;
 use crate::clock::Revision;
 use crate::recipe::Owner;
 
-/// One change of state.
+/// How many changes are kept: 64.
+pub const KEPT: u64 = 64;
+
+/// Most bytes of a reason: 200.
+pub const LONGEST_REASON: usize = 200;
+
+/// One change of a machine's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change<S> {
+pub struct StateChange<S> {
     /// 1 for the machine's first, then without a gap.
     pub number: u64,
     /// The state before.
     pub from: S,
     /// The state after.
     pub to: S,
-    /// How.
+    /// By a transition, or by force.
     pub manner: Manner,
-    /// Who, and when ([`Owner::since_ms`]).
+    /// The process that made it, and when ([`Owner::since_ms`]).
     pub by: Owner,
-    /// Why.
+    /// The reason its caller gave.
     pub reason: String,
 }
 
@@ -30,48 +36,30 @@ pub struct Change<S> {
 pub enum Manner {
     /// By a transition of the rules.
     Moved,
-    /// By [`Machine::force`].
+    /// By [`Machine::force`](super::Machine::force).
     Forced,
-    /// By [`Machine::reset`].
+    /// By [`Machine::reset`](super::Machine::reset).
     Reset,
 }
 
-/// `number state`.
-#[derive(Clone, Debug)]
-pub(super) struct Stand<S> {
-    pub number: u64,
-    pub state: S,
+/// The claim of a process that carries out a transition or its rollback.
+#[derive(Clone, Copy)]
+pub(super) struct ActingClaim {
+    /// The revision that created `acting`.
+    pub acting: Revision,
+    /// The revision that created `begun`.
+    pub begun: Revision,
+    /// Whether the rollback has run: freeing the machine deletes `begun` as well.
+    pub is_settled: bool,
 }
 
-/// All of a machine but its past, as of one moment.
-pub(super) struct Now<S> {
-    pub stand: Stand<S>,
-    /// What a commit must find to build on this.
-    pub when: When,
-    /// The transition that is begun, as the change it is to be, and since when.
-    pub begun: Option<(Change<S>, Revision)>,
-    /// Who acts, and by which claim.
-    pub acting: Option<(Owner, Revision)>,
-    /// Who waits, longest first: the ticket, and to where if that is a state of ours.
-    pub waiting: Vec<(Revision, Option<S>)>,
-    pub at: Revision,
-}
-
-impl<S: State> Stand<S> {
-    pub fn encode(&self) -> Vec<u8> {
-        format!("{} {}", self.number, self.state.name()).into_bytes()
+impl<S: State> StateChange<S> {
+    /// The value of `now/state` after this change: `number state`.
+    pub(super) fn encode_state(&self) -> Vec<u8> {
+        format!("{} {}", self.number, self.to.name()).into_bytes()
     }
 
-    fn decode(machine: &str, value: &[u8]) -> Result<Self> {
-        let parse = || {
-            let (count, state) = str::from_utf8(value).ok()?.split_once(' ')?;
-            Some(Self { number: number(count)?, state: S::from_name(state)? })
-        };
-        parse().ok_or_else(|| unknown::<S>(machine, value))
-    }
-}
-
-impl<S: State> Change<S> {
+    /// The value of `past/…` and of `now/begun`.
     pub(super) fn encode(&self) -> Vec<u8> {
         let (from, to) = (self.from.name(), self.to.name());
         let by = String::from_utf8_lossy(&self.by.to_bytes()).replace('\n', " ");
@@ -84,7 +72,7 @@ impl<S: State> Change<S> {
             let mut words = lines.next()?.split(' ');
             let number = number(words.next()?)?;
             let (from, to) = (S::from_name(words.next()?)?, S::from_name(words.next()?)?);
-            let manner = Manner::of(words.next()?)?;
+            let manner = Manner::from_word(words.next()?)?;
             let by = Owner::from_bytes(lines.next()?.as_bytes());
             Some(Self { number, from, to, manner, by, reason: lines.next()?.to_owned() })
         };
@@ -92,7 +80,45 @@ impl<S: State> Change<S> {
     }
 }
 
-impl<S: State> fmt::Display for Change<S> {
+/// The number of changes and the state that a value of `now/state` holds.
+pub(super) fn decode_state<S: State>(machine: &str, value: &[u8]) -> Result<(u64, S)> {
+    let parse = || {
+        let (count, state) = str::from_utf8(value).ok()?.split_once(' ')?;
+        Some((number(count)?, S::from_name(state)?))
+    };
+    parse().ok_or_else(|| unknown::<S>(machine, value))
+}
+
+/// A number of changes, unless no change could follow it.
+fn number(word: &str) -> Option<u64> {
+    word.parse().ok().filter(|number| *number < u64::MAX)
+}
+
+/// The error about a value that this program cannot read; it quotes the first 128 bytes.
+pub(super) fn unknown<S: State>(machine: &str, value: &[u8]) -> Error {
+    let value = &value[..value.len().min(128)];
+    let known = S::TABLE.iter().map(|(_, name)| *name).collect();
+    Error::UnknownState { machine: machine.to_owned(), found: String::from_utf8_lossy(value).into_owned(), known }
+}
+
+/// Answers the reason, if it is short enough to be kept.
+pub(super) fn checked_reason(reason: &str) -> Result<&str> {
+    if reason.len() > LONGEST_REASON {
+        return Err(Error::LongReason { length: reason.len(), limit: LONGEST_REASON });
+    }
+    Ok(reason)
+}
+
+/// The entry that keeps the change of this number.
+pub(super) fn past<B: Backend>(store: &B, machine: &str, number: u64) -> crate::Result<B::Key> {
+    store.key(&past_name(machine, number))
+}
+
+pub(super) fn past_name(machine: &str, number: u64) -> String {
+    format!("{machine}/past/{}", number % KEPT)
+}
+
+impl<S: State> fmt::Display for StateChange<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to, by) = (self.from.name(), self.to.name(), &self.by);
         let ago = by.age();
@@ -114,54 +140,7 @@ impl Manner {
         }
     }
 
-    fn of(word: &str) -> Option<Self> {
+    fn from_word(word: &str) -> Option<Self> {
         [Self::Moved, Self::Forced, Self::Reset].into_iter().find(|manner| manner.word() == word)
     }
-}
-
-impl<B: Backend, S: State> Machine<B, S> {
-    /// The state alone.
-    pub(super) fn read_state(&self) -> Result<(Stand<S>, When, Revision)> {
-        let mut value = Vec::new();
-        let (meta, at) = self.session.store().read(&self.state, &mut value)?;
-        match meta {
-            Some(meta) => Ok((Stand::decode(&self.name, &value)?, When::ModifiedAt(meta.modified), at)),
-            None => Ok((self.untouched(), When::Absent, at)),
-        }
-    }
-
-    /// All of it but the past.
-    pub(super) fn now(&self) -> Result<Now<S>> {
-        let (mut state, mut begun, mut acting, mut waiting) = (None, None, None, Vec::new());
-        let at = self.session.store().range(&format!("{}/now/", self.name), &mut |key, value, meta| {
-            if key == self.state {
-                state = Some((Stand::decode(&self.name, value), When::ModifiedAt(meta.modified)));
-            } else if key == self.begun {
-                begun = Some(Change::decode(&self.name, value).map(|change| (change, meta.created)));
-            } else if key == self.acting {
-                acting = Some((Owner::from_bytes(value), meta.created));
-            } else {
-                waiting.push((meta.created, str::from_utf8(value).ok().and_then(S::from_name)));
-            }
-        })?;
-        waiting.sort_by_key(|(created, _)| *created);
-        let (stand, when) = state.unwrap_or_else(|| (Ok(self.untouched()), When::Absent));
-        Ok(Now { stand: stand?, when, begun: begun.transpose()?, acting, waiting, at })
-    }
-
-    fn untouched(&self) -> Stand<S> {
-        Stand { number: 0, state: self.rules.initial() }
-    }
-}
-
-/// A number of changes, after which there is another.
-fn number(word: &str) -> Option<u64> {
-    word.parse().ok().filter(|number| *number < u64::MAX)
-}
-
-pub(super) fn unknown<S: State>(machine: &str, value: &[u8]) -> Error {
-    // Of what somebody else wrote, enough to know it by.
-    let value = &value[..value.len().min(128)];
-    let known = S::TABLE.iter().map(|(_, name)| *name).collect();
-    Error::UnknownState { machine: machine.to_owned(), found: String::from_utf8_lossy(value).into_owned(), known }
 }

@@ -1,4 +1,4 @@
-//! Which states there are, which transitions between them, and what a transition does.
+//! States, the rules that lead from one to another, and the program's code that runs on the way.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::error::{Error, Result};
 use crate::clock::Token;
 use crate::recipe::Failure;
 
-/// The states of a machine: an enum and the names they are stored under. Made by [`states!`](crate::states).
+/// The states of a machine: an enum and the names they are stored under. [`states!`](crate::states) makes both.
 ///
 /// Names are 1 to 32 visible characters of ASCII without `>`, no two alike; otherwise it does not compile. They are what
 /// is stored: an enum's order may change from build to build, its names may not.
@@ -14,16 +14,16 @@ pub trait State: Copy + Eq + fmt::Debug + Send + Sync + 'static {
     /// Every state, once.
     const TABLE: &'static [(Self, &'static str)];
 
-    /// Its name.
+    /// The name that this state is stored under.
     ///
     /// # Panics
-    /// If the state is not in a table that was written by hand.
+    /// If a table that was written by hand lacks the state.
     fn name(self) -> &'static str {
         let found = Self::TABLE.iter().find(|(state, _)| *state == self);
         found.expect("a state is in its table").1
     }
 
-    /// The state of this name.
+    /// Finds the state of this name.
     fn from_name(name: &str) -> Option<Self> {
         Self::TABLE.iter().find(|(_, known)| *known == name).map(|(state, _)| *state)
     }
@@ -35,7 +35,7 @@ pub trait State: Copy + Eq + fmt::Debug + Send + Sync + 'static {
 /// use slotguard::recipe::state_machine::State;
 ///
 /// slotguard::states! {
-///     /// Of a job.
+///     /// The state of a job.
 ///     pub enum Job {
 ///         /// Not begun.
 ///         New = "NEW",
@@ -67,7 +67,7 @@ macro_rules! states {
     };
 }
 
-/// Whether these can be the names of states.
+/// Tells whether these can be the names of states.
 #[doc(hidden)]
 pub const fn names_are_good<S>(table: &[(S, &str)]) -> bool {
     let mut at = 0;
@@ -113,53 +113,55 @@ pub struct Step<'a, S> {
     pub from: S,
     /// The state it is to go to.
     pub to: S,
-    /// Of whoever asked for the transition.
+    /// The reason that the transition's caller gave.
     pub reason: &'a str,
-    /// Larger than that of every transition begun and every rollback taken over earlier: let what is changed outside
-    /// refuse smaller ones. The rollback of a transition of one's own has its action's.
+    /// Larger than the token of every transition begun earlier and of every abandoned one rolled back earlier: let outside
+    /// systems refuse smaller ones. The rollback of one's own transition has its action's token.
     pub token: Token,
-    /// In a rollback: the process that began the transition is gone. Its action may have run in part, in whole, or not.
+    /// In a rollback: whether the process that began the transition is gone. Its action may have run in part, in whole, or
+    /// not at all.
     pub abandoned: bool,
 }
 
 type Guard<S> = Box<dyn Fn(S, &str) -> bool + Send + Sync>;
-type Deed<S> = Box<dyn Fn(&Step<'_, S>) -> Result<(), Failure> + Send + Sync>;
+type Callback<S> = Box<dyn Fn(&Step<'_, S>) -> Result<(), Failure> + Send + Sync>;
 
-/// How to get from some states to another.
+/// A transition from some states to another, with the program's code that runs on the way.
 pub struct Rule<S> {
     from: Vec<S>,
     pub(super) to: S,
     guard: Option<Guard<S>>,
-    pub(super) action: Option<Deed<S>>,
-    pub(super) rollback: Option<Deed<S>>,
+    pub(super) action: Option<Callback<S>>,
+    pub(super) rollback: Option<Callback<S>>,
 }
 
 impl<S: State> Rule<S> {
-    /// From any of these states to that one.
+    /// Makes a rule that leads from each of these states to `to`.
     pub fn new(from: impl AsRef<[S]>, to: S) -> Self {
         Self { from: from.as_ref().to_vec(), to, guard: None, action: None, rollback: None }
     }
 
-    /// Only if this says yes of the present state and the caller's reason. It may be asked again when somebody else was
-    /// first, and it changes nothing.
+    /// Allows the transition only if `guard` accepts the present state and the caller's reason. It may be asked again after
+    /// a lost race, so it should change nothing.
     #[must_use]
     pub fn guard(self, guard: impl Fn(S, &str) -> bool + Send + Sync + 'static) -> Self {
         Self { guard: Some(Box::new(guard)), ..self }
     }
 
-    /// What is done on the way: at most once a transition, by the one who won it. If it fails or panics, the state stays.
+    /// Runs `action` on the way: at most once a transition, by the call that won it. If it fails or panics, the state
+    /// stays.
     #[must_use]
     pub fn action(self, action: impl Fn(&Step<'_, S>) -> Result<(), Failure> + Send + Sync + 'static) -> Self {
         Self { action: Some(Box::new(action)), ..self }
     }
 
-    /// What undoes an action that failed, or that somebody left in the middle.
+    /// Runs `rollback` to undo an action that failed, or whose process died or lost its session.
     ///
-    /// **It must be idempotent.** It runs once as long as nobody dies or is stopped: after an action of one's own, or
-    /// by the next process of a dead one's. But whoever dies in it, or is stopped in it for longer than its lease, is
-    /// followed by another process that runs it from the beginning; one that was only stopped then goes on beside that,
-    /// or after it, even while a later transition runs. No store can call back what it does outside. So let it write
-    /// [`Step::token`] to what it changes, and change nothing that has a larger one.
+    /// **It must be idempotent.** It runs once as long as no process dies or is stopped in it: after an action of one's own,
+    /// or after a dead process's in the next process. If a process dies in it, or is stopped in it for longer than its
+    /// lease, another process runs it from the beginning; one that was only stopped then goes on beside that or after it,
+    /// even during a later transition. No store can revoke its outside effects. So let it write [`Step::token`] to the
+    /// things it changes, and change nothing that has a larger one.
     #[must_use]
     pub fn rollback(self, rollback: impl Fn(&Step<'_, S>) -> Result<(), Failure> + Send + Sync + 'static) -> Self {
         Self { rollback: Some(Box::new(rollback)), ..self }
@@ -178,7 +180,7 @@ pub struct Rules<S> {
 }
 
 impl<S: State> Rules<S> {
-    /// Begins in this state, with no transition.
+    /// Makes rules with this initial state and no transition.
     pub fn new(initial: S) -> Self {
         const {
             assert!(
@@ -189,20 +191,20 @@ impl<S: State> Rules<S> {
         Self { initial, rules: Vec::new() }
     }
 
-    /// Allows a transition that does nothing else.
+    /// Allows a transition that runs no code.
     #[must_use]
     pub fn allow(self, from: S, to: S) -> Self {
         self.rule(Rule::new([from], to))
     }
 
-    /// Allows a transition.
+    /// Allows the transitions of a rule.
     #[must_use]
     pub fn rule(mut self, rule: Rule<S>) -> Self {
         self.rules.push(rule);
         self
     }
 
-    /// Every pair of states between which there is a transition, in the order they were given.
+    /// Lists the pairs of states that a transition leads from and to, in the order of the rules.
     pub fn pairs(&self) -> impl Iterator<Item = (S, S)> + '_ {
         self.rules.iter().flat_map(|rule| rule.from.iter().map(|from| (*from, rule.to)))
     }

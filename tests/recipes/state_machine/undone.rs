@@ -82,8 +82,8 @@ fn b13_of_many_who_come_next_one_undoes(subject: &impl Subject) {
             });
         }
     });
-    let look = machine(subject, circle()).look().unwrap();
-    assert_eq!((undone.load(SeqCst), look.begun, look.state, look.number), (1, None, Running, 1));
+    let status = machine(subject, circle()).status().unwrap();
+    assert_eq!((undone.load(SeqCst), status.begun, status.state, status.number), (1, None, Running, 1));
 }
 
 /// A second rollback beside, or after, that of a process which was only stopped cannot be helped. What it changes outside
@@ -143,11 +143,11 @@ fn b13_a_transition_whose_end_is_refused_is_undone_and_leaves_the_machine_free(s
     assert!(said.contains("all 1 keys are in use") && said.contains("no tool"), "{said}");
     assert_eq!(counts.each_ref().map(|count| count.load(SeqCst)), [1, 1]);
     let other = machine(subject, circle());
-    let look = other.look().unwrap();
-    assert_eq!((look.state, look.number, look.begun, look.acting), (New, 0, None, None));
+    let status = other.status().unwrap();
+    assert_eq!((status.state, status.number, status.begun, status.acting), (New, 0, None, None));
     done(other.transition(Running).unwrap());
     way.fill(false);
-    assert_eq!(machine_of_one.look().unwrap().state, Running);
+    assert_eq!(machine_of_one.status().unwrap().state, Running);
 }
 
 fn b13_a_machine_that_could_not_be_freed_is_freed_by_the_next_call_or_its_drop(subject: &impl Subject) {
@@ -162,7 +162,7 @@ fn b13_a_machine_that_could_not_be_freed_is_freed_by_the_next_call_or_its_drop(s
         assert!(matches!(&error, Error::NotFreed { why: Some(_), .. }), "{error}");
         let said = error.to_string();
         assert!(said.contains("it changed under 1 attempts") && said.contains("no link"), "{said}");
-        assert!(other.look().unwrap().acting.is_some());
+        assert!(other.status().unwrap().acting.is_some());
         if drops {
             break;
         }
@@ -171,7 +171,7 @@ fn b13_a_machine_that_could_not_be_freed_is_freed_by_the_next_call_or_its_drop(s
     }
     drop(machine);
     assert_eq!(counts.each_ref().map(|count| count.load(SeqCst)), [2, 2]);
-    assert_eq!((other.look().unwrap().begun, other.look().unwrap().acting), (None, None));
+    assert_eq!((other.status().unwrap().begun, other.status().unwrap().acting), (None, None));
     done(other.transition(Running).unwrap());
 }
 
@@ -224,17 +224,17 @@ fn b13_nobody_goes_on_before_what_was_abandoned_is_undone(subject: &impl Subject
     });
     let machine = machine(subject, Rules::new(New).rule(at_once).rule(undo));
     done(machine.transition(Done).unwrap());
-    assert_eq!(machine.look().unwrap().begun, None);
+    assert_eq!(machine.status().unwrap().begun, None);
     assert_eq!(*seen.lock().unwrap(), [New]);
 }
 
 fn b13_an_abandoned_transition_without_a_rollback_is_in_nobodys_way(subject: &impl Subject) {
     abandon(subject);
     let machine = machine(subject, circle());
-    let look = machine.look().unwrap();
-    assert_eq!((look.state, look.begun, look.acting), (New, Some((New, Running)), None));
+    let status = machine.status().unwrap();
+    assert_eq!((status.state, status.begun, status.acting), (New, Some((New, Running)), None));
     assert_eq!(done(machine.transition(Running).unwrap()).number, 1);
-    assert_eq!(machine.look().unwrap().begun, None);
+    assert_eq!(machine.status().unwrap().begun, None);
 }
 
 /// Asserts that an error and its sources say each of these once.

@@ -30,7 +30,7 @@ fn b13_who_waits_longest_goes_first(subject: &impl Subject) {
     let served: Vec<_> = history.iter().filter(|change| change.to == Done).map(|change| &change.reason[..]).collect();
     assert_eq!(served, ["0", "1", "2", "3", "4"]);
     assert_eq!(history.iter().map(|change| change.number).collect::<Vec<_>>(), (1..=15).collect::<Vec<_>>());
-    assert_eq!(machine_of_all.look().unwrap().waiting, 0);
+    assert_eq!(machine_of_all.status().unwrap().waiting, 0);
 }
 
 fn b13_a_newcomer_does_not_overtake_who_waits(subject: &impl Subject) {
@@ -93,5 +93,5 @@ fn b13_a_wait_that_ends_in_vain_leaves_the_queue(subject: &impl Subject) {
     let answer = machine.transition_when_possible(Done, "", &soon).unwrap();
     assert_eq!(answer, Transition::NotNow { state: New, acting: None });
     assert!(soon.has_passed());
-    assert_eq!(machine.look().unwrap().waiting, 0);
+    assert_eq!(machine.status().unwrap().waiting, 0);
 }
