@@ -1,4 +1,4 @@
-//! A piece of work that a number of processes begin together and end together.
+//! Lets a number of processes begin a piece of work together and end it together.
 //!
 //! ```
 //! use slotguard::backend::Model;
@@ -25,20 +25,19 @@
 //! ```
 //!
 //! # Layout and how
-//! That of a [`barrier`] with `d` in place of `b`. Whoever enters keeps its ticket while it is inside; to
-//! leave is to delete it and to wait until no ticket of that generation is left. Others may enter for the next generation
-//! meanwhile.
-//!
-//! What is said there of more parties than a commit can check holds here.
+//! Those of a [`barrier`] with `d` in place of `b`, with its limit on parties. A process keeps its ticket
+//! while it is inside; to leave is to delete it and to wait until no ticket of that generation is left. Others may enter
+//! for the next generation meanwhile.
 //!
 //! # When a process dies
-//! Waiting to enter, it is not counted any more; inside, it has left. Who was stopped past its lease learns of it by an
-//! error, of entering or of leaving.
+//! Dead while it waits to enter, it is not counted any more; dead inside, it has left. A process that was stopped past its
+//! lease gets an error, of entering or of leaving.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::barrier::{self, Gathering, Met};
+use super::barrier;
+use super::gathering::{Gathering, Met};
 use super::queue::{Lost, Ticket, from_queue};
 use crate::backend::{Backend, Session};
 use crate::clock::{Deadline, Token};
@@ -88,17 +87,17 @@ impl Error {
 next_moves!(Error);
 from_queue!(Error);
 
-/// A double barrier of this name, for whoever shares the store.
+/// A double barrier of one name, shared by all processes that use the store.
 pub struct DoubleBarrier<B: Backend>(Gathering<B>);
 
-/// Being inside. Dropped, it leaves without waiting for the others.
+/// The stay between entering and leaving. Dropped, it leaves without waiting for the others.
 pub struct Inside<'a, B: Backend> {
     gathering: &'a Gathering<B>,
     met: Met<B>,
 }
 
 impl<B: Backend> DoubleBarrier<B> {
-    /// The double barrier of this name, for this many.
+    /// Opens the double barrier of this name, for this many parties.
     ///
     /// # Errors
     /// Those of [`Barrier::new`](super::Barrier::new).
@@ -106,7 +105,7 @@ impl<B: Backend> DoubleBarrier<B> {
         Ok(Self(Gathering::new(session, "double barrier", name, "d", parties)?))
     }
 
-    /// Waits until all have come.
+    /// Waits until all parties are there, this process included.
     ///
     /// # Errors
     /// Those of [`Barrier::wait`](super::Barrier::wait).
@@ -114,11 +113,10 @@ impl<B: Backend> DoubleBarrier<B> {
         Ok(Inside { gathering: &self.0, met: self.0.meet(deadline)? })
     }
 
-    /// Removes it for all: its name is free for a new one, of any number, that begins with generation 1 when the next one
-    /// comes.
+    /// Removes the double barrier for all: its name is free for a new one, for any number of parties, that begins with
+    /// generation 1 when the first one comes.
     ///
-    /// Who waits to enter is told [`barrier::Error::Removed`]. Who is inside stays inside, and leaves with those it entered
-    /// with.
+    /// Processes that wait to enter get [`barrier::Error::Removed`]. Those inside stay inside, and leave together.
     ///
     /// # Errors
     /// Those of [`Backend::commit`].
@@ -128,7 +126,7 @@ impl<B: Backend> DoubleBarrier<B> {
 }
 
 impl<B: Backend> Inside<'_, B> {
-    /// How often all have come together, this time included.
+    /// The number of times all have entered together, this time included.
     pub fn generation(&self) -> u64 {
         self.met.round.generation
     }

@@ -39,7 +39,7 @@
 //!
 //! # Phases
 //! ```text
-//!  candidate ──► elected ──► resigned     said by the leader, with its ticket given back in the same commit
+//!  candidate ──► elected ──► resigned     put by the leader in the commit that deletes its ticket
 //!      │            └──────► lost         it died, was stopped past its lease, or was deposed: the entry is gone
 //!      └► gave up (its deadline passed), or died: the next one moves up
 //! ```
@@ -256,7 +256,7 @@ impl<B: Backend> Lead<B> {
         Ok(self.held.commit(ops)?)
     }
 
-    /// The operations, and with them that we still lead: for a commit made elsewhere.
+    /// The operations, and with them the condition that we still lead: for a commit made elsewhere.
     pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
         self.held.protect(ops)
     }

@@ -76,6 +76,7 @@ pub mod election;
 mod error;
 pub mod executor;
 mod failure;
+mod gathering;
 pub mod guard;
 pub mod latch;
 pub mod lock;

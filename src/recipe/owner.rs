@@ -1,4 +1,4 @@
-//! Who holds something, in words that a person can act on.
+//! Describes the process that holds or waits for something, for people.
 
 use std::fmt;
 use std::fs;
@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::backend::{Backend, Opened, Session};
 use crate::error::Result;
 
-/// The process that holds or waits for something, as it described itself when it began to.
+/// Describes the process that holds or waits for something, as it was when it began to.
 ///
-/// For people only: nothing is decided by it. The process id is that of the holder's own PID namespace, and times are of
+/// For people only: no recipe decides by it. The process id is that of the holder's own PID namespace, and times are of
 /// the wall clock, which may be set.
 ///
 /// ```
@@ -32,7 +32,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// This process, from now on.
+    /// Describes this process, as of now.
     pub fn me() -> Self {
         static COMMAND: OnceLock<String> = OnceLock::new();
         let command = COMMAND.get_or_init(|| {
@@ -43,12 +43,12 @@ impl Owner {
         Self { pid: process::id(), command: command.clone(), since_ms: now_ms() }
     }
 
-    /// `pid since command`, at most 48 bytes.
+    /// Encodes the owner as `pid since command`, at most 48 bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         format!("{} {} {}", self.pid, self.since_ms, self.command).into_bytes()
     }
 
-    /// What [`to_bytes`](Owner::to_bytes) made. Of anything else, what can be made of it: a description is never an error.
+    /// Decodes [`to_bytes`](Owner::to_bytes). Anything else gives a description with gaps, never an error.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let mut parts = text.splitn(3, ' ');
@@ -74,8 +74,8 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Opens a session under a name that nobody else has, `sessions/…`, with [`Owner::me`] as its value: what recipes that
-/// hold something ask for. One a process is enough for any number of recipes.
+/// Opens a session of a unique name, `sessions/…`, with [`Owner::me`] as its value: recipes that hold something are bound
+/// to it. One session a process is enough for any number of recipes.
 ///
 /// ```
 /// use slotguard::backend::Model;

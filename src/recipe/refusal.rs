@@ -1,4 +1,4 @@
-//! What several recipes refuse alike. Each has it as a variant of its own error.
+//! Refusals that several recipes share: each has them as variants of its own error.
 
 /// An entry holds what its recipe never wrote. Nothing is repaired or wiped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -221,7 +221,7 @@ impl<B: Backend> Permit<B> {
         Ok(self.held.commit(ops)?)
     }
 
-    /// The operations, and with them that the permit is still ours: for a commit made elsewhere.
+    /// The operations, and with them the condition that the permit is still ours: for a commit made elsewhere.
     pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
         self.held.protect(ops)
     }
@@ -243,7 +243,8 @@ impl<B: Backend> Permit<B> {
         self.held.wait_lost(deadline)
     }
 
-    /// Renews the session's lease now and looks whether the permit is still ours; answers until when it may be counted on.
+    /// Renews the session's lease now, and asks the store whether the permit is still ours; answers until when it may be
+    /// counted on.
     ///
     /// # Errors
     /// [`Error::Lost`]. The store's.
@@ -251,7 +252,7 @@ impl<B: Backend> Permit<B> {
         Ok(self.held.renew()?)
     }
 
-    /// Gives the permit back; when this returns, it is the next one's.
+    /// Gives the permit back; when this returns, the next one can have it.
     ///
     /// # Errors
     /// [`Error::Lost`] if it was not ours any more.

@@ -1,4 +1,4 @@
-//! Waits for changed entries, no longer than the session of the caller lives.
+//! Waits for changed entries, for no longer than the caller's session lives.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -8,7 +8,7 @@ use crate::backend::{Backend, Session};
 use crate::clock::{Cancel, Deadline, Revision};
 use crate::error::{Error, Result};
 
-/// The earlier of a deadline and the moment this long from now; cancelled as the deadline is.
+/// The earlier of a deadline and this long from now, cancelled by the deadline's switch.
 pub(super) fn sooner(deadline: &Deadline, left: Duration) -> Deadline {
     if deadline.remaining().is_some_and(|most| most <= left) {
         return deadline.clone();
@@ -28,8 +28,8 @@ pub(super) fn wait_while_alive<B: Backend>(
     Ok(until_session_ends(session, deadline, wait)?.is_some())
 }
 
-/// Has `wait` wait until the deadline, but no longer than the session lives: it is given one that is no later, and asked
-/// again if the session has been renewed meanwhile.
+/// Calls `wait` until it answers or the deadline passes, but for no longer than the session lives: each call gets a deadline
+/// no later than the session's end, and is repeated if the session has been renewed meanwhile.
 pub(super) fn until_session_ends<B: Backend, T>(
     session: &Session<B>,
     deadline: &Deadline,
@@ -88,7 +88,7 @@ pub(super) fn wait_any<B: Backend>(
     found.first.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(Ok(false))
 }
 
-/// The answer of whoever has one first, and what ends the others' waits.
+/// The first answer of several waits, and the switch that ends the others.
 struct FirstAnswer {
     first: Mutex<Option<Result<bool>>>,
     stop: Cancel,

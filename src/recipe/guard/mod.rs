@@ -50,7 +50,7 @@
 //! writing elsewhere are two steps, and a process can die between them. What the guard adds is that the steps of two
 //! processes do not mix, and that the next process is told of a step that may or may not have been made.
 //!
-//! With PostgreSQL it is the same statement: `client.execute("UPDATE caps SET cap = $1, version = version + 1, token = $2
+//! For PostgreSQL the statement is: `client.execute("UPDATE caps SET cap = $1, version = version + 1, token = $2
 //! WHERE id = $3 AND version = $4 AND token <= $2", …)?` answers how many rows were changed. The whole loop for both, with
 //! the abandoned case and a row that remembers a segment from before a reboot, is `examples/cap_guard/src/guard.rs`.
 //!

@@ -18,7 +18,7 @@ pub struct Guard<B: Backend> {
     pub(super) grant: Arc<Grant<B>>,
 }
 
-/// What the guards of one acquisition share: one, or more where a thread entered again.
+/// The tickets that the guards of one acquisition share: one guard, or more of a re-entrant handle.
 pub(super) struct Grant<B: Backend> {
     pub(super) held: HeldTickets<B>,
     /// The delay's mark of each lock, deleted with its ticket.
@@ -46,21 +46,21 @@ impl<B: Backend> Guard<B> {
     /// lock.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
+    /// [`Error::Lost`](super::Error::Lost) if it is not ours any more; nothing has been written then. Those of [`Backend::commit`].
     pub fn commit(&self, ops: &[Op<'_, B::Key>]) -> Result<Outcome> {
         Ok(self.grant.held.commit(ops)?)
     }
 
-    /// The operations, and with them that the lock is still ours: for a commit made elsewhere.
+    /// The operations, and with them the condition that the lock is still ours: for a commit made elsewhere.
     pub fn protect<'a>(&'a self, ops: &[Op<'a, B::Key>]) -> Vec<Op<'a, B::Key>> {
         self.grant.held.protect(ops)
     }
 
-    /// Renews the session's lease now and looks whether the lock is still ours; answers until when it may be counted on,
-    /// on the store's clock. Only sessions made by [`Session::manual`](crate::backend::Session::manual) need it.
+    /// Renews the session's lease now, and asks the store whether the lock is still ours; answers until when it may be
+    /// counted on, on the store's clock. Only sessions made by [`Session::manual`](crate::backend::Session::manual) need it.
     ///
     /// # Errors
-    /// [`Error::Lost`], naming who has it now. After any other error of the store: try again, while
+    /// [`Error::Lost`](super::Error::Lost), naming the holder now. After any other error of the store: try again, while
     /// [`is_alive`](Guard::is_alive).
     pub fn renew(&self) -> Result<Instant> {
         Ok(self.grant.held.renew()?)
@@ -69,7 +69,7 @@ impl<B: Backend> Guard<B> {
     /// Asks the store whether the lock is still ours.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it is not. Those of [`Backend::read`].
+    /// [`Error::Lost`](super::Error::Lost) if it is not. Those of [`Backend::read`].
     pub fn check(&self) -> Result<()> {
         Ok(self.grant.held.check()?)
     }
@@ -86,28 +86,28 @@ impl<B: Backend> Guard<B> {
         self.grant.held.wait_lost(deadline)
     }
 
-    /// Releases the lock; when this returns, it is the next one's. Where a thread has entered again, the last guard does.
+    /// Releases the lock; when this returns, the next one has it. Of a re-entrant handle's guards, the last one releases.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it was not ours any more: whatever was done under it may have been done beside others.
+    /// [`Error::Lost`](super::Error::Lost) if it was not ours any more: whatever was done under it may have been done beside others.
     pub fn release(self) -> Result<()> {
         Arc::into_inner(self.grant).map_or(Ok(()), |mut last| last.give_back())
     }
 
-    /// Who asks for the lock, as `command[pid]`; the last one, if several do. Give it up when it suits you, or do not.
+    /// Reads which process asks for the lock, as `command[pid]`; the last, if several do. To release it is up to the holder.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the lock is not ours any more. Those of [`Backend::read`].
+    /// [`Error::Lost`](super::Error::Lost) if the lock is not ours any more. Those of [`Backend::read`].
     pub fn asked_by(&self) -> Result<Option<String>> {
         Ok(self.grant.held.look()?.0)
     }
 
-    /// Waits until somebody asks for the lock; `None` once the deadline has passed.
+    /// Waits until a process asks for the lock; `None` once the deadline has passed.
     ///
     /// Of several locks, for any; each but one takes a thread of this process while the call waits.
     ///
     /// # Errors
-    /// [`Error::Lost`] as soon as the lock is not ours any more. The store's. Of several locks,
+    /// [`Error::Lost`](super::Error::Lost) as soon as the lock is not ours any more. The store's. Of several locks,
     /// [`Io`](crate::Error::Io) if there can be no thread.
     pub fn wait_asked(&self, deadline: &Deadline) -> Result<Option<String>> {
         let held = &self.grant.held;

@@ -1,4 +1,4 @@
-//! The handle of a lock: acquiring it in either mode, looking who holds it, taking it away by force.
+//! The handle of a lock: acquiring it in either mode, listing its holders, taking it away by force.
 
 use std::fmt;
 use std::sync::Arc;

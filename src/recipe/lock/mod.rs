@@ -1,5 +1,5 @@
-//! Gives one process at a time, or several readers, a lock that ends with its holder: in the order of asking, with a token
-//! that every write of the holder can be checked against.
+//! Locks a name for one process at a time, or for several readers, in the order of asking; the lock ends with its holder,
+//! and every write of a holder can be checked against its token.
 //!
 //! ```
 //! use slotguard::backend::{Backend, Model, Op};

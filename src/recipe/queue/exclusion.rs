@@ -26,8 +26,8 @@ pub enum Mode {
 type Unless<T> = std::result::Result<T, Box<InUse>>;
 
 impl<B: Backend> Queue<B> {
-    /// Draws a ticket and waits until none blocks it. It is deleted if the answer is who is ahead. A deadline that has
-    /// passed: writes nothing if another ticket is in the way.
+    /// Draws a ticket and waits until none blocks it. If the answer is the tickets ahead, ours is deleted. A deadline
+    /// that has passed: writes nothing if another ticket is in the way.
     pub(in crate::recipe) fn acquire(&self, mode: Mode, deadline: &Deadline) -> Result<Unless<HeldTickets<B>>> {
         if deadline.has_passed()
             && let Err(in_use) = self.wait_turn(None, mode, deadline)?

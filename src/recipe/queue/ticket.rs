@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::{Lease, Token};
 use crate::recipe::Owner;
 
-/// A place in a queue: who holds or waits, with which token and by which lease.
+/// A place in a queue: a process that holds or waits, its token and its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ticket {
